@@ -1,0 +1,15 @@
+"""The network of SPEC 1, each block in a file of its own."""
+
+from s2mnet.network.decoder import BoundaryFocusedDecoderStage
+from s2mnet.network.mixer import SpectralSelectiveTokenMixer
+from s2mnet.network.mrf import MultiReceptiveFieldSE
+from s2mnet.network.s2mnet import S2MNet
+from s2mnet.network.spectral import TruncatedSpectralFilter
+
+__all__ = [
+    "BoundaryFocusedDecoderStage",
+    "MultiReceptiveFieldSE",
+    "S2MNet",
+    "SpectralSelectiveTokenMixer",
+    "TruncatedSpectralFilter",
+]

@@ -1,0 +1,133 @@
+"""The whole network (SPEC 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from torch import Tensor, nn
+
+from s2mnet.network.decoder import BoundaryFocusedDecoderStage, PlainDecoderStage
+from s2mnet.network.heads import build_head
+from s2mnet.network.mixer import SpectralSelectiveTokenMixer
+from s2mnet.network.mrf import MultiReceptiveFieldSE, conv_norm
+
+BLOCKS = ("mrf_se", "conv")
+DECODERS = ("bfd", "conv")
+MIN_SIZE = 32
+
+
+class S2MNet(
+    nn.Module,
+    PyTorchModelHubMixin,
+    library_name="s2mnet",
+    license="apache-2.0",
+    tags=["image-segmentation", "medical"],
+):
+    """S2M-Net: five encoder stages of MRF-SE and SSTM, four boundary-focused decoder stages, one head (SPEC 1).
+
+    Every row of the ablations in SPEC 3.2 is a value of one of the arguments: a part is chosen by name, and a mixer
+    is left out by asking for no frequencies at its stage.
+
+    Args:
+        in_channels: channels of the image.
+        num_classes: channels of the logits: 1 for one structure against background (sigmoid), the number of classes
+            with background for exclusive classes (softmax), the number of regions for overlapping ones (sigmoid each).
+        channels: width of the five stages.
+        num_frequencies: K of the SSTM at each of the five stages; one number serves all five; 0 means no SSTM there.
+        complex_filter: complex half-plane filters instead of real ones (SPEC 1.1).
+        stem_channels: width of the full-resolution stem.
+        block: ``"mrf_se"``, or ``"conv"``: a plain 3×3, BN, ELU instead (no MRF-SE).
+        decoder: ``"bfd"``, or ``"conv"``: the plain U-Net stage instead (no BFD).
+        routing: of the BFD: ``"soft"``, ``"hard"``, ``"learned"``, ``"none"``.
+        head: ``"stem"`` (ours), ``"light"`` (paper) or ``"released"``.
+        branch_scale: start value of the gain of each SSTM's LayerNorm; the paper's is 1.
+        dropout: probability in MRF-SE and SSTM.
+
+    Shape:
+        x (B, in_channels, H, W) floating point, any H, W ≥ 32 → logits (B, num_classes, H, W). With
+        ``return_boundaries=True`` also the list of β (B, 1, h, w) in [0, 1] of the decoder stages, deepest first
+        (empty for ``decoder="conv"``, which has none).
+
+    Raises:
+        ValueError: for an argument or an input outside of these.
+
+    Example:
+        >>> model = S2MNet().eval()
+        >>> logits, boundaries = model(torch.rand(1, 3, 64, 96), return_boundaries=True)
+        >>> logits.shape, [tuple(b.shape[2:]) for b in boundaries]
+        (torch.Size([1, 1, 64, 96]), [(4, 6), (8, 12), (16, 24), (32, 48)])
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        num_classes: int = 1,
+        channels: Sequence[int] = (24, 32, 64, 80, 128),
+        num_frequencies: int | Sequence[int] = (32, 32, 32, 22, 11),
+        complex_filter: bool = True,
+        stem_channels: int = 16,
+        block: str = "mrf_se",
+        decoder: str = "bfd",
+        routing: str = "soft",
+        head: str = "stem",
+        branch_scale: float = 1.0,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        frequencies = (num_frequencies,) * 5 if isinstance(num_frequencies, int) else tuple(num_frequencies)
+        if len(channels) != 5 or len(frequencies) != 5:
+            raise ValueError(
+                f"S2M-Net has five stages; found {len(channels)} channels and {len(frequencies)} num_frequencies. "
+                "Give five of each (0 frequencies leave the mixer of a stage out)."
+            )
+        for name, value, known in (("block", block, BLOCKS), ("decoder", decoder, DECODERS)):
+            if value not in known:
+                raise ValueError(f"unknown {name} {value!r}; choose one of {', '.join(map(repr, known))}")
+        self.in_channels, self.num_classes = in_channels, num_classes
+
+        def stage(inputs: int, outputs: int, frequencies: int) -> nn.Sequential:
+            layers = [conv_norm(inputs, outputs, 3, nn.ELU(), stride=2)]
+            layers += [MultiReceptiveFieldSE(outputs, dropout=dropout)] if block == "mrf_se" else []
+            layers += [conv_norm(outputs, outputs, 3, nn.ELU())] if block == "conv" else []
+            if frequencies:
+                layers.append(
+                    SpectralSelectiveTokenMixer(
+                        outputs, frequencies, complex_filter, dropout=dropout, branch_scale=branch_scale
+                    )
+                )
+            return nn.Sequential(*layers)
+
+        def up(inputs: int, outputs: int) -> nn.Module:
+            if decoder == "bfd":
+                return BoundaryFocusedDecoderStage(inputs, outputs, outputs, routing)
+            return PlainDecoderStage(inputs, outputs, outputs)
+
+        self.stem = conv_norm(in_channels, stem_channels, 3, nn.ELU())
+        widths = (stem_channels, *channels)
+        self.stages = nn.ModuleList(stage(*args) for args in zip(widths, channels, frequencies, strict=False))
+        self.decoder = nn.ModuleList(
+            up(deep, shallow) for deep, shallow in zip(channels[:0:-1], channels[-2::-1], strict=True)
+        )
+        self.head = build_head(head, channels[0], stem_channels, num_classes)
+
+    def forward(self, x: Tensor, return_boundaries: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
+        if x.dim() != 4 or x.shape[1] != self.in_channels:
+            raise ValueError(f"expected images (B, {self.in_channels}, H, W), found shape {tuple(x.shape)}")
+        if x.shape[2] < MIN_SIZE or x.shape[3] < MIN_SIZE:
+            raise ValueError(
+                f"expected images of at least {MIN_SIZE}×{MIN_SIZE} pixels, found {x.shape[2]}×{x.shape[3]}; pad or resize"
+            )
+        stem = self.stem(x)
+        skips = [stem]
+        for encode in self.stages:
+            skips.append(encode(skips[-1]))
+        features, boundaries = skips.pop(), []
+        for decode in self.decoder:
+            features, boundary = decode(features, skips.pop())
+            boundaries.append(boundary)
+        logits = self.head(features, stem)
+        if return_boundaries:
+            return logits, [boundary for boundary in boundaries if boundary is not None]
+        return logits

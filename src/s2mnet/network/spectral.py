@@ -1,0 +1,162 @@
+"""The spectral branch of SPEC 1.1: a learnable filter on the central K×K frequencies, as real matrix products."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class TruncatedSpectralFilter(nn.Module):
+    """Global filter on the central K×K frequencies of every channel (SPEC 1.1, spectral branch).
+
+    It computes, exactly but without any FFT or complex number::
+
+        X = FFT2D(x);  Y = Crop_K(fftshift(X)) ⊙ W;  y = Re(IFFT2D(ifftshift(Pad_{H×W}(Y))))
+
+    The truncated transform of a real map is F_H x F_Wᵀ with small matrices of cosines and sines. Since x is real,
+    the half-plane v ≥ 0 holds all that is needed: a coefficient at (u, v) with v < 0 is the conjugate of the one at
+    (−u, −v), so its filter value is folded, conjugated, onto its mirror. The fold also settles the trap of an even K:
+    the row and the column at −K/2 have no mirror inside the band, so the fold adds nothing to them, and taking the
+    real part halves them, exactly as it does in the FFT form.
+
+    A frequency is an integer number of cycles per map, counted from the centre of the filter. A map smaller than K
+    uses the centre of the filter, K_eff = min(K, H, W); a larger one its whole. No parameter depends on H or W.
+
+    Args:
+        channels: number of channels C.
+        num_frequencies: K ≥ 1, even or odd.
+        complex_filter: False learns a real K×K filter per channel, which can only be zero-phase (an even kernel).
+            True learns a complex half-plane K×(K//2+1), completed by Hermitian symmetry, which can express any real
+            kernel of the band. On the column v = 0, where the half-plane holds both (u, 0) and (−u, 0), the
+            Hermitian part of what is stored is used, so that no parameter is silently ignored.
+
+    Shape:
+        (B, C, H, W) floating point → the same shape and dtype, any H, W ≥ 1.
+
+    Raises:
+        ValueError: if ``channels`` or ``num_frequencies`` is below 1.
+
+    Example:
+        >>> branch = TruncatedSpectralFilter(8, num_frequencies=4)  # starts as a plain low-pass filter
+        >>> branch(torch.ones(2, 8, 20, 33)).allclose(torch.ones(2, 8, 20, 33), atol=1e-5)
+        True
+    """
+
+    def __init__(self, channels: int, num_frequencies: int = 32, complex_filter: bool = True) -> None:
+        super().__init__()
+        if channels < 1 or num_frequencies < 1:
+            raise ValueError(f"channels and num_frequencies must be at least 1, found {channels} and {num_frequencies}")
+        self.channels = channels
+        self.num_frequencies = num_frequencies
+        self.complex_filter = complex_filter
+        k = num_frequencies
+        # Start as the identity on the band, a low-pass filter: the paper is silent about the start (SPEC 1.1).
+        if complex_filter:
+            self.weight = nn.Parameter(torch.zeros(channels, k, k // 2 + 1, 2))
+            nn.init.ones_(self.weight[..., 0])
+        else:
+            self.weight = nn.Parameter(torch.ones(channels, k, k))
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}, num_frequencies={self.num_frequencies}, complex_filter={self.complex_filter}"
+
+    def response(self) -> Tensor:
+        """The filter W over the whole band, zero frequency at index K // 2 of both axes, for pictures and checks.
+
+        Returns:
+            Complex tensor (C, K, K), rows are frequencies along H, columns along W.
+        """
+        real, imag = self._band()
+        return torch.complex(real, torch.zeros_like(real) if imag is None else imag)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, channels, height, width = x.shape
+        k = min(self.num_frequencies, height, width)
+        m = k // 2  # highest frequency of the closed half-plane u, v = 0 … m
+        table_h, table_w = (_fourier_table(size, m, x) for size in (height, width))
+        # Channels last: then both products are plain matrix products and a channels-last input is not copied.
+        maps = x.permute(0, 2, 3, 1)
+        along_h = torch.matmul(table_h, maps.reshape(batch, height, width * channels))
+        # (B, cos|sin of u, cos|sin of v, C)
+        both = torch.matmul(table_w, along_h.reshape(batch, 2 * m + 2, width, channels))
+        mixed = self._filter(both.reshape(batch, 2, m + 1, 2, m + 1, channels), k).to(both.dtype)
+        along_h = torch.matmul(table_w.t(), mixed.reshape(batch, 2 * m + 2, 2 * m + 2, channels))
+        maps = torch.matmul(table_h.t(), along_h.reshape(batch, 2 * m + 2, width * channels))
+        return maps.reshape(batch, height, width, channels).permute(0, 3, 1, 2).to(x.dtype)
+
+    def _filter(self, products: Tensor, k: int) -> Tensor:
+        """Multiply by the filter in the basis of cos·cos, cos·sin, sin·cos and sin·sin products.
+
+        With c, s the cosine and sine sums over h (first letter) and w (second), the coefficients at (±u, v) are
+        X± = (cc ∓ ss) − i(cs ± sc). Multiplying by E± and returning to the four products gives the lines below.
+        """
+        cc, cs = products[:, 0, :, 0], products[:, 0, :, 1]
+        sc, ss = products[:, 1, :, 0], products[:, 1, :, 1]
+        (p, q), imaginary = self._folded(k)
+        out_cc, out_ss = p * cc + q * ss, q * cc + p * ss
+        out_sc, out_cs = p * sc - q * cs, p * cs - q * sc
+        if imaginary is not None:
+            r, s = imaginary
+            out_cc, out_ss = out_cc + r * cs + s * sc, out_ss - s * cs - r * sc
+            out_sc, out_cs = out_sc - s * cc + r * ss, out_cs - r * cc + s * ss
+        return torch.stack([torch.stack([out_cc, out_cs], 2), torch.stack([out_sc, out_ss], 2)], 1)
+
+    def _folded(self, k: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor] | None]:
+        """The filter folded onto u, v ≥ 0: (E₊+E₋, E₋−E₊) of its real and (E₊+E₋, E₊−E₋) of its imaginary part.
+
+        E(u, v) = W(u, v) + conj W(−u, −v), halved on the axes u = 0 and v = 0, which are met twice; a value outside
+        the band is zero. Each returned tensor is (k//2+1, k//2+1, C).
+        """
+        m = k // 2
+        start = self.num_frequencies // 2 - m  # the centre of the filter serves the smaller map
+        halves = torch.ones(m + 1, dtype=self.weight.dtype, device=self.weight.device)
+        halves[0] = 0.5
+        halves = (halves[:, None] * halves)[..., None]
+
+        def split(part: Tensor, sign: int) -> tuple[Tensor, Tensor]:
+            band = part[:, start : start + k, start : start + k].permute(1, 2, 0)
+            if k % 2 == 0:  # close the band −k/2 … k/2−1 to −k/2 … k/2
+                band = nn.functional.pad(band, (0, 0, 0, 1, 0, 1))
+            folded = (band + sign * band.flip(0, 1))[:, m:]
+            return folded[m:] * halves, folded[: m + 1].flip(0) * halves
+
+        real, imag = self._band()
+        plus, minus = split(real, 1)
+        if imag is None:
+            return (plus + minus, minus - plus), None
+        plus_i, minus_i = split(imag, -1)
+        return (plus + minus, minus - plus), (plus_i + minus_i, plus_i - minus_i)
+
+    def _band(self) -> tuple[Tensor, Tensor | None]:
+        """Real and imaginary part of W over the whole band, each (C, K, K), frequencies −(K//2) … ascending."""
+        if not self.complex_filter:
+            return self.weight, None
+        k = self.num_frequencies
+        right = self.weight[:, :, 1 : (k + 1) // 2]  # 0 < v, as stored
+        mirrored = _negate_frequencies(self.weight)  # row u now holds what was stored at −u
+        left = mirrored[:, :, 1:].flip(2)  # v < 0: the conjugate of (−u, −v)
+        centre, centre_mirrored = self.weight[:, :, :1], mirrored[:, :, :1]
+        real = torch.cat([left[..., 0], (centre + centre_mirrored)[..., 0] / 2, right[..., 0]], 2)
+        imag = torch.cat([-left[..., 1], (centre - centre_mirrored)[..., 1] / 2, right[..., 1]], 2)
+        return real, imag
+
+
+def _negate_frequencies(weight: Tensor) -> Tensor:
+    """Reorder the rows u of (C, K, …) to −u; for an even K the row −K/2 is its own negative (modulo K)."""
+    flipped = weight.flip(1)
+    return flipped if weight.shape[1] % 2 else torch.cat([flipped[:, -1:], flipped[:, :-1]], 1)
+
+
+def _fourier_table(size: int, m: int, like: Tensor) -> Tensor:
+    """cos(2πun/N) for u = 0 … m, then sin, over n = 0 … N−1, times 1/√N: (2(m+1), N).
+
+    1/√N on the way there and on the way back is the 1/N of the inverse transform, and keeps half precision in range.
+    """
+    dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
+    u = torch.arange(m + 1, device=like.device)
+    n = torch.arange(size, device=like.device)
+    # u·n modulo N is exact in integers, so the angle is as good as the dtype whatever the size.
+    angle = ((u[:, None] * n) % size).to(dtype) * (2 * math.pi / size)
+    return (torch.cat([angle.cos(), angle.sin()]) / math.sqrt(size)).to(like.dtype)
