@@ -1,0 +1,143 @@
+"""Two folders of masks, predictions and truth, measured against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from s2mnet.data.folder import find_images
+from s2mnet.data.images import read_mask
+from s2mnet.data.label_rules import Histogram
+from s2mnet.data.labels import LabelMap, LabelRule, infer_labels
+from s2mnet.errors import S2MNetError
+from s2mnet.evaluation.metrics import IGNORE_INDEX
+from s2mnet.evaluation.results import Evaluation, evaluate
+
+
+def evaluate_folders(
+    predictions: str | Path,
+    truth: str | Path,
+    labels: LabelRule = "auto",
+    progress: Callable[[int, str], None] | None = None,
+) -> Evaluation:
+    """Measure every mask of ``truth`` against the prediction of the same file stem.
+
+    What the values mean is inferred from the truth and holds for the predictions too. Two classes may be written 0/1 on
+    one side and 0/255 (exact or with JPEG noise) on the other. Predictions without a truth are not measured, and named
+    in the context. All files are checked before the first is measured.
+
+    Args:
+        predictions: a folder of masks, or one mask.
+        truth: the same.
+        labels: how to read the values of the truth, see `s2mnet.data.labels.infer_labels`.
+        progress: called after each image with the number of images done and the name of this one.
+
+    Returns:
+        The evaluation; its context says where the masks are and what their values were taken to be.
+
+    Raises:
+        S2MNetError: a truth without prediction, a pair of different sizes, a file that cannot be read, a prediction
+            with values that the truth's labels do not explain, or that is ignored where there is a truth.
+
+    Example:
+        >>> import tempfile
+        >>> from s2mnet.data.images import write_mask
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name, foreground in (("predicted", 1), ("truth", 255)):
+        ...         (Path(folder) / name).mkdir()
+        ...         write_mask(Path(folder) / name / "a.png", foreground * np.eye(4, dtype=int))
+        ...     evaluate_folders(f"{folder}/predicted", f"{folder}/truth").summary["foreground"]["dice"].mean
+        1.0
+    """
+    predictions, truth = Path(predictions), Path(truth)
+    pairs, without_truth = _match(predictions, truth)
+    predicted_values, true_values = _read_values(pairs)
+    true_labels = infer_labels(true_values, labels)
+    predicted_labels = _labels_of_predictions(predicted_values, true_labels, labels)
+
+    def read() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        for predicted_file, true_file in pairs:
+            predicted = predicted_labels.encode(read_mask(predicted_file), predicted_file)
+            true = true_labels.encode(read_mask(true_file), true_file)
+            unclear = int(np.count_nonzero((predicted == IGNORE_INDEX) & (true != IGNORE_INDEX)))
+            if unclear:
+                found = f"the ignored value {true_labels.ignore_value} on {unclear} px that have a truth"
+                expected = "one of " + ", ".join(map(str, true_labels.values)) + " there"
+                raise S2MNetError(predicted_file, found, expected, "Write the prediction with the truth's labels.")
+            yield true_file.stem, predicted, true
+
+    return evaluate(read(), true_labels.names[1:], progress=progress).with_context(
+        predictions=str(predictions),
+        truth=str(truth),
+        labels_of_truth=true_labels.describe(),
+        labels_of_predictions=predicted_labels.describe(),
+        predictions_without_truth=without_truth,
+    )
+
+
+def _match(predictions: Path, truth: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
+    """(prediction, truth) of each truth, and the names of predictions that have none."""
+    if predictions.is_file() and truth.is_file():
+        return [(predictions, truth)], []
+    predicted = {file.stem: file for file in find_images(predictions)}
+    true = {file.stem: file for file in find_images(truth)}
+    missing = [file.name for stem, file in true.items() if stem not in predicted]
+    if missing:
+        names = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        found = f"no prediction for {len(missing)} of {len(true)} masks in {truth}: {names}"
+        mend = "Predict them too, name both files alike, or take the truth away."
+        raise S2MNetError(predictions, found, "a mask of the same stem for each", mend)
+    pairs = [(predicted[stem], file) for stem, file in true.items()]
+    return pairs, [file.name for stem, file in predicted.items() if stem not in true]
+
+
+def _read_values(pairs: list[tuple[Path, Path]]) -> tuple[dict[Path, Histogram], dict[Path, Histogram]]:
+    predicted_values: dict[Path, Histogram] = {}
+    true_values: dict[Path, Histogram] = {}
+    for predicted_file, true_file in pairs:
+        predicted, true = read_mask(predicted_file), read_mask(true_file)
+        if predicted.shape != true.shape:
+            (height, width), (true_height, true_width) = predicted.shape, true.shape
+            expected = f"the {true_width} × {true_height} of {true_file}"
+            mend = "Write the prediction in the size of the original image."
+            raise S2MNetError(predicted_file, f"{width} × {height} pixels", expected, mend)
+        for file, mask, values in ((predicted_file, predicted, predicted_values), (true_file, true, true_values)):
+            values[file] = dict(zip(*(part.tolist() for part in np.unique(mask, return_counts=True)), strict=True))
+    return predicted_values, true_values
+
+
+def _labels_of_predictions(values: Mapping[Path, Histogram], true_labels: LabelMap, labels: LabelRule) -> LabelMap:
+    """The labels of the truth, unless both are 0/1 or 0/255 (exact or noisy) and differ in that alone.
+
+    A threshold takes every value, so that predictions of 0/1 or of class indices would pass as all background: what the
+    truth's labels do not explain is refused here.
+    """
+    present = {value for histogram in values.values() for value in histogram}
+    if present <= {*true_labels.values, true_labels.ignore_value} or true_labels.kind == "binary":
+        return true_labels
+    if labels == "threshold" and max(present) > 127:
+        return true_labels
+    if true_labels.values in ([0, 1], [0, 255]) and true_labels.ignore_value is None:
+        for foreground in (1, 255):
+            if present <= {0, foreground}:
+                return LabelMap(kind="classes", values=[0, foreground], names=true_labels.names)
+        if (own := _noisy(values)) is not None:
+            return own.model_copy(update={"names": true_labels.names})
+    for file, histogram in values.items():
+        strange = sorted(set(histogram) - set(true_labels.values))
+        if strange:
+            shown = ", ".join(map(str, strange[:5])) + (", …" if len(strange) > 5 else "")
+            mend = "Write the predictions with the truth's labels, or say how to read the truth with --labels."
+            raise S2MNetError(file, f"the value {shown}", f"the labels of the truth ({true_labels.describe()})", mend)
+    return true_labels
+
+
+def _noisy(values: Mapping[Path, Histogram]) -> LabelMap | None:
+    """The reading of predictions that are 0/255 with noise, None if they are not."""
+    try:
+        own = infer_labels(values)
+    except S2MNetError:
+        return None
+    return own if own.kind == "threshold" else None

@@ -1,0 +1,34 @@
+"""Writing a file so that it is there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from s2mnet.errors import S2MNetError
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write beside ``path``, then put it in place in one step; makes the folder if need be.
+
+    Raises:
+        S2MNetError: the place cannot be written to.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "new", "a.txt")
+        >>> write_atomically(path, b"text")
+        >>> path.read_bytes()
+        b'text'
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise S2MNetError(
+            path, f"{error.strerror or error}", "a place that can be written to", "Free space or name another folder."
+        ) from None

@@ -1,0 +1,72 @@
+"""A model on disk: ``config.json`` with everything that prediction needs, and ``model.safetensors``; no pickle."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from s2mnet.data import LabelMap
+from s2mnet.errors import S2MNetError
+from s2mnet.files import write_atomically
+from s2mnet.network import S2MNet
+from s2mnet.plan import Preprocessing
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+KEY = "s2mnet"  # in config.json, beside the arguments of the network
+
+
+class ModelConfig(BaseModel):
+    """What a trained network needs beside its weights.
+
+    Attributes:
+        preprocessing: from an image to the input.
+        labels: from a class index to the value in a mask.
+        threshold: probability above which a pixel is foreground, for a network with one output.
+        tta: transforms averaged by default, see :func:`s2mnet.inference.dihedral`.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    preprocessing: Preprocessing
+    labels: LabelMap
+    threshold: float = 0.5
+    tta: int = 1
+
+
+def save_model(network: S2MNet, config: ModelConfig, folder: Path) -> None:
+    """Write the two files, each atomically, through the Hugging Face mixin of the network."""
+    with tempfile.TemporaryDirectory() as temporary:
+        network.save_pretrained(temporary)
+        content = json.loads(Path(temporary, CONFIG).read_text())
+        content[KEY] = config.model_dump(mode="json")
+        write_atomically(folder / WEIGHTS, Path(temporary, WEIGHTS).read_bytes())
+        write_atomically(folder / CONFIG, json.dumps(content, indent=2, ensure_ascii=False).encode())
+
+
+def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[S2MNet, ModelConfig]:
+    """The network, in eval mode, and its configuration.
+
+    Raises:
+        S2MNetError: the folder is no model, or a damaged one.
+    """
+    folder = Path(folder)
+    expected = f"a model: {CONFIG} and {WEIGHTS}"
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            found = f"a folder without {name}" if folder.is_dir() else "no such folder"
+            raise S2MNetError(folder, found, expected, "Name the folder that s2mnet train wrote with -o.")
+    try:
+        config = ModelConfig.model_validate(json.loads((folder / CONFIG).read_text(encoding="utf-8"))[KEY])
+        network = S2MNet.from_pretrained(str(folder))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ValidationError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise S2MNetError(
+            folder, f"files that do not load ({first})", expected, "Train again or copy it again."
+        ) from None
+    except Exception as error:  # safetensors raises an exception class of its own, with Exception as its only base
+        raise S2MNetError(folder / WEIGHTS, f"damaged weights ({error})", expected, "Copy the file again.") from None
+    return network.eval().to(device), config

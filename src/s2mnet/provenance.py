@@ -1,0 +1,98 @@
+"""What a figure was measured with: program, commit, library versions, hardware and date."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+LIBRARIES = ("torch", "lightning", "monai", "numpy")
+
+
+def environment() -> dict[str, Any]:
+    """Everything that should stand beside a figure, as JSON values; what cannot be found out is None.
+
+    Returns:
+        ``s2mnet``, ``python``, ``torch``, ``lightning``, ``monai``, ``numpy``: versions; ``commit``: see `commit`;
+        ``cpu``: model; ``cpu_count``: logical cores this process may use; ``gpu``: name, None if torch has not been
+        imported or sees none; ``threads``: of torch, None if it has not been imported; ``date``: UTC, ISO 8601.
+
+    Example:
+        >>> environment()["date"].endswith("+00:00")
+        True
+    """
+    return {
+        "s2mnet": _version("s2mnet"),
+        "commit": commit(),
+        "python": platform.python_version(),
+        **{library: _version(library) for library in LIBRARIES},
+        "cpu": _cpu_model(),
+        "cpu_count": _cpu_count(),
+        **_torch_state(),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def commit(source: Path = Path(__file__)) -> str | None:
+    """Git commit of the checkout that tracks ``source``, with ``+changes`` if files beside it differ from the commit.
+
+    None where no checkout tracks it: a package installed into a virtual environment inside another project, say.
+    Only the folder of ``source`` is compared, so that results written into the checkout are not taken for changes.
+
+    Example:
+        >>> commit(Path("/no/such/place")) is None
+        True
+    """
+    folder = source.parent
+    if _git(folder, "ls-files", "--error-unmatch", source.name) is None:
+        return None
+    head = _git(folder, "rev-parse", "HEAD")
+    if head is None:
+        return None
+    return head + ("+changes" if _git(folder, "status", "--porcelain", "--", ".") else "")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, timeout=10, check=True, encoding="utf-8"
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu_model() -> str | None:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name" and value.strip():
+                return value.strip()
+    return platform.processor() or platform.machine() or None
+
+
+def _cpu_count() -> int | None:
+    if hasattr(os, "sched_getaffinity"):  # Linux: honours taskset and a container's cpuset
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
+def _torch_state() -> dict[str, Any]:
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return {"gpu": None, "threads": None}
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {"gpu": gpu, "threads": torch.get_num_threads()}

@@ -1,0 +1,92 @@
+"""Random changes of a training sample (SPEC 3), each a function of the generator it is given and of nothing else."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from s2mnet.plan import Augmentation
+
+
+def random_view(
+    image: Tensor,
+    mask: Tensor,
+    centre: tuple[float, float],
+    size: tuple[int, int],
+    aug: Augmentation,
+    rng: np.random.Generator,
+) -> tuple[Tensor, Tensor]:
+    """One window of an image and its mask, turned, flipped, zoomed, shifted and bent in one interpolation.
+
+    Whole images and patches are the same thing here: a window of ``size`` around ``centre``. Outside of the image both
+    image and mask are mirrored.
+
+    Args:
+        image: float (C, H, W).
+        mask: uint8 (H, W) class indices, 255 ignore.
+        centre: row and column of the window's centre, in pixels, pixel centres at integers.
+        size: height and width of the window.
+
+    Returns:
+        image float (C, h, w), bilinear; mask uint8 (h, w), nearest.
+    """
+    height, width = size
+    angle = math.radians(rng.uniform(-aug.rotate_degrees, aug.rotate_degrees)) if rng.random() < aug.rotate_p else 0.0
+    flips = [-1.0 if rng.random() < aug.flip_p else 1.0 for _ in range(2)]
+    scale, shift = 1.0, (0.0, 0.0)
+    if rng.random() < aug.scale_shift_p:
+        scale = 1 / rng.uniform(1 - aug.scale, 1 + aug.scale)
+        shift = tuple(rng.uniform(-aug.shift, aug.shift) * side for side in size)
+    rows = (torch.arange(height) - (height - 1) / 2)[:, None] * flips[0]
+    columns = (torch.arange(width) - (width - 1) / 2)[None] * flips[1]
+    cos, sin = math.cos(angle) * scale, math.sin(angle) * scale
+    y = centre[0] + shift[0] + cos * rows - sin * columns
+    x = centre[1] + shift[1] + sin * rows + cos * columns
+    if rng.random() < aug.elastic_p:
+        bend = smooth_noise(size, aug.elastic_alpha, aug.elastic_sigma, rng)
+        y, x = y + bend[0], x + bend[1]
+    # grid_sample counts pixel edges from −1 to 1.
+    grid = torch.stack([(2 * x + 1) / image.shape[2] - 1, (2 * y + 1) / image.shape[1] - 1], -1)[None].float()
+    options = dict(padding_mode="reflection", align_corners=False)
+    view = F.grid_sample(image[None], grid, mode="bilinear", **options)[0]
+    labels = F.grid_sample(mask[None, None].float(), grid, mode="nearest", **options)[0, 0]
+    return view, labels.to(torch.uint8)
+
+
+def smooth_noise(size: tuple[int, int], alpha: float, sigma: float, rng: np.random.Generator) -> Tensor:
+    """Two displacement maps (2, h, w) in pixels: noise in ±alpha, smoothed by a Gaussian of ``sigma`` pixels.
+
+    Smoothing white noise of variance alpha²/3 leaves a standard deviation of alpha/√3 / (2√π σ). Maps this smooth
+    are drawn with that deviation on a grid of one knot per 2σ and interpolated, at a hundredth of the cost.
+    """
+    deviation = alpha / math.sqrt(3) / (2 * math.sqrt(math.pi) * sigma)
+    knots = [max(4, math.ceil(side / (2 * sigma)) + 3) for side in size]
+    coarse = torch.from_numpy(rng.standard_normal((1, 2, *knots)).astype(np.float32)) * deviation
+    return F.interpolate(coarse, size=size, mode="bicubic", align_corners=True)[0]
+
+
+def random_light(image: Tensor, aug: Augmentation, rng: np.random.Generator) -> Tensor:
+    """Brightness, contrast, tint, noise and coarse dropout of an image in 0..1, (C, h, w) → the same, kept in 0..1."""
+    channels, height, width = image.shape
+    if rng.random() < aug.light_p:
+        mean = image.mean()
+        image = mean + (image - mean) * rng.uniform(1 - aug.contrast, 1 + aug.contrast)
+        image = image + rng.uniform(-aug.brightness, aug.brightness)
+        if channels > 1 and aug.tint:
+            gains = rng.uniform(1 - aug.tint, 1 + aug.tint, (channels, 1, 1)).astype(np.float32)
+            image = image * torch.from_numpy(gains)
+    if rng.random() < aug.noise_p:
+        noise = rng.standard_normal((channels, height, width), dtype=np.float32) * rng.uniform(0, aug.noise)
+        image = image + torch.from_numpy(noise.astype(np.float32))
+    if rng.random() < aug.dropout_p:
+        image = image.clone()
+        fill = image.mean((1, 2), keepdim=True)
+        for _ in range(rng.integers(1, 9)):
+            h, w = (int(rng.integers(1, max(2, side // 8 + 1))) for side in (height, width))
+            top, left = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))
+            image[:, top : top + h, left : left + w] = fill
+    return image.clamp(0, 1)

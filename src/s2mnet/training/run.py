@@ -1,0 +1,104 @@
+"""Training from a plan into a run folder, to the end or from where it stopped."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from rich.console import Console
+from torch.utils.data import DataLoader
+
+from s2mnet.data import ImageFolder
+from s2mnet.errors import S2MNetError
+from s2mnet.modelfolder import ModelConfig
+from s2mnet.plan import Plan
+from s2mnet.training.callbacks import STATE, History, KeepBest, Schedule
+from s2mnet.training.module import SegmentationModule
+from s2mnet.training.samples import EpochSampler, TrainingSamples
+
+PLAN = "plan.yaml"
+
+
+def train(
+    folder: ImageFolder, plan: Plan, run: Path, resume: bool = False, console: Console | None = None
+) -> list[dict[str, Any]]:
+    """Train and leave in ``run`` the best model by validation Dice, the plan, the log and the state for resuming.
+
+    On a CPU the same plan gives the same run, bit for bit, as long as the schedule follows epochs, not minutes;
+    interrupted and resumed or not.
+
+    Args:
+        folder: cases with train and val splits.
+        plan: what to do.
+        run: folder to write to.
+        resume: go on from the last finished epoch of the run in this folder.
+
+    Returns:
+        The log, one record an epoch (``history.json``).
+
+    Raises:
+        S2MNetError: the folder holds a run already, or nothing to resume.
+    """
+    console = console or Console()
+    state = run / STATE / "last.ckpt"
+    if resume and not state.is_file():
+        raise S2MNetError(run, "no finished epoch", f"{STATE}/last.ckpt", "Start it without --resume.")
+    if not resume and (run / PLAN).exists():
+        raise S2MNetError(run, "a run already", "a new folder", "Go on with --resume, or name another folder with -o.")
+    plan.save(run / PLAN)
+    _quieten()
+    pl.seed_everything(plan.training.seed, workers=True, verbose=False)
+    module = SegmentationModule(plan, folder.splits["val"])
+    samples = TrainingSamples(folder.splits["train"], plan)
+    batch = min(plan.training.batch_size, len(samples))
+    loader = DataLoader(
+        samples,
+        batch,
+        sampler=EpochSampler(len(samples), plan.training.seed),
+        num_workers=plan.training.workers,
+        drop_last=True,
+        persistent_workers=plan.training.workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
+    validation = DataLoader(range(len(module.val_cases)), plan.training.batch_size, collate_fn=list)  # type: ignore[arg-type]
+    schedule = Schedule(plan.training)
+    history = History(run, schedule, console)
+    config = ModelConfig(preprocessing=plan.preprocessing, labels=plan.labels, tta=plan.tta)
+    last = ModelCheckpoint(run / STATE, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+    trainer = pl.Trainer(
+        max_epochs=plan.training.epochs or -1,
+        accelerator="auto",
+        devices=1,
+        precision=_precision(plan),
+        gradient_clip_val=plan.training.clip,
+        callbacks=[schedule, history, KeepBest(run, config, history, plan.training.patience), last],
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=run,
+    )
+    trainer.fit(module, loader, validation, ckpt_path=state if resume else None, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    return history.records
+
+
+def _precision(plan: Plan) -> Any:
+    """Lightning's name; bf16 only where the processor multiplies it natively, since emulation is slower than float32."""
+    if plan.training.precision == "auto":
+        native = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else torch.cpu._is_amx_tile_supported()
+        return "bf16-mixed" if native else "32-true"
+    return "bf16-mixed" if plan.training.precision == "bf16" else "32-true"
+
+
+def _quieten() -> None:
+    """Keep hints for developers of the trainer off a user's screen."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")

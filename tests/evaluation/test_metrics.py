@@ -1,0 +1,252 @@
+"""Metrics against closed forms, brute force over all pixel pairs, MONAI, and DRIVE's two observers."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from PIL import Image
+from scipy.spatial.distance import cdist
+from skimage.draw import disk
+from skimage.segmentation import find_boundaries
+
+from s2mnet.evaluation.metrics import METRIC_NAMES, METRICS, image_metrics
+
+RATIOS = [metric.name for metric in METRICS if not metric.unit]
+
+
+def binary(prediction: np.ndarray, truth: np.ndarray, **options) -> dict[str, float]:
+    return image_metrics(prediction.astype(np.uint8), truth.astype(np.uint8), 2, **options)[1]
+
+
+@st.composite
+def label_pairs(draw: st.DrawFn, ignore: bool = True) -> tuple[np.ndarray, np.ndarray, int]:
+    """(prediction, truth, number of classes): often with a class that one or both masks lack."""
+    shape = draw(st.tuples(st.integers(1, 24), st.integers(1, 24)))
+    num_classes = draw(st.integers(2, 4))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+
+    def labels() -> np.ndarray:
+        density = draw(st.sampled_from([0.0, 0.03, 0.5, 1.0]))
+        return np.where(rng.random(shape) < density, rng.integers(1, num_classes, shape), 0)
+
+    dtype = draw(st.sampled_from([np.uint8, np.int16, np.int64]))
+    prediction, truth = labels().astype(dtype), labels().astype(dtype)
+    if ignore:
+        truth[rng.random(shape) < draw(st.sampled_from([0.0, 0.3, 1.0]))] = 255
+    return prediction, truth, num_classes
+
+
+def surface(mask: np.ndarray) -> np.ndarray:
+    """Coordinates of the surface pixels, by scikit-image; padded so that the image border counts as outside."""
+    return np.argwhere(find_boundaries(np.pad(mask, 1), connectivity=1, mode="inner")).astype(float)
+
+
+def brute_force(p: np.ndarray, t: np.ndarray, spacing=(1.0, 1.0)) -> dict[str, float]:
+    """Every metric of two non-empty masks from its definition, distances from all pairs of surface pixels."""
+    pixels = cdist(surface(p), surface(t))
+    scaled = cdist(surface(p) * spacing, surface(t) * spacing)
+    near = np.concatenate([pixels.min(1), pixels.min(0)]) <= 2
+    tp, fp, fn = (p & t).sum(), (p & ~t).sum(), (~p & t).sum()
+    return {
+        "dice": 2 * tp / (2 * tp + fp + fn),
+        "iou": tp / (tp + fp + fn),
+        "precision": tp / (tp + fp),
+        "recall": tp / (tp + fn),
+        "hd95": max(np.quantile(scaled.min(1), 0.95), np.quantile(scaled.min(0), 0.95)),
+        "surface_dice": near.mean(),
+    }
+
+
+def monai_distances(p: np.ndarray, t: np.ndarray, spacing=None) -> tuple[float, float]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from monai.metrics import compute_hausdorff_distance, compute_surface_dice
+
+        a, b = (torch.from_numpy(np.ascontiguousarray(m))[None, None] for m in (p, t))
+        hd95 = compute_hausdorff_distance(a, b, include_background=True, percentile=95, spacing=spacing)
+        return hd95.item(), compute_surface_dice(a, b, [2.0], include_background=True).item()
+
+
+# Closed forms
+
+
+@pytest.mark.parametrize(("side", "shift"), [(10, 0), (10, 3), (16, 8), (7, 6)])
+def test_overlap_of_a_shifted_square(side: int, shift: int) -> None:
+    truth, prediction = np.zeros((2, 40, 40), bool)
+    truth[5 : 5 + side, 5 : 5 + side] = True
+    prediction[5 : 5 + side, 5 + shift : 5 + shift + side] = True
+    got = binary(prediction, truth)
+    share = (side - shift) / side
+    assert got["dice"] == pytest.approx(share) == got["precision"] == got["recall"]
+    assert got["iou"] == pytest.approx((side - shift) / (side + shift))
+
+
+@pytest.mark.parametrize("gap", [1, 2, 3, 11])
+def test_two_parallel_lines(gap: int) -> None:
+    truth, prediction = np.zeros((2, 20, 30), bool)
+    truth[:, 4] = True
+    prediction[:, 4 + gap] = True
+    assert binary(prediction, truth) == dict.fromkeys(RATIOS, 0.0) | {"surface_dice": float(gap <= 2), "hd95": gap}
+    # Millimetres change HD95 along the axis of the shift only; the tolerance stays 2 pixels.
+    assert binary(prediction, truth, spacing=(9.0, 0.5))["hd95"] == pytest.approx(gap * 0.5)
+    assert binary(prediction.T, truth.T, spacing=(9.0, 0.5))["hd95"] == pytest.approx(gap * 9)
+    assert binary(prediction, truth, spacing=(9.0, 9.0))["surface_dice"] == float(gap <= 2)
+
+
+@pytest.mark.parametrize(("radius", "offset"), [(40, 5), (40, 20), (60, 45)])
+def test_two_discs(radius: int, offset: int) -> None:
+    truth, prediction = np.zeros((2, 200, 260), bool)
+    truth[disk((100, 90), radius)] = True
+    prediction[disk((100, 90 + offset), radius)] = True
+    got = binary(prediction, truth)
+    half = offset / (2 * radius)
+    lens = 2 * radius**2 * math.acos(half) - offset / 2 * math.sqrt(4 * radius**2 - offset**2)
+    assert got["dice"] == pytest.approx(lens / (math.pi * radius**2), abs=0.01)
+    # A point of one circle at angle θ lies |√(r² + d² + 2 r d cos θ) − r| from the other circle.
+    theta = np.linspace(0, 2 * np.pi, 100_001)
+    away = np.abs(np.sqrt(radius**2 + offset**2 + 2 * radius * offset * np.cos(theta)) - radius)
+    assert got["hd95"] == pytest.approx(np.quantile(away, 0.95), abs=0.75)
+    assert got["surface_dice"] == pytest.approx((away <= 2).mean(), abs=0.06)
+
+
+def test_hd95_is_the_larger_direction() -> None:
+    """A second blob in one mask alone, a tenth of its surface: only the direction from that mask sees it."""
+    truth, prediction = np.zeros((2, 8, 100), bool)
+    truth[0, :18] = prediction[0, :18] = True
+    prediction[0, 98:] = True
+    for got in (binary(prediction, truth), binary(truth, prediction)):
+        assert got["hd95"] == pytest.approx(np.quantile([0] * 18 + [81, 82], 0.95))
+
+
+# Conventions
+
+
+def test_empty_masks() -> None:
+    empty, spot = np.zeros((2, 30, 40), bool)
+    spot[3, 3] = True
+    agreement = dict.fromkeys(RATIOS, 1.0) | {"hd95": 0.0}
+    miss = dict.fromkeys(RATIOS, 0.0) | {"hd95": 50.0}
+    assert binary(empty, empty) == agreement
+    assert binary(empty, spot) == binary(spot, empty) == miss
+    assert binary(empty, spot, spacing=(2.0, 2.0))["hd95"] == 100.0
+
+
+def test_classes_are_scored_apart() -> None:
+    truth = np.zeros((6, 6), np.uint8)
+    truth[:3], truth[3:] = 1, 2
+    got = image_metrics(np.where(truth == 2, 3, truth), truth, num_classes=4)
+    assert list(got) == [1, 2, 3]
+    assert [got[index]["dice"] for index in got] == [1.0, 0.0, 0.0]
+
+
+def test_every_metric_has_a_direction() -> None:
+    assert METRIC_NAMES == ("dice", "iou", "precision", "recall", "hd95", "surface_dice")
+    assert [m.name for m in METRICS if not m.higher_is_better] == ["hd95"]
+
+
+@pytest.mark.parametrize(
+    ("prediction", "truth", "options", "message"),
+    [
+        (np.zeros((3, 4), int), np.zeros((4, 3), int), {}, "one shape"),
+        (np.zeros((3, 4)), np.zeros((3, 4), int), {}, "integer"),
+        (np.zeros((1, 3, 4), int), np.zeros((1, 3, 4), int), {}, r"\(H, W\)"),
+        (np.zeros((0, 4), int), np.zeros((0, 4), int), {}, "non-empty"),
+        (np.full((3, 4), 255), np.zeros((3, 4), int), {}, r"prediction holds \[255\]"),
+        (np.zeros((3, 4), int), np.full((3, 4), 2), {}, r"truth holds \[2\]"),
+        (np.zeros((3, 4), int), np.full((3, 4), -1), {}, r"truth holds \[-1\]"),
+        (np.zeros((3, 4), int), np.zeros((3, 4), int), {"num_classes": 1}, "at least 2"),
+        (np.zeros((3, 4), int), np.zeros((3, 4), int), {"spacing": (0.0, 1.0)}, "positive"),
+    ],
+)
+def test_refuses(prediction: np.ndarray, truth: np.ndarray, options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        image_metrics(prediction, truth, **({"num_classes": 2} | options))
+
+
+# Properties
+
+
+@given(label_pairs())
+def test_always_finite_and_in_range(pair: tuple[np.ndarray, np.ndarray, int]) -> None:
+    prediction, truth, num_classes = pair
+    got = image_metrics(prediction, truth, num_classes)
+    assert list(got) == list(range(1, num_classes))
+    for values in got.values():
+        assert tuple(values) == METRIC_NAMES
+        assert all(type(value) is float for value in values.values())
+        assert all(0 <= values[name] <= 1 for name in RATIOS)
+        assert 0 <= values["hd95"] <= math.hypot(*truth.shape)
+        assert values["dice"] == pytest.approx(2 * values["iou"] / (1 + values["iou"]))
+
+
+@given(label_pairs(ignore=False))
+def test_exchanging_the_masks_exchanges_precision_and_recall(pair: tuple[np.ndarray, np.ndarray, int]) -> None:
+    prediction, truth, num_classes = pair
+    there, back = image_metrics(prediction, truth, num_classes), image_metrics(truth, prediction, num_classes)
+    for index, values in there.items():
+        assert values["precision"] == back[index]["recall"]
+        for name in ("dice", "iou", "hd95", "surface_dice"):
+            assert values[name] == pytest.approx(back[index][name])
+
+
+@given(label_pairs())
+def test_ignored_pixels_do_not_matter(pair: tuple[np.ndarray, np.ndarray, int]) -> None:
+    prediction, truth, num_classes = pair
+    ignored = truth == 255
+    other = np.where(ignored, 1 - (prediction == 1), prediction)
+    got = image_metrics(prediction, truth, num_classes)
+    assert got == image_metrics(other, truth, num_classes)
+    assert got == image_metrics(np.where(ignored, 0, prediction), np.where(ignored, 0, truth), num_classes)
+
+
+@given(label_pairs(), st.sampled_from([(1.0, 1.0), (0.7, 2.5)]))
+def test_equals_the_definitions(pair: tuple[np.ndarray, np.ndarray, int], spacing: tuple[float, float]) -> None:
+    prediction, truth, num_classes = pair
+    counted = truth != 255
+    for index, values in image_metrics(prediction, truth, num_classes, spacing=spacing).items():
+        p, t = (prediction == index) & counted, (truth == index) & counted
+        if p.any() and t.any():
+            assert values == pytest.approx(brute_force(p, t, spacing))
+
+
+@given(label_pairs(ignore=False), st.sampled_from([None, (0.7, 2.5)]))
+def test_distances_equal_monai(pair: tuple[np.ndarray, np.ndarray, int], spacing: tuple[float, float] | None) -> None:
+    prediction, truth, num_classes = pair
+    got = image_metrics(prediction, truth, num_classes, spacing=spacing)
+    both = [index for index in got if (prediction == index).any() and (truth == index).any()]
+    assume(both)
+    for index in both:
+        hd95, surface_dice = monai_distances(prediction == index, truth == index, spacing)
+        assert got[index]["hd95"] == pytest.approx(hd95, rel=1e-5)
+        assert got[index]["surface_dice"] == pytest.approx(surface_dice, rel=1e-5)
+
+
+# Real masks
+
+
+def test_second_observer_of_drive(shared_data: Path) -> None:
+    """The published agreement of DRIVE's two observers on the test set is a Dice of about 0.79."""
+    test = shared_data / "DRIVE" / "test"
+    dice = []
+    for number in range(1, 21):
+        first, second, field = (
+            np.asarray(Image.open(test / path)) > 0
+            for path in (
+                f"1st_manual/{number:02d}_manual1.gif",
+                f"2nd_manual/{number:02d}_manual2.gif",
+                f"mask/{number:02d}_test_mask.gif",
+            )
+        )
+        got = image_metrics(second, np.where(field, first, 255), num_classes=2)[1]
+        dice.append(got["dice"])
+        if number <= 2:
+            hd95, surface_dice = monai_distances(second & field, first & field)
+            assert (got["hd95"], got["surface_dice"]) == pytest.approx((hd95, surface_dice), rel=1e-5)
+    assert 0.78 <= np.mean(dice) <= 0.80

@@ -1,0 +1,71 @@
+"""What stands beside a figure."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+
+from s2mnet.provenance import commit, environment
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A git checkout with package/module.py in it."""
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    module = tmp_path / "package" / "module.py"
+    module.parent.mkdir()
+    module.write_text("one\n")
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--no-gpg-sign", "-m", "first")
+    return tmp_path
+
+
+def git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def test_commit_and_changes(checkout: Path) -> None:
+    module = checkout / "package" / "module.py"
+    head = git(checkout, "rev-parse", "HEAD")
+    assert commit(module) == head
+    (checkout / "result.json").write_text("{}")
+    assert commit(module) == head
+    (module.parent / "new.py").write_text("untracked, but it can be imported\n")
+    assert commit(module) == head + "+changes"
+    (module.parent / "new.py").unlink()
+    module.write_text("two\n")
+    assert commit(module) == head + "+changes"
+
+
+def test_no_commit_for_what_a_checkout_does_not_track(checkout: Path, tmp_path: Path) -> None:
+    installed = checkout / "site-packages" / "module.py"
+    installed.parent.mkdir()
+    installed.write_text("one\n")
+    assert commit(installed) is None
+
+
+def test_environment_says_what_runs() -> None:
+    got = environment()
+    assert got["torch"] == torch.__version__
+    assert got["numpy"] == numpy.__version__
+    assert got["threads"] == torch.get_num_threads()
+    assert got["python"] == sys.version.split()[0]
+    assert got["cpu"] and got["cpu_count"] >= 1
+    assert datetime.fromisoformat(got["date"]).utcoffset() == timedelta(0)
+    assert json.loads(json.dumps(got)) == got
+
+
+def test_environment_imports_no_library() -> None:
+    code = "import sys; from s2mnet.provenance import environment; environment(); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "False"
