@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
+
+import numpy as np
+from PIL import Image
 
 from s2mnet.errors import S2MNetError
 
@@ -32,3 +36,14 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise S2MNetError(
             path, f"{error.strerror or error}", "a place that can be written to", "Free space or name another folder."
         ) from None
+
+
+def write_png(path: Path, array: np.ndarray) -> None:
+    """Write a uint8 or uint16 (H, W), or uint8 (H, W, 3), array as PNG, atomically.
+
+    Raises:
+        S2MNetError: the place cannot be written to.
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, format="PNG")
+    write_atomically(path, buffer.getvalue())

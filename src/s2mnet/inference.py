@@ -37,7 +37,7 @@ def prepare_mask(mask: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     if preprocessing.extent == "patches":
         return mask
     height, width = preprocessing.size
-    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
+    return np.array(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
 
 
 def normalise(planes: Tensor, preprocessing: Preprocessing) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import tempfile
 from pathlib import Path
@@ -61,7 +63,8 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[S2MNet
             raise S2MNetError(folder, found, expected, "Name the folder that s2mnet train wrote with -o.")
     try:
         config = ModelConfig.model_validate(json.loads((folder / CONFIG).read_text(encoding="utf-8"))[KEY])
-        network = S2MNet.from_pretrained(str(folder))
+        with contextlib.redirect_stdout(io.StringIO()):  # the mixin prints that it loads
+            network = S2MNet.from_pretrained(str(folder), strict=True)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, ValidationError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise S2MNetError(

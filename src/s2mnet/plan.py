@@ -189,7 +189,7 @@ def make_plan(
     """
     reasons = []
     side = min(summary.height[1], summary.width[1])
-    whole_size = 352 if preset == "paper" else 256 if on_gpu else 192
+    whole_size = 352 if preset == "paper" else 256 if on_gpu else 128
     thin = summary.thickness_px * (size or whole_size) / max(summary.height[1], summary.width[1]) < THIN_PX
     if extent is None:
         extent = "patches" if thin and side > (size or whole_size) else "whole"

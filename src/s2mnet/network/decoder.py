@@ -68,7 +68,7 @@ class BoundaryFocusedDecoderStage(nn.Module):
             return self.out(r * to_region + b * to_boundary), beta
         gate = beta
         if self.routing == "hard":
-            gate = (beta > 0.5).to(beta.dtype) + beta - beta.detach()
+            gate = (beta > 0.5).to(beta.dtype) + (beta - beta.detach())  # the sum is exactly 0 or 1
         return self.out(r * (1 - gate) + b * gate), beta
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
@@ -117,7 +116,8 @@ class S2MNet(
             raise ValueError(f"expected images (B, {self.in_channels}, H, W), found shape {tuple(x.shape)}")
         if x.shape[2] < MIN_SIZE or x.shape[3] < MIN_SIZE:
             raise ValueError(
-                f"expected images of at least {MIN_SIZE}×{MIN_SIZE} pixels, found {x.shape[2]}×{x.shape[3]}; pad or resize"
+                f"expected images of at least {MIN_SIZE}×{MIN_SIZE} pixels, found {x.shape[2]}×{x.shape[3]}; "
+                "pad or resize them"
             )
         stem = self.stem(x)
         skips = [stem]

@@ -157,6 +157,7 @@ def _fourier_table(size: int, m: int, like: Tensor) -> Tensor:
     dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
     u = torch.arange(m + 1, device=like.device)
     n = torch.arange(size, device=like.device)
-    # u·n modulo N is exact in integers, so the angle is as good as the dtype whatever the size.
-    angle = ((u[:, None] * n) % size).to(dtype) * (2 * math.pi / size)
-    return (torch.cat([angle.cos(), angle.sin()]) / math.sqrt(size)).to(like.dtype)
+    # u·n modulo N is exact in integers, so the angle is as good as the dtype whatever the size. The modulus is a tensor
+    # and the root a power: with a free size, ONNX has no remainder by a symbol and math.sqrt would fix the size.
+    angle = (u[:, None] * n).remainder(torch.full_like(n, size)).to(dtype) * (2 * math.pi / size)
+    return (torch.cat([angle.cos(), angle.sin()]) * size**-0.5).to(like.dtype)

@@ -21,7 +21,7 @@ from s2mnet.training.callbacks import STATE, History, KeepBest, Schedule
 from s2mnet.training.module import SegmentationModule
 from s2mnet.training.samples import EpochSampler, TrainingSamples
 
-PLAN = "plan.yaml"
+PLAN, LAST = "plan.yaml", "last.ckpt"
 
 
 def train(
@@ -40,16 +40,9 @@ def train(
 
     Returns:
         The log, one record an epoch (``history.json``).
-
-    Raises:
-        S2MNetError: the folder holds a run already, or nothing to resume.
     """
     console = console or Console()
-    state = run / STATE / "last.ckpt"
-    if resume and not state.is_file():
-        raise S2MNetError(run, "no finished epoch", f"{STATE}/last.ckpt", "Start it without --resume.")
-    if not resume and (run / PLAN).exists():
-        raise S2MNetError(run, "a run already", "a new folder", "Go on with --resume, or name another folder with -o.")
+    state = run / STATE / LAST
     plan.save(run / PLAN)
     _quieten()
     pl.seed_everything(plan.training.seed, workers=True, verbose=False)
@@ -90,8 +83,17 @@ def train(
     return history.records
 
 
+def check_run_folder(run: Path, resume: bool) -> None:
+    """Refuse to train over a run, or to resume what never finished an epoch."""
+    if not resume and (run / PLAN).exists():
+        raise S2MNetError(run, "a run already", "a new folder", "Go on with --resume, or name another folder with -o.")
+    if resume and not (run / STATE / LAST).is_file():
+        found, mend = "no finished epoch to go on from", "Remove the folder and start without --resume."
+        raise S2MNetError(run, found, f"{STATE}/{LAST}", mend)
+
+
 def _precision(plan: Plan) -> Any:
-    """Lightning's name; bf16 only where the processor multiplies it natively, since emulation is slower than float32."""
+    """Lightning's name; bf16 only where the processor multiplies it natively: emulated it is slower than float32."""
     if plan.training.precision == "auto":
         native = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else torch.cpu._is_amx_tile_supported()
         return "bf16-mixed" if native else "32-true"

@@ -1,0 +1,28 @@
+# Two commands set everything up on a machine with Python >= 3.10 and make:
+#   make demo   trains on real MRI and ends with the path of a report
+#   make test   runs every test
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/installed
+	rm -rf runs/demo
+	$(BIN)/s2mnet demo -o runs/demo
+
+test: $(VENV)/installed lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# constraints.txt is what makes pip take the CPU build of torch; without it gigabytes of CUDA come along.
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info

@@ -1,0 +1,145 @@
+"""The command line: train, predict, evaluate, demo. Each command loads what it needs when it runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from s2mnet.errors import S2MNetError
+
+app = typer.Typer(
+    help="S2M-Net for 2-D medical image segmentation: a folder of images and masks in, a model, masks and numbers out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+Labels = Annotated[
+    Literal["auto", "binary", "threshold", "classes"],
+    typer.Option(
+        help="How to read masks: binary: above 0 is foreground; threshold: above 127; classes: as they stand."
+    ),
+]
+Tta = Annotated[
+    int | None, typer.Option(help="Test-time transforms averaged: 1, 4 or 8. The model has its own default.")
+]
+
+
+@app.command()
+def train(
+    data: Annotated[
+        Path, typer.Argument(help="DATA/{images,masks} with equal stems, or DATA/{train,val,test}/{images,masks}.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Run folder to write: model, log, test, report.html.")],
+    preset: Annotated[
+        Literal["default", "paper"], typer.Option(help="default: small budget; paper: the authors'.")
+    ] = "default",
+    minutes: Annotated[
+        float | None, typer.Option(help="Time for training; the schedule follows it. 30 if neither is given.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Number of epochs; repeats exactly on a CPU.")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Side of the square input, at least 32. Planned if not given.")
+    ] = None,
+    extent: Annotated[
+        Literal["whole", "patches"] | None,
+        typer.Option(help="Resized images or windows of them. Planned if not given."),
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per step. The preset has 8.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Highest learning rate. The preset has its own.")] = None,
+    seed: Annotated[int, typer.Option(help="Of every random draw.")] = 42,
+    workers: Annotated[int, typer.Option(help="Processes that load data.")] = 0,
+    precision: Annotated[Literal["auto", "32", "bf16"], typer.Option(help="auto: bf16 where it is native.")] = "auto",
+    labels: Labels = "auto",
+    plan: Annotated[Path | None, typer.Option(help="Follow this plan.yaml instead of making one.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")] = False,
+) -> None:
+    """Train on a folder of images and masks, test the best model, write a report."""
+    from s2mnet.workflow import run_training
+
+    options = dict(
+        preset=preset, minutes=minutes, epochs=epochs, size=size, extent=extent, batch_size=batch_size, lr=lr,
+        seed=seed, workers=workers, precision=precision,
+    )  # fmt: skip
+    report = run_training(data, output, plan, labels, resume, **options)
+    typer.echo(f"report: {report}")
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(help="Run folder of s2mnet train.")],
+    images: Annotated[Path, typer.Argument(help="A folder of images, or one image.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write masks/ and overlays/ to.")],
+    overlays: Annotated[bool, typer.Option(help="Also draw each mask over its image.")] = True,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write 16-bit probability maps.")] = False,
+    tta: Tta = None,
+) -> None:
+    """Predict masks, in the size of the images and the label values of the training masks."""
+    from rich.progress import Progress
+
+    from s2mnet.prediction import Predictor, predict_folder
+
+    _check_tta(tta)
+    predictor = Predictor(run)
+    with Progress(transient=True) as bar:
+        task = bar.add_task("predicting", total=None)
+        done = predict_folder(
+            predictor, images, output, overlays, probabilities, tta,
+            lambda count, total: bar.update(task, completed=count, total=total),
+        )  # fmt: skip
+    typer.echo(f"{len(done)} masks in {output / 'masks'}")
+
+
+@app.command()
+def evaluate(
+    source: Annotated[Path, typer.Argument(help="Run folder of s2mnet train, or a folder of predicted masks.")],
+    truth: Annotated[Path, typer.Argument(help="Data folder as for train, or a folder of true masks.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for metrics.json and .csv.")] = None,
+    split: Annotated[Literal["test", "val", "train", "all"], typer.Option(help="Part of a data folder.")] = "test",
+    tta: Tta = None,
+    labels: Labels = "auto",
+) -> None:
+    """Measure a trained model on a data folder, or predicted masks against true ones."""
+    from rich.console import Console
+
+    from s2mnet.evaluation.results import save, table
+    from s2mnet.workflow import evaluate_against
+
+    _check_tta(tta)
+    result = evaluate_against(source, truth, split, tta, labels)
+    Console().print(table(result))
+    if output:
+        save(result, output)
+        typer.echo(f"metrics: {output}")
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the data and the run.")] = Path(
+        "runs/demo"
+    ),
+    minutes: Annotated[float, typer.Option(help="Time for training.")] = 6.0,
+) -> None:
+    """Train on MRI slices that an installed package ships: grey and white matter of the MNI152 brain."""
+    from s2mnet.demo import run_demo
+
+    typer.echo(f"report: {run_demo(output, minutes).resolve()}")
+
+
+def _check_tta(tta: int | None) -> None:
+    if tta not in (None, 1, 4, 8):
+        raise S2MNetError("--tta", str(tta), "1, 4 or 8", "Leave it away for the model's own.")
+
+
+def main() -> None:
+    """Entry point: bad input ends in one message and exit status 2, an interrupt in a word on how to go on."""
+    try:
+        app()
+    except S2MNetError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("stopped; s2mnet train … --resume goes on from the last finished epoch", err=True)
+        sys.exit(130)

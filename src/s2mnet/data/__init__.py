@@ -1,0 +1,24 @@
+"""Data in and out: files, labels, folders."""
+
+from s2mnet.data.cases import Case, ImageFolder, find_cases, find_images
+from s2mnet.data.folder import FolderError, FolderSummary, read_folder
+from s2mnet.data.images import IMAGE_SUFFIXES, read_image, read_mask, to_channels, write_mask
+from s2mnet.data.labels import IGNORE_INDEX, LabelMap, infer_labels
+
+__all__ = [
+    "IGNORE_INDEX",
+    "IMAGE_SUFFIXES",
+    "Case",
+    "FolderError",
+    "FolderSummary",
+    "ImageFolder",
+    "LabelMap",
+    "find_cases",
+    "find_images",
+    "infer_labels",
+    "read_folder",
+    "read_image",
+    "read_mask",
+    "to_channels",
+    "write_mask",
+]

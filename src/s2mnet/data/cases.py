@@ -1,0 +1,168 @@
+"""Which files of a data folder belong together, and which split they are in."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from s2mnet.data.images import is_image_file
+from s2mnet.errors import S2MNetError
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+_LAYOUTS = "a folder with images/ and masks/, or with train/images and train/masks (and val/, test/)"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image and, where there is a truth, its mask. The name is the file stem that both share."""
+
+    name: str
+    image: Path
+    mask: Path | None
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """The cases of a data folder.
+
+    Attributes:
+        root: the folder.
+        splits: cases of "train", "val" and "test", each sorted by name; test may be empty.
+        split_rule: one sentence saying how the split was made.
+    """
+
+    root: Path
+    splits: dict[Split, list[Case]]
+    split_rule: str
+
+
+def find_cases(root: str | Path) -> ImageFolder:
+    """Pair images and masks by equal file stems and split them.
+
+    Either root/images and root/masks: ordered by the SHA-1 hex digest of the file stem, the first 70 % are train,
+    the next 10 % val, the rest test, halves rounded up, at least one in train and val. Or root/train, root/val and
+    root/test, each with images and masks: as given; without val the last eighth of train by the same order is val.
+    Hidden files and files that are no images are passed over.
+
+    Raises:
+        S2MNetError: no such folder or neither layout, an empty folder, no pair, fewer than two pairs to split, an
+            image without a mask or the reverse, two files with one stem, one stem in two splits.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise S2MNetError(root, "no such folder", _LAYOUTS, "Check the path.")
+    flat = [name for name in ("images", "masks") if (root / name).is_dir()]
+    given = [name for name in SPLITS if (root / name).is_dir()]
+    if flat and given:
+        found = f"both {flat[0]}/ and {given[0]}/"
+        raise S2MNetError(root, found, _LAYOUTS, "Keep one of the two layouts.")
+    if flat:
+        return _split_by_hash(root, _pair(root))
+    if "train" in given:
+        return _split_as_given(root, {split: _pair(root / split) for split in SPLITS if split in given})
+    inside = sorted(entry.name for entry in root.iterdir() if not entry.name.startswith("."))
+    found = ("only " + ", ".join(inside[:5]) + (", …" if len(inside) > 5 else "")) if inside else "an empty folder"
+    raise S2MNetError(root, found, _LAYOUTS, "Put the files into that form.")
+
+
+def find_images(path: str | Path) -> list[Path]:
+    """The images to predict: the file itself, or the image files of a folder (not of its subfolders), sorted.
+
+    Raises:
+        S2MNetError: nothing there, no image in it, or two images with one stem (their masks would have one name).
+    """
+    path = Path(path)
+    if path.is_file():
+        if is_image_file(path):
+            return [path]
+        found = f"a file with the suffix {path.suffix!r}"
+        raise S2MNetError(path, found, "png, jpg, tif, bmp or gif", "Give an image or a folder of images.")
+    if not path.is_dir():
+        raise S2MNetError(path, "no such file or folder", "an image or a folder of images", "Check the path.")
+    images = sorted(_by_stem(path).values())
+    if not images:
+        mend = "Give the folder that holds the images themselves."
+        raise S2MNetError(path, "no image in it", "png, jpg, tif, bmp or gif files", mend)
+    return images
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for file in sorted(folder.iterdir()):
+        if not file.is_file() or not is_image_file(file):
+            continue
+        if file.stem in found:
+            both = f"{found[file.stem].name} and {file.name}"
+            raise S2MNetError(folder, f"two files with one stem: {both}", "one file per stem", "Rename or remove one.")
+        found[file.stem] = file
+    return found
+
+
+def _pair(root: Path) -> list[Case]:
+    for name in ("images", "masks"):
+        if not (root / name).is_dir():
+            raise S2MNetError(root, f"no folder {name}/ in it", "images/ and masks/ side by side", "Add the folder.")
+    images, masks = _by_stem(root / "images"), _by_stem(root / "masks")
+    for name, files in (("images", images), ("masks", masks)):
+        if not files:
+            mend = "Put the files there."
+            raise S2MNetError(root / name, "no image file in it", "png, jpg, tif, bmp or gif files", mend)
+    common = sorted(images.keys() & masks.keys())
+    if not common:
+        found = f"no pair ({min(images.values()).name} and {min(masks.values()).name}, for example)"
+        raise S2MNetError(root, found, "images and masks with equal stems, a.jpg and a.png", "Rename the masks.")
+    for what, other, files in (("image", "mask", images), ("mask", "image", masks)):
+        alone = [files[stem] for stem in sorted(files.keys() - set(common))]
+        if alone:
+            names = ", ".join(file.name for file in alone[:5]) + (", …" if len(alone) > 5 else "")
+            found = f"{len(alone)} {what}{'s' * (len(alone) > 1)} without {other}: {names}"
+            expected = f"a {other} of the same stem for every {what}"
+            raise S2MNetError(alone[0].parent, found, expected, f"Add the {other}, or take the {what} away.")
+    return [Case(stem, images[stem], masks[stem]) for stem in common]
+
+
+def _digest(case: Case) -> str:
+    return hashlib.sha1(os.fsencode(case.name), usedforsecurity=False).hexdigest()
+
+
+def _split_by_hash(root: Path, cases: list[Case]) -> ImageFolder:
+    count = len(cases)
+    _require_two(root, count)
+    train, val = max(1, (7 * count + 5) // 10), max(1, (count + 5) // 10)  # integers: halves go up, exactly
+    ordered = sorted(cases, key=_digest)
+    parts = {"train": ordered[:train], "val": ordered[train : train + val], "test": ordered[train + val :]}
+    rule = "by SHA-1 of the file stem, sorted: first 70 % train, next 10 % validation, last 20 % test"
+    return ImageFolder(root, {split: _by_name(parts[split]) for split in SPLITS}, rule)
+
+
+def _split_as_given(root: Path, given: Mapping[Split, list[Case]]) -> ImageFolder:
+    seen: dict[str, Split] = {}
+    for split, cases in given.items():
+        for case in cases:
+            if case.name in seen:
+                found = f"{case.name} in both {seen[case.name]}/ and {split}/"
+                raise S2MNetError(root, found, "each image in one split", "Remove or rename one of the two.")
+            seen[case.name] = split
+    splits = {split: list(given.get(split, [])) for split in SPLITS}
+    rule = "as given by the folders " + ", ".join(given)
+    if "val" not in given:
+        count = len(splits["train"])
+        _require_two(root / "train", count)
+        ordered, val = sorted(splits["train"], key=_digest), max(1, (count + 4) // 8)
+        splits["train"], splits["val"] = _by_name(ordered[:-val]), _by_name(ordered[-val:])
+        rule += "; validation is the last eighth of train, sorted by SHA-1 of the file stem"
+    return ImageFolder(root, splits, rule)
+
+
+def _by_name(cases: list[Case]) -> list[Case]:
+    return sorted(cases, key=lambda case: case.name)
+
+
+def _require_two(root: Path, count: int) -> None:
+    if count < 2:
+        raise S2MNetError(root, f"{count} pair", "at least 2, one to train and one to validate", "Add pairs.")

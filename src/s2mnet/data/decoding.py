@@ -1,0 +1,120 @@
+"""From a file to upright pixels in the file's own depth: Pillow first, tifffile for the TIFFs Pillow cannot hold."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from s2mnet.errors import S2MNetError
+
+MAX_PIXELS = 200_000_000
+WORD_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's modes of one channel and more than 8 bits
+
+# Pillow takes the format from the content, never from the suffix; other decoders (EPS runs a program) stay out.
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF")
+_pillow_limit = threading.Lock()
+
+
+def decode(path: Path) -> tuple[Image.Image | np.ndarray, str]:
+    """The upright image (an array where tifffile had to read it) and Pillow's name of the stored sample layout.
+
+    Raises:
+        S2MNetError: more than 200 megapixels, or more than one page.
+        Exception: whatever Pillow or tifffile raises on a file it cannot read.
+    """
+    # Opened here and not by Pillow, which maps a file it opens itself: Pillow 13 scrambles a TIFF turned by 90° then.
+    with path.open("rb") as file:
+        try:
+            image = _open(file)
+        except UnidentifiedImageError:
+            if _is_tiff(path):
+                return _decode_tiff(path), ""
+            raise
+        _check_pixels(path, *image.size)
+        pages = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # MPO: a JPEG with a preview beside it
+        _check_pages(path, pages)
+        layout = _sample_layout(image)
+        if image.format == "TIFF" and _is_beyond_pillow(image):
+            return _decode_tiff(path), ""
+        try:
+            image.load()
+        except Image.DecompressionBombError:
+            return _decode_tiff(path), ""  # Pillow measures a TIFF again while decoding, by its own bound
+        return ImageOps.exif_transpose(image), layout
+
+
+def _open(file: BinaryIO) -> Image.Image:
+    # Pillow's own bound lies below ours and is global: it is lifted for the reading of the header only.
+    with _pillow_limit:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(file, formats=_FORMATS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _decode_tiff(path: Path) -> np.ndarray:
+    """A TIFF that Pillow has no mode for, as (H, W) or (H, W, C), upright, in its own dtype."""
+    import tifffile
+
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it finds wrong reaches the user as one error
+    with tifffile.TiffFile(path) as tiff:
+        _check_pages(path, len(tiff.pages))
+        page = tiff.pages.first
+        _check_pixels(path, page.imagewidth, page.imagelength)
+        array = page.asarray()
+        if page.axes == "SYX":
+            array = array.transpose(1, 2, 0)
+        elif page.axes not in ("YX", "YXS"):
+            raise OSError(f"axes {page.axes}, not one image")
+        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and array.dtype.kind == "u":
+            array = np.iinfo(array.dtype).max - array
+        orientation = page.tags.valueof("Orientation", default=1)
+    return _upright(array, int(orientation))
+
+
+def _upright(array: np.ndarray, orientation: int) -> np.ndarray:
+    """Undo the eight EXIF orientations on the two first axes."""
+    if orientation >= 5:
+        array = array.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    return array
+
+
+def _sample_layout(image: Image.Image) -> str:
+    tiles = getattr(image, "tile", [])
+    arguments = tiles[0][3] if tiles else ""
+    first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return first if isinstance(first, str) else ""
+
+
+def _is_tiff(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def _is_beyond_pillow(tiff: Image.Image) -> bool:
+    """Colour of 16 bits, of which Pillow keeps the high byte, and unsigned 32 bits, which it reads as signed."""
+    tags = getattr(tiff, "tag_v2", {})
+    bits, sample_format = max(tags.get(258, (1,))), max(tags.get(339, (1,)))
+    return bits > 8 and (tiff.mode not in WORD_MODES or (bits == 32 and sample_format == 1))
+
+
+def _check_pixels(path: Path, width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        found = f"{width} × {height} = {width * height / 1e6:.0f} megapixels"
+        raise S2MNetError(path, found, f"at most {MAX_PIXELS // 10**6} megapixels", "Cut the image into tiles.")
+
+
+def _check_pages(path: Path, pages: int) -> None:
+    if pages > 1:
+        found = f"{pages} pages or frames in one file"
+        raise S2MNetError(path, found, "one image per file", "Save each page as an image of its own.")

@@ -1,0 +1,240 @@
+"""Reading images and masks from files, and writing masks: what each kind of stored pixel means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from s2mnet.data.decoding import WORD_MODES, decode
+from s2mnet.errors import S2MNetError
+from s2mnet.files import write_png
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif"})
+WINDOW_PERCENTILES = (0.5, 99.5)
+
+_REEXPORT = "Export it again as an 8-bit PNG, or take it out of the folder."
+
+
+def is_image_file(path: Path) -> bool:
+    """Whether the name is that of an image: a known suffix in any case, and not hidden.
+
+    Example:
+        >>> [is_image_file(Path(name)) for name in ("a.PNG", "Thumbs.db", ".a.png", "b.jpeg")]
+        [True, False, False, True]
+    """
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """An image as 8-bit grey or RGB, turned upright by its EXIF orientation.
+
+    Alpha is dropped. A palette, CMYK or YCbCr image becomes RGB (a palette whose used entries are all grey becomes
+    grey). Grey of more than 8 bits (and 16-bit RGB of a TIFF) is windowed per image: the 0.5 and 99.5 percentiles
+    go to 0 and 255, what lies outside is clipped, a constant image gives zeros, NaN gives 0. A 16-bit RGB PNG is
+    read by its high byte, as Pillow does. An RGB file whose channels are equal stays RGB.
+
+    Args:
+        path: a png, jpg, tif, bmp or gif file with one page.
+
+    Returns:
+        uint8 array, (H, W) or (H, W, 3), values 0–255.
+
+    Raises:
+        S2MNetError: the file is missing, empty, truncated, not an image, has several pages, or more than 200 Mpx.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder) / "scan.png"
+        ...     Image.fromarray(np.array([[0, 500, 1000]], dtype=np.uint16)).save(file)
+        ...     read_image(file).tolist()
+        [[0, 128, 255]]
+    """
+    return _guarded(Path(path), "an image", _image_array)
+
+
+def read_mask(path: str | Path) -> np.ndarray:
+    """A mask as its raw values, turned upright by its EXIF orientation.
+
+    Grey of any depth gives its grey values (1-bit gives 0 and 1, 2- and 4-bit the stored samples). A palette gives
+    indices, unless the palette is grey, or only its black and white are used: then the grey values, so that a GIF
+    with an inverted palette reads right. RGB(A) with equal channels gives the common grey value.
+
+    Args:
+        path: a png, jpg, tif, bmp or gif file with one page.
+
+    Returns:
+        (H, W) array of integers: uint8, uint16 or int32.
+
+    Raises:
+        S2MNetError: as for :func:`read_image`; also a colour mask, an alpha that varies, or fractional values.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder) / "mask.png"
+        ...     write_mask(file, np.array([[0, 10, 300]]))
+        ...     read_mask(file).tolist()
+        [[0, 10, 300]]
+    """
+    return _guarded(Path(path), "a mask", _mask_array)
+
+
+def write_mask(path: str | Path, array: np.ndarray) -> None:
+    """Write a mask as PNG: 8-bit, or 16-bit if a value is above 255. The file appears whole or not at all.
+
+    Args:
+        path: the file, with suffix .png; one that exists is replaced.
+        array: (H, W) integers or booleans in 0–65535.
+
+    Raises:
+        S2MNetError: the suffix, shape, dtype or range is wrong, or the file cannot be written.
+    """
+    path, array = Path(path), np.asarray(array)
+    if path.suffix.lower() != ".png":
+        raise S2MNetError(path, f"the suffix {path.suffix!r}", "a name that ends in .png", "Change the name.")
+    if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "bui":
+        found = f"an array of shape {array.shape} and type {array.dtype}"
+        raise S2MNetError(path, found, "a mask (H, W) of integers", "Pass one label value per pixel.")
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high > 65535:
+        raise S2MNetError(path, f"values {low} to {high}", "values 0 to 65535", "Choose label values a PNG can hold.")
+    write_png(path, array.astype(np.uint8 if high <= 255 else np.uint16))
+
+
+def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
+    """The image with 1 or 3 channels, channels first. RGB becomes grey as its luma (ITU-R 601).
+
+    Args:
+        image: uint8 (H, W) or (H, W, 3), as :func:`read_image` gives it.
+        channels: 1 or 3.
+
+    Returns:
+        uint8 (channels, H, W).
+
+    Example:
+        >>> to_channels(np.full((2, 4), 7, np.uint8), 3).shape
+        (3, 2, 4)
+        >>> to_channels(np.full((2, 4, 3), 7, np.uint8), 1)[0].tolist()
+        [[7, 7, 7, 7], [7, 7, 7, 7]]
+    """
+    if channels == 3:
+        return np.stack([image] * 3) if image.ndim == 2 else np.ascontiguousarray(image.transpose(2, 0, 1))
+    return (image if image.ndim == 2 else np.asarray(Image.fromarray(image).convert("L")))[None]
+
+
+def _guarded(path: Path, what: str, convert: Callable[[Path, Image.Image | np.ndarray, str], np.ndarray]) -> np.ndarray:
+    expected = f"{what} that can be read (png, jpg, tif, bmp or gif)"
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "no such file"
+        raise S2MNetError(path, found, expected, "Check the path.")
+    try:
+        if path.stat().st_size == 0:
+            raise S2MNetError(path, "an empty file (0 bytes)", expected, _REEXPORT)
+        return convert(path, *decode(path))
+    except (S2MNetError, MemoryError):
+        raise
+    except UnidentifiedImageError as error:
+        raise S2MNetError(path, "a file that is no image, whatever its name says", expected, _REEXPORT) from error
+    except PermissionError as error:
+        raise S2MNetError(path, "a file you may not read", expected, "Change its permissions.") from error
+    except Exception as error:  # on broken bytes Pillow's and tifffile's decoders raise nearly anything
+        found = f"a damaged or unsupported file ({type(error).__name__}: {error})"
+        raise S2MNetError(path, found, expected, _REEXPORT) from error
+
+
+def _image_array(path: Path, image: Image.Image | np.ndarray, _layout: str) -> np.ndarray:
+    if isinstance(image, np.ndarray):
+        return _window(_without_alpha(image)[0])
+    if image.mode in WORD_MODES:
+        return _window(np.asarray(image))
+    if image.mode in ("1", "L", "LA", "La"):
+        return np.array(image.convert("LA").convert("L") if image.mode == "La" else image.convert("L"))
+    if image.mode == "P" and _is_grey(_palette(image)[np.unique(np.asarray(image))]):
+        return np.array(image.convert("RGB"))[..., 0].copy()
+    if image.mode in ("RGBa", "PA"):
+        image = image.convert("RGBA")
+    return np.array(image.convert("RGB"))
+
+
+def _mask_array(path: Path, image: Image.Image | np.ndarray, layout: str) -> np.ndarray:
+    if isinstance(image, np.ndarray):
+        array, alpha = _without_alpha(image)
+    elif image.mode == "P":
+        array, alpha = np.asarray(image), None
+        palette = _palette(image)
+        used = palette[np.unique(array)]
+        if _is_grey(palette) or (_is_grey(used) and np.isin(used, (0, 255)).all()):
+            array = palette[array, 0]
+    elif image.mode == "1":
+        array, alpha = np.asarray(image).astype(np.uint8), None
+    elif image.mode == "L":
+        array, alpha = np.asarray(image) // {"L;2": 85, "L;4": 17}.get(layout, 1), None  # undo Pillow's stretching
+    elif image.mode in WORD_MODES:
+        array, alpha = np.asarray(image), None
+    elif ";16" in layout:
+        found = "a colour mask of 16 bits per channel"
+        raise S2MNetError(path, found, "one value per pixel", "Save the mask as grey PNG, 8- or 16-bit.")
+    else:
+        array, alpha = _without_alpha(np.asarray(image.convert("RGBA")))
+    if alpha is not None and alpha.min() != alpha.max():
+        found = f"a mask with transparency that varies from {alpha.min()} to {alpha.max()}"
+        raise S2MNetError(path, found, "one value per pixel", "Save the mask without an alpha channel.")
+    if array.ndim == 3:
+        if not (array == array[..., :1]).all():
+            mend = "Save one grey value or one palette index per class."
+            raise S2MNetError(path, _colours(array), "one value per pixel", mend)
+        array = array[..., 0]
+    if array.dtype.kind == "f":
+        whole = array.astype(np.int32) if np.isfinite(array).all() else None
+        if whole is None or not np.array_equal(whole, array):
+            raise S2MNetError(path, "fractional values", "whole numbers, one per class", "Round the mask to labels.")
+        array = whole
+    return np.ascontiguousarray(array)
+
+
+def _window(array: np.ndarray) -> np.ndarray:
+    """Rescale more than 8 bits to uint8 by one window for all channels; 8 bits stay as they are."""
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array)
+    values = array.astype(np.float64)
+    finite = values[np.isfinite(values)]
+    if finite.size == 0:
+        return np.zeros(array.shape, np.uint8)
+    low, high = np.percentile(finite, WINDOW_PERCENTILES)
+    if high <= low:  # nearly all pixels share one value
+        low, high = finite.min(), finite.max()
+    if high <= low:
+        return np.zeros(array.shape, np.uint8)
+    scaled = np.clip((np.nan_to_num(values, nan=low, posinf=high, neginf=low) - low) / (high - low), 0, 1)
+    return np.rint(255 * scaled).astype(np.uint8)
+
+
+def _without_alpha(array: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Grey (H, W) or colour (H, W, 3), and the alpha channel if there is one."""
+    channels = array.shape[2] if array.ndim == 3 else 0
+    if channels > 4:
+        raise OSError(f"{channels} channels")
+    if channels == 0:
+        return array, None
+    return array[..., 0] if channels < 3 else array[..., :3], array[..., -1] if channels in (2, 4) else None
+
+
+def _palette(image: Image.Image) -> np.ndarray:
+    """All 256 palette entries as (256, 3); entries the file leaves out are black."""
+    entries = np.array(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)[:256]
+    return np.concatenate([entries, np.zeros((256 - len(entries), 3), np.uint8)])
+
+
+def _is_grey(colours: np.ndarray) -> bool:
+    return bool((colours == colours[..., :1]).all())
+
+
+def _colours(array: np.ndarray) -> str:
+    colours, counts = np.unique(array.reshape(-1, 3), axis=0, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:4]
+    shown = ", ".join(f"{tuple(colours[i].tolist())} on {counts[i]} px" for i in order)
+    return f"a colour mask with {len(colours)} colours ({shown}{', …' if len(colours) > 4 else ''})"

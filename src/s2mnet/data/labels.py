@@ -1,0 +1,221 @@
+"""What the values of a mask mean: worked out from all masks together, kept with the model, undone on writing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from s2mnet.data.label_rules import Histogram, explain, masks_at_fault, no_explanation, total_of
+from s2mnet.errors import S2MNetError
+
+IGNORE_INDEX = 255
+LabelRule = Literal["auto", "binary", "threshold", "classes"]
+LABEL_RULES: tuple[LabelRule, ...] = ("auto", "binary", "threshold", "classes")
+
+
+class LabelMap(BaseModel):
+    """How raw mask values become class indices, and back.
+
+    Attributes:
+        kind: "classes": each value stands for its class, any other is an error. "threshold": above 127 is
+            foreground. "binary": above 0 is foreground.
+        values: the original value of each class index; index 0 is background.
+        ignore_value: the original value of pixels without a truth, or None. They become index 255.
+        names: one name per class.
+
+    Example:
+        >>> labels = LabelMap(kind="classes", values=[0, 10, 20], ignore_value=255)
+        >>> labels.encode(np.array([[0, 20, 255]]), "a.png").tolist()
+        [[0, 2, 255]]
+        >>> labels.decode(np.array([[0, 2, 255]])).tolist()
+        [[0, 20, 255]]
+        >>> labels.num_classes, labels.num_outputs, labels.names
+        (3, 3, ['background', 'class 1', 'class 2'])
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["threshold", "classes", "binary"]
+    values: list[int] = Field(min_length=2, max_length=IGNORE_INDEX)
+    ignore_value: int | None = None
+    names: list[str] = Field(default_factory=list)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_names(cls, data: object) -> object:
+        if isinstance(data, Mapping) and not data.get("names"):
+            count = len(data.get("values", ()))
+            names = ["background", "foreground"] if count == 2 else ["background"]
+            return {**data, "names": names + [f"class {index}" for index in range(len(names), count)]}
+        return data
+
+    @model_validator(mode="after")
+    def _consistent(self) -> LabelMap:
+        stored = self.values + ([] if self.ignore_value is None else [self.ignore_value])
+        if len(set(stored)) != len(stored) or min(stored) < 0 or max(stored) > 65535:
+            raise ValueError("values and ignore_value must be distinct and in 0..65535")
+        if len(self.names) != len(self.values):
+            raise ValueError("names must hold one name per value")
+        if self.kind != "classes" and (len(self.values) != 2 or self.ignore_value is not None):
+            raise ValueError(f"the kind {self.kind!r} has two values and no ignore_value")
+        return self
+
+    @property
+    def num_classes(self) -> int:
+        """Classes, background included."""
+        return len(self.values)
+
+    @property
+    def num_outputs(self) -> int:
+        """Channels of the network: one logit for two classes, else one per class."""
+        return 1 if self.num_classes == 2 else self.num_classes
+
+    def encode(self, raw: np.ndarray, where: str | Path) -> np.ndarray:
+        """Class indices of a raw mask.
+
+        Args:
+            raw: (H, W) integers, as :func:`s2mnet.data.images.read_mask` gives them.
+            where: the file, for the message.
+
+        Returns:
+            (H, W) uint8: class index, 255 where there is no truth.
+
+        Raises:
+            S2MNetError: a value that stands for no class; names it and its number of pixels.
+        """
+        values, places = np.unique(raw, return_inverse=True)
+        table = self._indices(values.tolist())
+        if None in table:
+            counts = np.bincount(places.reshape(-1), minlength=len(values)).tolist()
+            raise self._unexpected({v: n for v, n in zip(values.tolist(), counts, strict=True)}, where)
+        return np.array(table, dtype=np.uint8)[places].reshape(raw.shape)
+
+    def encode_counts(self, counts: Mapping[int, int], where: str | Path) -> dict[int, int]:
+        """Pixels per class index from pixels per raw value: :meth:`encode` for a histogram, with the same error."""
+        result: dict[int, int] = {}
+        for count, index in zip(counts.values(), self._indices(counts), strict=True):
+            if index is None:
+                raise self._unexpected(counts, where)
+            result[index] = result.get(index, 0) + count
+        return result
+
+    def decode(self, indices: np.ndarray) -> np.ndarray:
+        """Original values of class indices: uint8, or uint16 if a value is above 255.
+
+        Raises:
+            S2MNetError: an index that is no class (255 is allowed where there is an ignore value).
+        """
+        stored = dict(enumerate(self.values)) | ({} if self.ignore_value is None else {IGNORE_INDEX: self.ignore_value})
+        table = np.zeros(256, np.uint8 if max(stored.values()) <= 255 else np.uint16)
+        table[list(stored)] = list(stored.values())
+        present = np.unique(indices).tolist()
+        if not set(present) <= set(stored):
+            found = f"the class index {next(index for index in present if index not in stored)}"
+            raise S2MNetError("class indices", found, f"indices {sorted(stored)}", "Pass indices of this label map.")
+        return table[indices]
+
+    def describe(self) -> str:
+        """One plain sentence for the screen and the report.
+
+        Example:
+            >>> LabelMap(kind="threshold", values=[0, 255]).describe()
+            'two labels: 0 background, 255 foreground (JPEG or grey noise: values ≤ 127 read as background)'
+        """
+        count = "two" if self.num_classes == 2 else str(self.num_classes)
+        labels = ", ".join(f"{value} {name}" for value, name in zip(self.values, self.names, strict=True))
+        note = {
+            "threshold": " (JPEG or grey noise: values ≤ 127 read as background)",
+            "binary": " (any value above 0 read as foreground)",
+            "classes": "" if self.ignore_value is None else f"; {self.ignore_value} is ignored (no truth there)",
+        }[self.kind]
+        return f"{count} labels: {labels}{note}"
+
+    def _indices(self, values: Sequence[int] | Mapping[int, int]) -> list[int | None]:
+        if self.kind != "classes":
+            limit = 127 if self.kind == "threshold" else 0
+            return [int(value > limit) for value in values]
+        table = {value: index for index, value in enumerate(self.values)}
+        if self.ignore_value is not None:
+            table[self.ignore_value] = IGNORE_INDEX
+        return [table.get(value) for value in values]
+
+    def _unexpected(self, counts: Mapping[int, int], where: str | Path) -> S2MNetError:
+        table = self._indices(counts)
+        strange = [value for value, index in zip(counts, table, strict=True) if index is None]
+        more = f" and {len(strange) - 1} more unexpected values" if len(strange) > 1 else ""
+        found = f"the value {strange[0]} on {counts[strange[0]]} px{more}"
+        expected = "only " + ", ".join(map(str, self.values))
+        expected += "" if self.ignore_value is None else f" and {self.ignore_value} (ignored)"
+        return S2MNetError(where, found, expected, "Correct the mask, or say how to read the masks with --labels.")
+
+
+def infer_labels(counts: Mapping[Path, Histogram], labels: LabelRule = "auto") -> LabelMap:
+    """What the mask values mean, from the value histograms of all masks together.
+
+    "auto" takes, in this order: two values 0 and v; class indices 0..n (n ≤ 8; a file may lack some), with 255 as
+    ignore if it is there; evenly spaced values such as 0, 10, 20, 30 or 0, 128, 255; noisy 0/255 (at least 98 % of
+    all pixels within 40 of 0 or 255, many distinct values) as a threshold at 127. Anything else is an error.
+
+    Args:
+        counts: for each mask its raw values and their number of pixels.
+        labels: "auto", or the reading to use instead: "binary" (above 0 is foreground), "threshold" (above 127),
+            "classes" (values are class indices as they stand; 255 is ignored).
+
+    Returns:
+        The label map.
+
+    Raises:
+        S2MNetError: no masks, all masks empty, one file with a value that the others do not allow, instance
+            labels, grey-level images; each names a file.
+
+    Example:
+        >>> infer_labels({Path("a.png"): {0: 90, 255: 10}, Path("b.png"): {0: 100}}).describe()
+        'two labels: 0 background, 255 foreground'
+    """
+    if labels not in LABEL_RULES:
+        raise S2MNetError("--labels", repr(labels), "one of " + ", ".join(LABEL_RULES), "Choose one of them.")
+    if not counts:
+        raise S2MNetError("masks", "no mask", "at least one mask", "Give a folder with masks.")
+    total = total_of(counts)
+    first = min(counts)
+    if set(total) == {0}:
+        mend = "Check that the masks were exported with their contours filled."
+        raise S2MNetError(first.parent, "that all masks are empty (only 0)", "masks with foreground", mend)
+    if min(total) < 0 or max(total) > 65535:
+        wrong = next(value for value in sorted(total) if not 0 <= value <= 65535)
+        file, pixels = next((file, held[wrong]) for file, held in counts.items() if wrong in held)
+        raise S2MNetError(file, f"the value {wrong} on {pixels} px", "values 0 to 65535", "Renumber the classes.")
+    if labels == "classes":
+        return _as_classes(counts, total)
+    if labels != "auto":
+        if labels == "threshold" and max(total) <= 127:
+            found = f"that all masks are empty (no value above 127; the largest is {max(total)})"
+            raise S2MNetError(first.parent, found, "values above 127", "Use --labels binary or leave --labels out.")
+        return LabelMap(kind=labels, values=[0, 255])
+    if len(total) == 1:
+        found = f"the value {next(iter(total))} everywhere, in all masks"
+        mend = "Check the export of the masks; background must be 0."
+        raise S2MNetError(first.parent, found, "background and foreground", mend)
+    masks_at_fault(counts, total)
+    reading = explain(total)
+    if reading is None:
+        raise no_explanation(counts, total)
+    kind, values, ignore_value = reading
+    return LabelMap(kind=kind, values=values, ignore_value=ignore_value)
+
+
+def _as_classes(counts: Mapping[Path, Histogram], total: Histogram) -> LabelMap:
+    indices = [value for value in total if value != IGNORE_INDEX]
+    highest = max(indices, default=0)
+    if highest == 0:
+        found = f"the values {sorted(total)}, so that all masks are empty (255 is ignored)"
+        raise S2MNetError(min(counts).parent, found, "class indices 0, 1, 2, …", "Leave --labels out.")
+    if highest > IGNORE_INDEX - 1:
+        file = next(file for file, held in counts.items() if highest in held)
+        raise S2MNetError(file, f"the class index {highest}", "class indices up to 254", "Renumber the classes.")
+    ignore_value = IGNORE_INDEX if IGNORE_INDEX in total else None
+    return LabelMap(kind="classes", values=list(range(highest + 1)), ignore_value=ignore_value)

@@ -1,0 +1,60 @@
+"""The demo: real MRI that an installed package ships, from volumes to a report."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+
+from s2mnet.errors import S2MNetError
+from s2mnet.workflow import run_training
+
+FILES = {tissue: f"mni_icbm152_{tissue}_tal_nlin_sym_09a_converted.nii.gz" for tissue in ("t1", "gm", "wm")}
+# Axial slices of the brain, by index along the third axis. The held-out block is contiguous and a gap of four slices
+# parts it from the rest: neighbouring slices look alike.
+BLOCKS = {"train": [*range(40, 76), *range(104, 134)], "val": [*range(80, 84)], "test": [*range(88, 100)]}
+
+
+def run_demo(output: Path, minutes: float = 6.0) -> Path:
+    """Write the slices to ``output/data``, train on them into ``output/run`` and return the path of the report.
+
+    Raises:
+        S2MNetError: nilearn, whose wheel carries the volumes, is not installed, or ``output`` holds a demo already.
+    """
+    data = output / "data"
+    if not data.exists():
+        write_slices(data)
+    command = f"s2mnet demo -o {output} --minutes {minutes:g}"
+    return run_training(data, output / "run", minutes=minutes, size=160, seed=42, command=command, console=Console())
+
+
+def write_slices(data: Path) -> None:
+    """Axial slices of the MNI152 T1 image as PNG, masks with 0 other, 1 grey matter, 2 white matter.
+
+    A voxel belongs to the more probable tissue if that has at least 50 %.
+    """
+    volumes = {tissue: _volume(file) for tissue, file in FILES.items()}
+    grey, white = volumes["gm"] / 255, volumes["wm"] / 255
+    mask = np.where(np.maximum(grey, white) < 0.5, 0, np.where(grey >= white, 1, 2)).astype(np.uint8)
+    for split, slices in BLOCKS.items():
+        for kind, volume in (("images", volumes["t1"]), ("masks", mask)):
+            folder = data / split / kind
+            folder.mkdir(parents=True, exist_ok=True)
+            for index in slices:
+                plane = np.rot90(volume[:, :, index]).astype(np.uint8)
+                Image.fromarray(plane).save(folder / f"axial_{index:03d}.png")
+
+
+def _volume(file: str) -> np.ndarray:
+    found = find_spec("nilearn"), find_spec("nibabel")
+    if None in found:
+        raise S2MNetError("nilearn", "no such package", "nilearn 0.14 and nibabel", "Run pip install 's2mnet[demo]'.")
+    import nibabel
+
+    path = Path(str(found[0].origin)).parent / "datasets" / "data" / file
+    if not path.is_file():
+        raise S2MNetError(path, "no such file", "the MNI152 template of nilearn 0.14", "Install nilearn 0.14.")
+    return np.asarray(nibabel.load(path).dataobj)

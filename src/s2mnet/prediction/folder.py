@@ -1,0 +1,76 @@
+"""Predict a folder of images into a folder of masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from s2mnet.data import find_images, read_image, write_mask
+from s2mnet.errors import S2MNetError
+from s2mnet.files import write_png
+from s2mnet.prediction.predictor import Predictor
+from s2mnet.report.overlay import overlay
+
+
+def predict_folder(
+    predictor: Predictor,
+    images: Path,
+    out: Path,
+    overlays: bool = True,
+    probabilities: bool = False,
+    tta: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """Write ``out/masks/NAME.png`` for each image, in its size and in the label values of the training masks.
+
+    Args:
+        predictor: the model.
+        images: a folder of images, or one image.
+        out: folder to write to.
+        overlays: also ``out/overlays/NAME.png``: the mask drawn over the image.
+        probabilities: also ``out/probabilities/NAME[_CLASS].png``: 16-bit, 65535 is probability 1.
+        tta: see :meth:`Predictor.predict`.
+        progress: called with images done and images in all.
+
+    Returns:
+        The masks, in the order of the images.
+
+    Raises:
+        S2MNetError: no image; one that cannot be read (after all others are done, naming each); two of the same stem.
+    """
+    paths = find_images(images)
+    written, problems = [], []
+    for done, path in enumerate(paths, 1):
+        try:
+            image = read_image(path)
+        except S2MNetError as error:  # one bad file does not lose the work on the others
+            problems.append(error)
+            continue
+        prediction = predictor.predict(image, tta)
+        target = out / "masks" / f"{path.stem}.png"
+        write_mask(target, prediction.mask)
+        written.append(target)
+        if overlays:
+            thickness = max(1, round(max(image.shape[:2]) / 400))
+            drawn = overlay(image, prediction.indices, thickness=thickness)
+            write_png(out / "overlays" / f"{path.stem}.png", drawn)
+        if probabilities:
+            names = predictor.config.labels.names
+            for name, plane in zip(
+                names if len(prediction.probabilities) > 1 else [""], prediction.probabilities, strict=True
+            ):
+                file = f"{path.stem}_{name}.png" if name else f"{path.stem}.png"
+                write_png(out / "probabilities" / file, np.round(plane * 65535).astype(np.uint16))
+        if progress:
+            progress(done, len(paths))
+    if problems:
+        rest = f"{len(written)} of {len(paths)} images were predicted into {out}"
+        raise S2MNetError(
+            images,
+            f"{len(problems)} images that cannot be read",
+            "images",
+            "\n  - ".join([f"{rest}. Mend:", *map(str, problems)]),
+        )
+    return written

@@ -1,0 +1,77 @@
+"""One class for Python users: a trained model in, masks out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from s2mnet.data import read_image
+from s2mnet.inference import predict_probabilities, to_labels
+from s2mnet.modelfolder import load_model
+
+
+class Prediction(NamedTuple):
+    """What a model says about one image, at the image's own size.
+
+    Attributes:
+        mask: (H, W) in the label values of the masks it was trained on.
+        indices: uint8 (H, W), class indices 0 … classes−1.
+        probabilities: float32 (outputs, H, W) in 0..1: of the foreground, or of every class, background first.
+        boundary: β float32 (H, W) in 0..1, where the model sees boundaries (SPEC 1.3), if asked for.
+    """
+
+    mask: np.ndarray
+    indices: np.ndarray
+    probabilities: np.ndarray
+    boundary: np.ndarray | None
+
+
+class Predictor:
+    """A trained model, ready for images of any size.
+
+    Args:
+        model: folder that ``s2mnet train`` wrote (or any with its ``config.json`` and ``model.safetensors``).
+        device: "cpu", "cuda", …; "auto" takes a GPU where there is one.
+
+    Raises:
+        S2MNetError: the folder holds no such model.
+
+    Example:
+        predictor = Predictor("runs/polyps")
+        prediction = predictor.predict("new_case.jpg")
+        prediction.mask  # (H, W), e.g. 0 and 255
+    """
+
+    def __init__(self, model: str | Path, device: str = "auto") -> None:
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.network, self.config = load_model(Path(model), device)
+
+    def predict(self, image: str | Path | np.ndarray, tta: int | None = None, boundary: bool = False) -> Prediction:
+        """Segment one image.
+
+        Args:
+            image: a file, or uint8 (H, W) grey or (H, W, 3) RGB.
+            tta: 1, 4 or 8 test-time transforms; None takes the model's own.
+            boundary: whether to give β too.
+
+        Raises:
+            S2MNetError: the file cannot be read.
+            ValueError: an array of another shape or dtype, or another tta.
+        """
+        if isinstance(image, np.ndarray):
+            if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+                raise ValueError(f"expected a uint8 array (H, W) or (H, W, 3), found {image.dtype} {image.shape}")
+        else:
+            image = read_image(Path(image))
+        tta = self.config.tta if tta is None else tta
+        if tta not in (1, 4, 8):
+            raise ValueError(f"tta must be 1, 4 or 8, found {tta}")
+        probabilities, beta = predict_probabilities(
+            self.network, [image], self.config.preprocessing, tta, boundaries=boundary
+        )[0]
+        indices = to_labels(probabilities, self.config.threshold)
+        return Prediction(self.config.labels.decode(indices), indices, probabilities, beta)

@@ -1,0 +1,139 @@
+"""The main job in one piece: folder → plan → training → model → test → report."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from s2mnet.data import Case, FolderSummary, ImageFolder, find_cases, read_folder
+from s2mnet.data.labels import LabelRule
+from s2mnet.errors import S2MNetError
+from s2mnet.evaluation.folders import evaluate_folders
+from s2mnet.evaluation.results import Evaluation, save, table
+from s2mnet.evaluation.run import evaluate_run
+from s2mnet.modelfolder import CONFIG
+from s2mnet.plan import Plan, make_plan
+from s2mnet.prediction import Predictor
+from s2mnet.provenance import environment
+from s2mnet.report.run import write_run_report
+from s2mnet.training.run import PLAN, check_run_folder, train
+
+
+def run_training(
+    data: Path,
+    run: Path,
+    plan_file: Path | None = None,
+    labels: LabelRule = "auto",
+    resume: bool = False,
+    console: Console | None = None,
+    command: str | None = None,
+    **options: Any,
+) -> Path:
+    """``s2mnet train``: read and check the folder, plan, train, test the best model, write the report.
+
+    Args:
+        data: folder of images and masks (:func:`s2mnet.data.find_cases`).
+        run: folder to write to.
+        plan_file: a plan to follow instead of making one.
+        labels: how to read the masks.
+        resume: go on with the run in ``run``; its plan is kept.
+        command: stands in the report; None takes the command line.
+        **options: of :func:`s2mnet.plan.make_plan`.
+
+    Returns:
+        Path of the report.
+
+    Raises:
+        S2MNetError: whatever is wrong with the folder, the plan or the run, before training starts.
+    """
+    console = console or Console()
+    check_run_folder(run, resume)
+    folder = find_cases(data)
+    given = Plan.load(run / PLAN) if resume else Plan.load(plan_file) if plan_file else None
+    summary = read_folder(folder, labels)
+    plan = given or make_plan(summary, on_gpu=torch.cuda.is_available(), **options)
+    if plan.labels.values != summary.label_map.values and given:
+        found = f"masks with the values {summary.label_map.values}"
+        raise S2MNetError(data, found, f"{plan.labels.values}, as the plan says", "Use the plan with its own data.")
+    describe(console, folder, summary, plan)
+    train(folder, plan, run, resume, console)
+    return finish(folder, summary, plan, run, console, command)
+
+
+def finish(
+    folder: ImageFolder, summary: FolderSummary, plan: Plan, run: Path, console: Console, command: str | None = None
+) -> Path:
+    """Test the best model of a run on the test split (validation where there is none) and write its report."""
+    split = "test" if folder.splits.get("test") else "val"
+    predictor = Predictor(run)
+    cases = folder.splits[split]
+    provenance = {
+        "command": command or command_line(),
+        "data": str(folder.root),
+        "seed": plan.training.seed,
+        **environment(),
+    }
+    evaluation = evaluate_cases(predictor, cases, split, None, console).with_context(
+        split=split, tta=plan.tta, **provenance
+    )
+    save(evaluation, run / "evaluation" / split)
+    console.print(table(evaluation))
+    return write_run_report(
+        run, folder.root.resolve().name, plan, summary, predictor, evaluation, cases, split, provenance
+    )
+
+
+def evaluate_cases(
+    predictor: Predictor, cases: list[Case], split: str, tta: int | None, console: Console
+) -> Evaluation:
+    """:func:`evaluate_run` with a progress bar."""
+    return evaluate_run(predictor, track(cases, f"testing on {split}", console=console, transient=True), split, tta)
+
+
+def describe(console: Console, folder: ImageFolder, summary: FolderSummary, plan: Plan) -> None:
+    """Say what was found and what is going to be done, before hours are spent on it."""
+    counts = ", ".join(f"{count} {split}" for split, count in summary.counts.items())
+    console.print(f"[bold]data[/]    {folder.root}: {counts} (split: {summary.split_rule})")
+    console.print(f"[bold]labels[/]  {plan.labels.describe()}")
+    for reason in plan.reasons:
+        console.print(f"[bold]plan[/]    {reason}")
+    for warning in summary.warnings:
+        console.print(f"[yellow]warning[/] {warning}")
+
+
+def command_line() -> str:
+    """The command as it was given, to stand beside its figures."""
+    return " ".join(["s2mnet", *sys.argv[1:]])
+
+
+def evaluate_against(
+    source: Path, truth: Path, split: str = "test", tta: int | None = None, labels: LabelRule = "auto"
+) -> Evaluation:
+    """``s2mnet evaluate``: a run on a data folder, or a folder of masks against a folder of true ones.
+
+    Args:
+        source: a run folder if it holds a model, else a folder of masks.
+        truth: for a run, a folder as :func:`s2mnet.data.find_cases` reads it; else a folder of masks.
+        split: "test", "val", "train" or "all", of a data folder.
+        tta: see :meth:`s2mnet.Predictor.predict`.
+        labels: how to read masks that are compared with masks.
+
+    Raises:
+        S2MNetError: a folder or file that does not fit.
+    """
+    if not (source / CONFIG).is_file():
+        return evaluate_folders(source, truth, labels).with_context(command=command_line(), **environment())
+    folder = find_cases(truth)
+    cases = [case for name, part in folder.splits.items() if split in (name, "all") for case in part]
+    if not cases:
+        found = f"no {split} split (there is {', '.join(name for name, part in folder.splits.items() if part)})"
+        raise S2MNetError(truth, found, f"a {split} split", "Choose one with --split, or --split all.")
+    predictor = Predictor(source)
+    result = evaluate_cases(predictor, cases, split, tta, Console())
+    used = predictor.config.tta if tta is None else tta
+    return result.with_context(command=command_line(), data=str(truth), split=split, tta=used, **environment())
