@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from s2mnet.data import FolderSummary, LabelMap
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
+from s2mnet.loss.weights import DEFAULT_WEIGHTING
 
 Preset = Literal["default", "paper"]
 
@@ -224,6 +225,7 @@ def make_plan(
         labels=summary.label_map,
         preprocessing=preprocessing,
         augmentation=PAPER_AUGMENTATION if preset == "paper" else Augmentation(),
+        loss_options={"weighting": "learned" if preset == "paper" else DEFAULT_WEIGHTING},
         training=Training(**training),
         tta=8 if preset == "paper" else 4,
         reasons=reasons,

@@ -31,7 +31,7 @@ class DepthwiseConv2d(nn.Conv2d):
         if plain or self.kernel_size[1] <= 3 or torch.compiler.is_compiling():
             return super().forward(x)
         weight = self.weight
-        if torch.is_autocast_enabled("cpu"):
+        if torch.is_autocast_enabled("cpu") and x.dtype != torch.float64:
             x, weight = (t.to(torch.get_autocast_dtype("cpu")) for t in (x, weight))
         return _ColumnwiseGradient.apply(x, weight)
 

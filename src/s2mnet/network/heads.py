@@ -56,6 +56,7 @@ def build_head(name: str, channels: int, stem_channels: int, num_classes: int) -
     """The head called ``name``: decoder (B, channels, H/2, W/2) and stem (B, stem_channels, H, W) → logits at H.
 
     Example:
+        >>> import torch
         >>> build_head("light", 24, 16, 3)(torch.randn(1, 24, 16, 20), torch.randn(1, 16, 32, 39)).shape
         torch.Size([1, 3, 32, 39])
     """

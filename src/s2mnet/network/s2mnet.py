@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
-from s2mnet.network.decoder import BoundaryFocusedDecoderStage, PlainDecoderStage
+from s2mnet.network.decoder import ROUTINGS, BoundaryFocusedDecoderStage, PlainDecoderStage
 from s2mnet.network.heads import build_head
 from s2mnet.network.mixer import SpectralSelectiveTokenMixer
 from s2mnet.network.mrf import MultiReceptiveFieldSE, conv_norm
@@ -53,6 +53,7 @@ class S2MNet(
         ValueError: for an argument or an input outside of these.
 
     Example:
+        >>> import torch
         >>> model = S2MNet().eval()
         >>> logits, boundaries = model(torch.rand(1, 3, 64, 96), return_boundaries=True)
         >>> logits.shape, [tuple(b.shape[2:]) for b in boundaries]
@@ -81,7 +82,10 @@ class S2MNet(
                 f"S2M-Net has five stages; found {len(channels)} channels and {len(frequencies)} num_frequencies. "
                 "Give five of each (0 frequencies leave the mixer of a stage out)."
             )
-        for name, value, known in (("block", block, BLOCKS), ("decoder", decoder, DECODERS)):
+        if in_channels < 1 or num_classes < 1:
+            raise ValueError(f"in_channels and num_classes must be at least 1, found {in_channels} and {num_classes}")
+        named = (("block", block, BLOCKS), ("decoder", decoder, DECODERS), ("routing", routing, ROUTINGS))
+        for name, value, known in named:
             if value not in known:
                 raise ValueError(f"unknown {name} {value!r}; choose one of {', '.join(map(repr, known))}")
         self.in_channels, self.num_classes = in_channels, num_classes
@@ -114,6 +118,8 @@ class S2MNet(
     def forward(self, x: Tensor, return_boundaries: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
         if x.dim() != 4 or x.shape[1] != self.in_channels:
             raise ValueError(f"expected images (B, {self.in_channels}, H, W), found shape {tuple(x.shape)}")
+        if not x.is_floating_point():
+            raise ValueError(f"expected floating point images, found {x.dtype}; normalise them: (x / 255 - mean) / std")
         if x.shape[2] < MIN_SIZE or x.shape[3] < MIN_SIZE:
             raise ValueError(
                 f"expected images of at least {MIN_SIZE}×{MIN_SIZE} pixels, found {x.shape[2]}×{x.shape[3]}; "

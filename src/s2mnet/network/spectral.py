@@ -30,7 +30,7 @@ class TruncatedSpectralFilter(nn.Module):
         complex_filter: False learns a real K×K filter per channel, which can only be zero-phase (an even kernel).
             True learns a complex half-plane K×(K//2+1), completed by Hermitian symmetry, which can express any real
             kernel of the band. On the column v = 0, where the half-plane holds both (u, 0) and (−u, 0), the
-            Hermitian part of what is stored is used, so that no parameter is silently ignored.
+            Hermitian part of what is stored is used.
 
     Shape:
         (B, C, H, W) floating point → the same shape and dtype, any H, W ≥ 1.
