@@ -24,3 +24,24 @@ def shared_data() -> Path:
     if not (folder / "README.md").is_file():
         pytest.skip(f"needs the real images in {folder}, which are not on this machine")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve generated images with discs, in train, val and test; nothing writes to it."""
+    from tiny import write_data
+
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on it by the whole workflow, report included; nothing writes to it."""
+    from tiny import quiet, tiny_plan
+
+    from s2mnet.workflow import run_training
+
+    folder = tmp_path_factory.mktemp("run")
+    tiny_plan(tiny_data, epochs=4, repeats=6, tta=4).save(folder / "given.yaml")
+    run_training(tiny_data, folder / "run", folder / "given.yaml", console=quiet(), command="s2mnet train tiny")
+    return folder / "run"

@@ -63,7 +63,11 @@ def train(
         preset=preset, minutes=minutes, epochs=epochs, size=size, extent=extent, batch_size=batch_size, lr=lr,
         seed=seed, workers=workers, precision=precision,
     )  # fmt: skip
-    report = run_training(data, output, plan, labels, resume, **options)
+    try:
+        report = run_training(data, output, plan, labels, resume, **options)
+    except KeyboardInterrupt:
+        typer.echo("stopped; s2mnet train … --resume goes on from the last finished epoch", err=True)
+        raise typer.Exit(130) from None
     typer.echo(f"report: {report}")
 
 
@@ -134,12 +138,9 @@ def _check_tta(tta: int | None) -> None:
 
 
 def main() -> None:
-    """Entry point: bad input ends in one message and exit status 2, an interrupt in a word on how to go on."""
+    """Entry point: bad input ends in one message and exit status 2."""
     try:
         app()
     except S2MNetError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("stopped; s2mnet train … --resume goes on from the last finished epoch", err=True)
-        sys.exit(130)

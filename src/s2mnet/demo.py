@@ -28,7 +28,8 @@ def run_demo(output: Path, minutes: float = 6.0) -> Path:
     if not data.exists():
         write_slices(data)
     command = f"s2mnet demo -o {output} --minutes {minutes:g}"
-    return run_training(data, output / "run", minutes=minutes, size=160, seed=42, command=command, console=Console())
+    options = dict(minutes=minutes, extent="patches", size=128, seed=42)  # cortex is 2–4 mm thick, 2–4 pixels
+    return run_training(data, output / "run", command=command, console=Console(), **options)
 
 
 def write_slices(data: Path) -> None:

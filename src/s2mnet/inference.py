@@ -66,7 +66,7 @@ def predict_probabilities(
         For each image: probabilities float32 (outputs, H, W) — one sigmoid, or a softmax over the classes — and β
         float32 (H, W) or None.
     """
-    prepared = [torch.from_numpy(prepare_image(image, preprocessing)) for image in images]
+    prepared = [torch.from_numpy(_fill_window(prepare_image(image, preprocessing), preprocessing)) for image in images]
     sizes = [image.shape[:2] for image in images]
     results = []
     step = batch_size if preprocessing.extent == "whole" else 1
@@ -75,13 +75,23 @@ def predict_probabilities(
         maps = _predict_batch(network, batch, preprocessing, tta, batch_size, boundaries)
         for index, size in enumerate(sizes[start : start + step]):
             own = maps[index : index + 1]
-            if tuple(own.shape[2:]) != tuple(size):
+            if preprocessing.extent == "patches":
+                own = own[..., : size[0], : size[1]]
+            elif tuple(own.shape[2:]) != tuple(size):
                 own = F.interpolate(own, size=size, mode="bilinear", align_corners=False)
             array = own[0].cpu().numpy()
             results.append(
                 (array[:-1], array[-1]) if boundaries and maps.shape[1] > network.num_classes else (array, None)
             )
     return results
+
+
+def _fill_window(planes: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Mirror an image smaller than a window at its lower and right edge, as it is in training."""
+    if preprocessing.extent == "whole":
+        return planes
+    missing = [(0, max(0, window - side)) for window, side in zip(preprocessing.size, planes.shape[1:], strict=True)]
+    return np.pad(planes, [(0, 0), *missing], mode="symmetric")
 
 
 @torch.no_grad()
@@ -117,7 +127,6 @@ def _predict_batch(
                 probabilities,
                 overlap=OVERLAP,
                 mode="gaussian",
-                padding_mode="reflect",
             )
         seen = torch.rot90(seen, -turns, (-2, -1))
         total = total + (seen.flip(-1) if flip else seen)

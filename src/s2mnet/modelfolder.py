@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from s2mnet.data import LabelMap
 from s2mnet.errors import S2MNetError
@@ -53,7 +53,7 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[S2MNet
     """The network, in eval mode, and its configuration.
 
     Raises:
-        S2MNetError: the folder is no model, or a damaged one.
+        S2MNetError: the folder is no model, or a file of it is damaged.
     """
     folder = Path(folder)
     expected = f"a model: {CONFIG} and {WEIGHTS}"
@@ -61,15 +61,19 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[S2MNet
         if not (folder / name).is_file():
             found = f"a folder without {name}" if folder.is_dir() else "no such folder"
             raise S2MNetError(folder, found, expected, "Name the folder that s2mnet train wrote with -o.")
+    mend = "Copy the file again, or train again."
     try:
         config = ModelConfig.model_validate(json.loads((folder / CONFIG).read_text(encoding="utf-8"))[KEY])
         with contextlib.redirect_stdout(io.StringIO()):  # the mixin prints that it loads
             network = S2MNet.from_pretrained(str(folder), strict=True)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ValidationError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise S2MNetError(
-            folder, f"files that do not load ({first})", expected, "Train again or copy it again."
-        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:  # pydantic's and json's are ValueErrors
+        found = f"what is no configuration of a model ({_first_line(error)})"
+        raise S2MNetError(folder / CONFIG, found, expected, mend) from None
     except Exception as error:  # safetensors raises an exception class of its own, with Exception as its only base
-        raise S2MNetError(folder / WEIGHTS, f"damaged weights ({error})", expected, "Copy the file again.") from None
+        found = f"weights that do not load ({_first_line(error)})"
+        raise S2MNetError(folder / WEIGHTS, found, expected, mend) from None
     return network.eval().to(device), config
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join([type(error).__name__, *str(error).splitlines()[:1]])

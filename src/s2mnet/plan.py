@@ -186,7 +186,7 @@ def make_plan(
         training: fields of :class:`Training`, over the preset's own.
 
     Raises:
-        S2MNetError: a size below 32.
+        S2MNetError: a size below 32, or a training field out of its range.
     """
     reasons = []
     side = min(summary.height[1], summary.width[1])
@@ -221,12 +221,18 @@ def make_plan(
     preprocessing = Preprocessing(
         extent=extent, size=(size, size), channels=summary.channels, mean=summary.mean, std=summary.std
     )
+    try:
+        checked = Training(**training)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        raise S2MNetError(option, repr(first["input"]), first["msg"], "Choose another value.") from None
     return Plan(
         labels=summary.label_map,
         preprocessing=preprocessing,
         augmentation=PAPER_AUGMENTATION if preset == "paper" else Augmentation(),
         loss_options={"weighting": "learned" if preset == "paper" else DEFAULT_WEIGHTING},
-        training=Training(**training),
+        training=checked,
         tta=8 if preset == "paper" else 4,
         reasons=reasons,
     )

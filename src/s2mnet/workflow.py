@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 
 from s2mnet.data import Case, FolderSummary, ImageFolder, find_cases, read_folder
@@ -98,12 +99,12 @@ def evaluate_cases(
 def describe(console: Console, folder: ImageFolder, summary: FolderSummary, plan: Plan) -> None:
     """Say what was found and what is going to be done, before hours are spent on it."""
     counts = ", ".join(f"{count} {split}" for split, count in summary.counts.items())
-    console.print(f"[bold]data[/]    {folder.root}: {counts} (split: {summary.split_rule})")
-    console.print(f"[bold]labels[/]  {plan.labels.describe()}")
+    console.print(f"[bold]data[/]    {escape(str(folder.root))}: {counts} (split: {summary.split_rule})")
+    console.print(f"[bold]labels[/]  {escape(plan.labels.describe())}")
     for reason in plan.reasons:
-        console.print(f"[bold]plan[/]    {reason}")
+        console.print(f"[bold]plan[/]    {escape(reason)}")
     for warning in summary.warnings:
-        console.print(f"[yellow]warning[/] {warning}")
+        console.print(f"[yellow]warning[/] {escape(warning)}")
 
 
 def command_line() -> str:

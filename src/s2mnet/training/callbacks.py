@@ -59,6 +59,7 @@ class Schedule(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.started = time.monotonic()
+        self._stop_if_spent(trainer)  # a finished run that is resumed stays as it is
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         # Dropout draws from the global generator: tied to the epoch, a resumed run draws what a whole one would.
@@ -70,6 +71,9 @@ class Schedule(pl.Callback):
             group["lr"] = rate
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        self._stop_if_spent(trainer)
+
+    def _stop_if_spent(self, trainer: pl.Trainer) -> None:
         if self.training.minutes and self.seconds() >= 60 * self.training.minutes:
             trainer.should_stop = True
 
@@ -161,9 +165,17 @@ class KeepBest(pl.Callback):
         self.run, self.config, self.history, self.patience = run, config, history, patience
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: SegmentationModule) -> None:  # type: ignore[override]
-        scores = [record["val_dice"] for record in self.history.records]
-        best = scores.index(max(scores))
-        if best == len(scores) - 1:
+        if self._epochs_since_best() == 0:
             save_model(module.network, self.config, self.run)
-        if self.patience and len(scores) - 1 - best >= self.patience:
+        self._stop_if_stale(trainer)
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._stop_if_stale(trainer)  # a finished run that is resumed stays as it is
+
+    def _epochs_since_best(self) -> int:
+        scores = [record["val_dice"] for record in self.history.records]
+        return len(scores) - 1 - scores.index(max(scores)) if scores else 0
+
+    def _stop_if_stale(self, trainer: pl.Trainer) -> None:
+        if self.patience and self._epochs_since_best() >= self.patience:
             trainer.should_stop = True

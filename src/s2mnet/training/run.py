@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from rich.console import Console
 from torch.utils.data import DataLoader
 
 from s2mnet.data import ImageFolder
 from s2mnet.errors import S2MNetError
+from s2mnet.files import write_atomically
 from s2mnet.modelfolder import ModelConfig
 from s2mnet.plan import Plan
 from s2mnet.training.callbacks import STATE, History, KeepBest, Schedule
@@ -40,13 +43,17 @@ def train(
 
     Returns:
         The log, one record an epoch (``history.json``).
+
+    Raises:
+        S2MNetError: the plan asks for a network or a loss that does not exist; nothing is written then.
+        KeyboardInterrupt: training was interrupted.
     """
     console = console or Console()
     state = run / STATE / LAST
-    plan.save(run / PLAN)
     _quieten()
     pl.seed_everything(plan.training.seed, workers=True, verbose=False)
-    module = SegmentationModule(plan, folder.splits["val"])
+    module = _module(plan, folder)
+    plan.save(run / PLAN)
     samples = TrainingSamples(folder.splits["train"], plan)
     batch = min(plan.training.batch_size, len(samples))
     loader = DataLoader(
@@ -70,6 +77,7 @@ def train(
         precision=_precision(plan),
         gradient_clip_val=plan.training.clip,
         callbacks=[schedule, history, KeepBest(run, config, history, plan.training.patience), last],
+        plugins=[_AtomicCheckpoint()],
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         logger=False,
@@ -77,9 +85,12 @@ def train(
         enable_model_summary=False,
         default_root_dir=run,
     )
-    trainer.fit(module, loader, validation, ckpt_path=state if resume else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    try:
+        trainer.fit(module, loader, validation, ckpt_path=state if resume else None, weights_only=True)
+    except SystemExit:  # what the trainer makes of an interrupt
+        if trainer.interrupted:
+            raise KeyboardInterrupt from None
+        raise
     return history.records
 
 
@@ -90,6 +101,23 @@ def check_run_folder(run: Path, resume: bool) -> None:
     if resume and not (run / STATE / LAST).is_file():
         found, mend = "no finished epoch to go on from", "Remove the folder and start without --resume."
         raise S2MNetError(run, found, f"{STATE}/{LAST}", mend)
+
+
+class _AtomicCheckpoint(TorchCheckpointIO):
+    """Lightning's own way writes into the system's temporary folder and moves: a copy, if that is another disk."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        write_atomically(Path(path), buffer.getvalue())
+
+
+def _module(plan: Plan, folder: ImageFolder) -> SegmentationModule:
+    try:
+        return SegmentationModule(plan, folder.splits["val"])
+    except (TypeError, ValueError) as error:
+        expected = "arguments of S2MNet and MASL"
+        raise S2MNetError("network or loss_options of the plan", str(error), expected, "Correct the plan.") from None
 
 
 def _precision(plan: Plan) -> Any:
