@@ -51,7 +51,9 @@ def train(
     lr: Annotated[float | None, typer.Option(help="Highest learning rate. The preset has its own.")] = None,
     seed: Annotated[int, typer.Option(help="Of every random draw.")] = 42,
     workers: Annotated[int, typer.Option(help="Processes that load data.")] = 0,
-    precision: Annotated[Literal["auto", "32", "bf16"], typer.Option(help="auto: bf16 where it is native.")] = "auto",
+    precision: Annotated[
+        Literal["auto", "32", "bf16"] | None, typer.Option(help="auto, if not given: bf16 where it is native.")
+    ] = None,
     labels: Labels = "auto",
     plan: Annotated[Path | None, typer.Option(help="Follow this plan.yaml instead of making one.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")] = False,

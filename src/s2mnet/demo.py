@@ -28,8 +28,10 @@ def run_demo(output: Path, minutes: float = 6.0) -> Path:
     if not data.exists():
         write_slices(data)
     command = f"s2mnet demo -o {output} --minutes {minutes:g}"
-    options = dict(minutes=minutes, extent="patches", size=128, seed=42)  # cortex is 2–4 mm thick, 2–4 pixels
-    return run_training(data, output / "run", command=command, console=Console(), **options)
+    # Native resolution: the cortex is 2–4 mm thick, which is 2–4 pixels.
+    return run_training(
+        data, output / "run", command=command, console=Console(), minutes=minutes, extent="patches", size=128, seed=42
+    )
 
 
 def write_slices(data: Path) -> None:
@@ -50,12 +52,12 @@ def write_slices(data: Path) -> None:
 
 
 def _volume(file: str) -> np.ndarray:
-    found = find_spec("nilearn"), find_spec("nibabel")
-    if None in found:
+    package = find_spec("nilearn")
+    if package is None or package.origin is None or find_spec("nibabel") is None:
         raise S2MNetError("nilearn", "no such package", "nilearn 0.14 and nibabel", "Run pip install 's2mnet[demo]'.")
     import nibabel
 
-    path = Path(str(found[0].origin)).parent / "datasets" / "data" / file
+    path = Path(package.origin).parent / "datasets" / "data" / file
     if not path.is_file():
         raise S2MNetError(path, "no such file", "the MNI152 template of nilearn 0.14", "Install nilearn 0.14.")
-    return np.asarray(nibabel.load(path).dataobj)
+    return np.asarray(nibabel.Nifti1Image.from_filename(path).dataobj)

@@ -67,13 +67,13 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[S2MNet
         with contextlib.redirect_stdout(io.StringIO()):  # the mixin prints that it loads
             network = S2MNet.from_pretrained(str(folder), strict=True)
     except (OSError, ValueError, KeyError, TypeError) as error:  # pydantic's and json's are ValueErrors
-        found = f"what is no configuration of a model ({_first_line(error)})"
+        found = f"what is no configuration of a model ({_in_short(error)})"
         raise S2MNetError(folder / CONFIG, found, expected, mend) from None
     except Exception as error:  # safetensors raises an exception class of its own, with Exception as its only base
-        found = f"weights that do not load ({_first_line(error)})"
+        found = f"weights that do not load ({_in_short(error)})"
         raise S2MNetError(folder / WEIGHTS, found, expected, mend) from None
     return network.eval().to(device), config
 
 
-def _first_line(error: Exception) -> str:
-    return " ".join([type(error).__name__, *str(error).splitlines()[:1]])
+def _in_short(error: Exception) -> str:
+    return " ".join([type(error).__name__, *str(error).split()])[:200]

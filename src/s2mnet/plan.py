@@ -145,6 +145,15 @@ class Plan(_Section):
         text = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         write_atomically(path, text.encode())
 
+    def with_training(self, **changes: Any) -> Plan:
+        """The plan with other fields of :class:`Training`; a change to None is none.
+
+        Raises:
+            S2MNetError: a field out of its range.
+        """
+        changed = self.training.model_dump() | {name: value for name, value in changes.items() if value is not None}
+        return self.model_copy(update={"training": _checked_training(changed)})
+
     @classmethod
     def load(cls, path: Path) -> Plan:
         """Read a plan.
@@ -215,24 +224,27 @@ def make_plan(
     training = base | {name: value for name, value in training.items() if value is not None}
     if training.get("minutes") and preset == "default":
         training.setdefault("epochs", None)
-    if not training.get("minutes") and not training.get("epochs"):
+    if training.get("minutes") is None and training.get("epochs") is None:
         training["minutes"] = 30.0
         reasons.append("30 minutes: no budget was given (--minutes, --epochs)")
     preprocessing = Preprocessing(
         extent=extent, size=(size, size), channels=summary.channels, mean=summary.mean, std=summary.std
     )
-    try:
-        checked = Training(**training)
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = "--" + str(first["loc"][0]).replace("_", "-")
-        raise S2MNetError(option, repr(first["input"]), first["msg"], "Choose another value.") from None
     return Plan(
         labels=summary.label_map,
         preprocessing=preprocessing,
         augmentation=PAPER_AUGMENTATION if preset == "paper" else Augmentation(),
         loss_options={"weighting": "learned" if preset == "paper" else DEFAULT_WEIGHTING},
-        training=checked,
+        training=_checked_training(training),
         tta=8 if preset == "paper" else 4,
         reasons=reasons,
     )
+
+
+def _checked_training(fields: dict[str, Any]) -> Training:
+    try:
+        return Training(**fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        raise S2MNetError(option, repr(first["input"]), first["msg"], "Choose another value.") from None

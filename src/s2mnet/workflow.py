@@ -42,9 +42,9 @@ def run_training(
         run: folder to write to.
         plan_file: a plan to follow instead of making one.
         labels: how to read the masks.
-        resume: go on with the run in ``run``; its plan is kept.
+        resume: go on with the run in ``run`` and its plan.
         command: stands in the report; None takes the command line.
-        **options: of :func:`s2mnet.plan.make_plan`.
+        **options: of :func:`s2mnet.plan.make_plan`; minutes, epochs, lr and precision also override a given plan.
 
     Returns:
         Path of the report.
@@ -56,6 +56,8 @@ def run_training(
     check_run_folder(run, resume)
     folder = find_cases(data)
     given = Plan.load(run / PLAN) if resume else Plan.load(plan_file) if plan_file else None
+    if given:
+        given = given.with_training(**{name: options.get(name) for name in ("minutes", "epochs", "lr", "precision")})
     summary = read_folder(folder, labels)
     plan = given or make_plan(summary, on_gpu=torch.cuda.is_available(), **options)
     if plan.labels.values != summary.label_map.values and given:

@@ -80,7 +80,8 @@ def multiscale_boundary(maps: BinaryMaps) -> Tensor:
         0.5
     """
     error = maps.truth - maps.probs  # differences are linear: d y − d p = d (y − p)
-    return sum(weight * _mean_difference(error, maps.valid, step, order=1) for step, weight in SCALES)
+    parts = [weight * _mean_difference(error, maps.valid, step, order=1) for step, weight in SCALES]
+    return torch.stack(parts).sum(0)
 
 
 def texture(maps: BinaryMaps) -> Tensor:

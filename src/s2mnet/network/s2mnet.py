@@ -91,7 +91,7 @@ class S2MNet(
         self.in_channels, self.num_classes = in_channels, num_classes
 
         def stage(inputs: int, outputs: int, frequencies: int) -> nn.Sequential:
-            layers = [conv_norm(inputs, outputs, 3, nn.ELU(), stride=2)]
+            layers: list[nn.Module] = [conv_norm(inputs, outputs, 3, nn.ELU(), stride=2)]
             layers += [MultiReceptiveFieldSE(outputs, dropout=dropout)] if block == "mrf_se" else []
             layers += [conv_norm(outputs, outputs, 3, nn.ELU())] if block == "conv" else []
             if frequencies:

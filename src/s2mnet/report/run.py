@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def write_run_report(
     report = Report(
         title=title,
         class_names=plan.labels.names[1:],
-        counts=dict(summary.counts),
+        counts={split: count for split, count in summary.counts.items()},
         data_sentences=[
             f"Images of {height[0]}×{width[0]} to {height[2]}×{width[2]} pixels, "
             f"{'grey' if summary.channels == 1 else 'colour'}.",
@@ -77,7 +78,7 @@ def _figure(case: Case, result: ImageResult, role: Role, predictor: Predictor) -
     return CaseFigure(case.name, role, result.mean("dice"), image, truth, prediction.indices, prediction.boundary)
 
 
-def _settings(plan: Plan, predictor: Predictor) -> dict[str, object]:
+def _settings(plan: Plan, predictor: Predictor) -> Mapping[str, object]:
     training, preprocessing = plan.training, plan.preprocessing
     budget = [
         f"{training.minutes:g} minutes" if training.minutes else "",

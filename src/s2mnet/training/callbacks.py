@@ -13,6 +13,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
 from s2mnet.modelfolder import ModelConfig, save_model
 from s2mnet.plan import Training
@@ -61,11 +62,11 @@ class Schedule(pl.Callback):
         self.started = time.monotonic()
         self._stop_if_spent(trainer)  # a finished run that is resumed stays as it is
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        # Dropout draws from the global generator: tied to the epoch, a resumed run draws what a whole one would.
-        torch.manual_seed(self.training.seed * 100_003 + trainer.current_epoch)
-
-    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, _: Any, batch_index: int) -> None:
+        if batch_index == 0:
+            # Dropout draws from the global generator: tied to the epoch, a resumed run draws what a whole one would.
+            # (Not at the start of the epoch: the loader draws too, after it in a whole run, before in a resumed one.)
+            torch.manual_seed(self.training.seed * 100_003 + trainer.current_epoch)
         rate = learning_rate(self.progress(trainer), self.training)
         for group in trainer.optimizers[0].param_groups:
             group["lr"] = rate
@@ -118,6 +119,9 @@ class History(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: SegmentationModule) -> None:  # type: ignore[override]
         logs = {key: float(torch.stack([log[key] for log in module.epoch_logs]).mean()) for key in module.epoch_logs[0]}
+        if not math.isfinite(logs["loss"]):
+            found, mend = "a loss that is not a number", "Go on with --resume and a lower --lr, or --precision 32."
+            raise S2MNetError(self.run, found, "finite losses", mend)
         dice = sum(module.val_dice) / max(1, len(module.val_dice))
         record: dict[str, Any] = {
             "epoch": trainer.current_epoch + 1,

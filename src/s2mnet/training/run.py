@@ -95,21 +95,23 @@ def train(
 
 
 def check_run_folder(run: Path, resume: bool) -> None:
-    """Refuse to train over a run, or to resume what never finished an epoch."""
-    if not resume and (run / PLAN).exists():
+    """Refuse to train over finished epochs, and to resume where there are none.
+
+    A run that was stopped before its first epoch was finished holds nothing worth keeping and is started anew.
+    """
+    finished = (run / STATE / LAST).is_file()
+    if finished and not resume:
         raise S2MNetError(run, "a run already", "a new folder", "Go on with --resume, or name another folder with -o.")
-    if resume and not (run / STATE / LAST).is_file():
-        found, mend = "no finished epoch to go on from", "Remove the folder and start without --resume."
-        raise S2MNetError(run, found, f"{STATE}/{LAST}", mend)
+    if resume and not (finished and (run / PLAN).is_file()):
+        raise S2MNetError(run, "no finished epoch", f"{PLAN} and {STATE}/{LAST}", "Start it without --resume.")
 
 
-class _AtomicCheckpoint(TorchCheckpointIO):
-    """Lightning's own way writes into the system's temporary folder and moves: a copy, if that is another disk."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
-        write_atomically(Path(path), buffer.getvalue())
+def _precision(plan: Plan) -> Any:
+    """Lightning's name; bf16 only where the processor multiplies it natively: emulated it is slower than float32."""
+    if plan.training.precision == "auto":
+        native = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else torch.cpu._is_amx_tile_supported()
+        return "bf16-mixed" if native else "32-true"
+    return "bf16-mixed" if plan.training.precision == "bf16" else "32-true"
 
 
 def _module(plan: Plan, folder: ImageFolder) -> SegmentationModule:
@@ -120,12 +122,13 @@ def _module(plan: Plan, folder: ImageFolder) -> SegmentationModule:
         raise S2MNetError("network or loss_options of the plan", str(error), expected, "Correct the plan.") from None
 
 
-def _precision(plan: Plan) -> Any:
-    """Lightning's name; bf16 only where the processor multiplies it natively: emulated it is slower than float32."""
-    if plan.training.precision == "auto":
-        native = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else torch.cpu._is_amx_tile_supported()
-        return "bf16-mixed" if native else "32-true"
-    return "bf16-mixed" if plan.training.precision == "bf16" else "32-true"
+class _AtomicCheckpoint(TorchCheckpointIO):
+    """Lightning's own way writes into the system's temporary folder and moves: a copy, if that is another disk."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        write_atomically(Path(path), buffer.getvalue())
 
 
 def _quieten() -> None:

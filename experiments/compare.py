@@ -1,0 +1,69 @@
+"""Train variants of the plan side by side and compare their validation Dice; the test split is not read.
+
+    python experiments/compare.py DATA OUT [--epochs 6] [VARIANT ...]
+
+DATA is a folder as ``s2mnet train`` reads it. Every variant gets the same plan, seed and steps otherwise; each
+is one folder in OUT, and one that is finished is not run again. Ends with a table of what is in OUT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from s2mnet.data import find_cases, read_folder
+from s2mnet.plan import Plan, make_plan
+from s2mnet.provenance import environment
+from s2mnet.training.run import train
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "uncertainty": {"loss_options": {"weighting": "uncertainty"}},
+    "fixed": {"loss_options": {"weighting": "fixed"}},
+    "learned": {"loss_options": {"weighting": "learned"}},
+    "head-light": {"network": {"head": "light"}},
+    "head-released": {"network": {"head": "released"}},
+    "real-filter": {"network": {"complex_filter": False}},
+    "no-sstm": {"network": {"num_frequencies": 0}},
+    "dice-ce": {"loss": "dice_ce", "loss_options": {}},
+}
+
+
+def run_variants(data: Path, out: Path, names: list[str], epochs: int) -> None:
+    """Train what is not finished."""
+    folder = find_cases(data)
+    summary = read_folder(folder)
+    for name in names:
+        if (out / name / "environment.json").exists():
+            continue
+        plan = make_plan(summary, epochs=epochs)
+        plan = Plan.model_validate(plan.model_dump() | VARIANTS[name])
+        train(folder, plan, out / name, resume=(out / name / "training" / "last.ckpt").exists())
+        (out / name / "environment.json").write_text(json.dumps(environment(), indent=1))
+
+
+def table(out: Path) -> str:
+    """Markdown: the last and the best validation Dice of each variant, and the weights the loss ended with."""
+    lines = [
+        "| variant | steps | validation Dice, last epoch | best epoch | w core, bnd, str, sca, tex |",
+        "|---|---|---|---|---|",
+    ]
+    for history in sorted(out.glob("*/history.json")):
+        records = json.loads(history.read_text())
+        weights = ", ".join(f"{w:.2f}" for w in records[-1].get("weights", {}).values())
+        best = max(record["val_dice"] for record in records)
+        name, steps = history.parent.name, records[-1]["steps"]
+        lines.append(f"| {name} | {steps} | {records[-1]['val_dice']:.4f} | {best:.4f} | {weights} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("variants", nargs="*", help=f"some of {', '.join(VARIANTS)}; all if none is given")
+    parser.add_argument("--epochs", type=int, default=6)
+    arguments = parser.parse_args()
+    run_variants(arguments.data, arguments.out, arguments.variants or list(VARIANTS), arguments.epochs)
+    print(table(arguments.out))

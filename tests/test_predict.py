@@ -1,0 +1,190 @@
+"""Prediction for Python users and of folders: size, label values, files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from s2mnet import Predictor, S2MNet, S2MNetError
+from s2mnet.data import LabelMap
+from s2mnet.inference import predict_probabilities
+from s2mnet.modelfolder import ModelConfig, save_model
+from s2mnet.plan import Preprocessing
+from s2mnet.prediction import predict_folder
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+
+
+def write_model(
+    folder: Path, values: list[int], channels: int = 3, extent: str = "whole", threshold: float = 0.5
+) -> Predictor:
+    """An untrained model whose answers differ from pixel to pixel: every class occurs."""
+    labels = LabelMap(kind="classes", values=values)
+    torch.manual_seed(1)
+    network = S2MNet(channels, labels.num_outputs, channels=(8, 8, 8, 8, 8), num_frequencies=4).eval()
+    config = ModelConfig(
+        preprocessing=Preprocessing(
+            extent=extent, size=(32, 32), channels=channels, mean=[0.5] * channels, std=[0.05] * channels
+        ),
+        labels=labels,
+        threshold=threshold,
+    )
+    save_model(network, config, folder)
+    return Predictor(folder, "cpu")
+
+
+@pytest.mark.parametrize("values", [[0, 255], [0, 1], [0, 10, 20], [0, 1, 2, 3], [0, 300]], ids=str)
+@pytest.mark.parametrize("extent", ["whole", "patches"])
+def test_masks_have_the_size_and_values_of_the_originals(tmp_path: Path, values: list[int], extent: str) -> None:
+    predictor = write_model(tmp_path, values, extent=extent)
+    if len(values) == 2:  # a threshold in the middle of what it says, so that both classes occur
+        median = float(np.median(predictor.predict(noise(47, 61, 3)).probabilities))
+        predictor = write_model(tmp_path, values, extent=extent, threshold=median)
+    found = predictor.predict(noise(47, 61, 3), boundary=True)
+    assert found.mask.shape == found.indices.shape == found.boundary.shape == (47, 61)
+    assert found.probabilities.shape == (1 if len(values) == 2 else len(values), 47, 61)
+    assert len(np.unique(found.mask)) > 1
+    if len(values) == 2:
+        index = (found.probabilities[0] > predictor.config.threshold).astype(int)
+    else:
+        index = found.probabilities.argmax(0)
+        np.testing.assert_allclose(found.probabilities.sum(0), 1, atol=1e-5)
+    assert np.array_equal(found.indices, index) and found.indices.dtype == np.uint8
+    assert np.array_equal(found.mask, np.array(values)[index])
+    assert found.boundary.min() >= 0 and found.boundary.max() <= 1
+    assert predictor.predict(noise(47, 61, 3)).boundary is None
+
+
+@settings(max_examples=10)
+@given(
+    st.integers(1, 80),
+    st.integers(1, 80),
+    st.booleans(),
+    st.sampled_from(["whole", "patches"]),
+    st.sampled_from([1, 3]),
+)
+def test_any_image_can_be_predicted(
+    tmp_path_factory: pytest.TempPathFactory, height: int, width: int, colour: bool, extent: str, channels: int
+) -> None:
+    predictor = write_model(tmp_path_factory.mktemp("model"), [0, 255], channels, extent)
+    image = noise(height, width, 3) if colour else noise(height, width)
+    found = predictor.predict(image, tta=4)
+    assert found.mask.shape == (height, width) and np.isfinite(found.probabilities).all()
+
+
+def test_an_array_and_its_file_give_the_same(tmp_path: Path, tiny_run: Path, tiny_data: Path) -> None:
+    predictor = Predictor(str(tiny_run))
+    file = tiny_data / "test" / "images" / "test_0.png"
+    array = np.asarray(Image.open(file))
+    for image in (file, str(file)):
+        assert np.array_equal(predictor.predict(image).probabilities, predictor.predict(array).probabilities)
+    truth = np.asarray(Image.open(tiny_data / "test" / "masks" / "test_0.png"))
+    mask = predictor.predict(file).mask
+    assert mask.dtype == np.uint8 and set(np.unique(mask)) == {0, 255}
+    assert 2 * ((mask > 0) & (truth > 0)).sum() / ((mask > 0).sum() + (truth > 0).sum()) > 0.6
+
+
+def test_the_model_has_its_own_transforms(tiny_run: Path) -> None:
+    predictor, image = Predictor(tiny_run), noise(48, 64, 3)
+    own = predict_probabilities(predictor.network, [image], predictor.config.preprocessing, 4)[0][0]
+    assert np.array_equal(predictor.predict(image).probabilities, own)
+    assert np.array_equal(predictor.predict(image, tta=4).probabilities, own)
+    assert not np.allclose(predictor.predict(image, tta=1).probabilities, own)
+
+
+def test_grey_is_grey_in_every_form(tmp_path: Path) -> None:
+    grey = noise(40, 50)
+    for channels in (1, 3):
+        predictor = write_model(tmp_path / str(channels), [0, 255], channels)
+        alone = predictor.predict(grey).probabilities
+        np.testing.assert_allclose(predictor.predict(np.stack([grey] * 3, -1)).probabilities, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((40, 40), np.uint16), np.zeros((40, 40), np.float32), np.zeros((40, 40), bool),
+        np.zeros((40, 40, 4), np.uint8), np.zeros((3, 40, 40), np.uint8), np.zeros(40, np.uint8),
+        np.zeros((1, 40, 40, 3), np.uint8),
+    ],
+    ids=lambda image: f"{image.dtype}{image.shape}",
+)  # fmt: skip
+def test_other_arrays_are_refused(tiny_run: Path, image: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="uint8"):
+        Predictor(tiny_run).predict(image)
+
+
+def test_other_numbers_of_transforms_are_refused(tiny_run: Path) -> None:
+    for tta in (0, 2, 16):
+        with pytest.raises(ValueError, match="tta"):
+            Predictor(tiny_run).predict(noise(40, 40), tta=tta)
+
+
+def test_no_model_and_no_image_are_refused(tiny_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(S2MNetError, match="nowhere"):
+        Predictor(tmp_path / "nowhere")
+    with pytest.raises(S2MNetError, match=r"none\.png"):
+        Predictor(tiny_run).predict(tmp_path / "none.png")
+
+
+def test_a_folder_becomes_masks_overlays_and_probabilities(tmp_path: Path) -> None:
+    predictor = write_model(tmp_path / "model", [0, 10, 20])
+    (tmp_path / "in").mkdir()
+    images = {"b.png": noise(40, 50, 3), "a.tif": noise(33, 47), "c.jpg": noise(64, 64, 3)}
+    for name, image in images.items():
+        Image.fromarray(image).save(tmp_path / "in" / name)
+    (tmp_path / "in" / "notes.txt").write_text("no image")
+    steps: list[tuple[int, int]] = []
+    written = predict_folder(
+        predictor, tmp_path / "in", tmp_path / "out", probabilities=True, progress=lambda *step: steps.append(step)
+    )
+    assert [path.name for path in written] == ["a.png", "b.png", "c.png"]
+    assert steps == [(1, 3), (2, 3), (3, 3)]
+    for name in images:
+        stem, file = name[0], tmp_path / "in" / name
+        found = predictor.predict(file)
+        assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / "masks" / f"{stem}.png")), found.mask)
+        overlay = Image.open(tmp_path / "out" / "overlays" / f"{stem}.png")
+        assert overlay.mode == "RGB" and overlay.size == Image.open(file).size
+        planes = []
+        for label in predictor.config.labels.names:
+            plane = Image.open(tmp_path / "out" / "probabilities" / f"{stem}_{label}.png")
+            assert plane.mode == "I;16"
+            planes.append(np.asarray(plane) / 65535)
+        np.testing.assert_allclose(planes, found.probabilities, atol=1e-5)
+    assert len(list((tmp_path / "out" / "probabilities").iterdir())) == 9
+
+
+def test_only_what_is_asked_for_is_written(tmp_path: Path, tiny_run: Path, tiny_data: Path) -> None:
+    file = tiny_data / "test" / "images" / "test_0.png"
+    written = predict_folder(Predictor(tiny_run), file, tmp_path / "out", overlays=False)
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == written
+    assert written == [tmp_path / "out" / "masks" / "test_0.png"]
+
+
+def test_bad_files_are_named_and_the_others_done(tmp_path: Path, tiny_run: Path) -> None:
+    for name in ("a", "c", "d"):
+        Image.fromarray(noise(40, 40, 3)).save(tmp_path / f"{name}.png")
+    content = (tmp_path / "c.png").read_bytes()
+    (tmp_path / "b.png").write_bytes(content[: len(content) // 2])
+    (tmp_path / "c.png").write_bytes(b"")
+    with pytest.raises(S2MNetError, match="2 of 4 images") as caught:
+        predict_folder(Predictor(tiny_run), tmp_path, tmp_path / "out")
+    assert "b.png" in str(caught.value) and "c.png" in str(caught.value)
+    assert sorted(path.name for path in (tmp_path / "out" / "masks").iterdir()) == ["a.png", "d.png"]
+
+
+def test_two_images_of_one_stem_are_refused(tmp_path: Path, tiny_run: Path) -> None:
+    for name in ("a.png", "a.jpg"):
+        Image.fromarray(noise(40, 40, 3)).save(tmp_path / name)
+    with pytest.raises(S2MNetError, match="one stem"):
+        predict_folder(Predictor(tiny_run), tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,66 @@
+"""Tiny generated data and a narrow network: a whole training takes seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+
+from s2mnet.data import find_cases, read_folder
+from s2mnet.plan import Plan, make_plan
+from s2mnet.training.run import train
+
+HEIGHT, WIDTH = 48, 64
+COUNTS = {"train": 8, "val": 2, "test": 2}
+NARROW = {"channels": [8, 8, 8, 8, 8], "num_frequencies": 4, "stem_channels": 8}
+
+
+def discs(values: tuple[int, ...], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A colour image (H, W, 3) of bright discs on dark noise and its mask with ``values``, one disc per foreground."""
+    image = rng.integers(0, 80, (HEIGHT, WIDTH, 3))
+    mask = np.full((HEIGHT, WIDTH), values[0], np.uint8)
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    width = WIDTH // (len(values) - 1)
+    for index, value in enumerate(values[1:]):
+        centre = rng.uniform(14, HEIGHT - 14), index * width + rng.uniform(14, width - 14)
+        inside = np.hypot(y - centre[0], x - centre[1]) < rng.uniform(8, 12)
+        image[inside] += np.array([160, 90, 60]) if index == 0 else np.array([40, 60, 150])
+        mask[inside] = value
+    return image.astype(np.uint8), mask
+
+
+def write_data(root: Path, values: tuple[int, ...] = (0, 255), seed: int = 0) -> Path:
+    """A data folder in the layout train/val/test."""
+    rng = np.random.default_rng(seed)
+    for split, count in COUNTS.items():
+        for number in range(count):
+            for kind, array in zip(("images", "masks"), discs(values, rng), strict=True):
+                folder = root / split / kind
+                folder.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(array).save(folder / f"{split}_{number}.png")
+    return root
+
+
+def tiny_plan(data: Path, **changes: object) -> Plan:
+    """A plan for a narrow network at 32×32; ``changes`` are fields of the plan or of its training."""
+    own = {name: changes.pop(name) for name in list(changes) if name in Plan.model_fields}
+    options = {"size": 32, "extent": "whole", "batch_size": 4, "repeats": 2, "precision": "32", "lr": 1e-2} | changes
+    plan = make_plan(read_folder(find_cases(data), progress=False), **options)  # type: ignore[arg-type]
+    return plan.model_copy(update={"network": NARROW, "tta": 1, **own})
+
+
+def quiet() -> Console:
+    """A console that keeps what is printed to itself."""
+    return Console(quiet=True)
+
+
+def train_tiny(data: Path, run: Path, resume: bool = False, **changes: object) -> list[dict[str, object]]:
+    """Train by :func:`tiny_plan` and return the log."""
+    return train(find_cases(data), tiny_plan(data, **changes), run, resume, quiet())
+
+
+def untimed(history: list[dict[str, object]]) -> list[dict[str, object]]:
+    """The log without what a clock says."""
+    return [{k: v for k, v in record.items() if k not in ("seconds", "data_share")} for record in history]
