@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 from pathlib import Path
@@ -32,7 +33,8 @@ def write_atomically(path: Path, content: bytes) -> None:
         partial.write_bytes(content)
         os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it may never have come to be
+            partial.unlink()
         raise S2MNetError(
             path, f"{error.strerror or error}", "a place that can be written to", "Free space or name another folder."
         ) from None

@@ -16,7 +16,7 @@ WEIGHTINGS = {
     "learned": "SPEC 2.4 as written: w_i learned through the normalised loss. It collapses onto the smallest term",
     "uncertainty": "w_i = exp(−s_i) with −log w_i added to the loss, so that w_i tends to 1 / (α_i L_i)",
 }
-DEFAULT_WEIGHTING = "uncertainty"
+DEFAULT_WEIGHTING = "fixed"
 # In Σ w_i α_i + ε. The sum is at least 0.1, so this only keeps to the letter of SPEC 2.
 NORMALISATION_EPS = 1e-8
 
