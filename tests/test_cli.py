@@ -340,7 +340,6 @@ def test_evaluation_refuses_what_it_cannot_compare(tiny_run: Path, tmp_path: Pat
     refused(s2mnet("evaluate", tiny_run, data), "test_0.png", "9")
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="evaluate_run does not compare the sizes of image and mask")
 def test_evaluation_of_a_run_refuses_masks_of_another_size(tiny_run: Path, tmp_path: Path, s2mnet: Cli) -> None:
     data = write_data(tmp_path / "data")
     overwrite(data / "test" / "masks" / "test_0.png", np.zeros((64, 48)))

@@ -125,7 +125,7 @@ class Plan(_Section):
         labels: what the mask values mean.
         preprocessing, augmentation, training: see there.
         network: arguments of :class:`s2mnet.S2MNet` beyond channels and classes.
-        loss: "masl" with the arguments of :class:`s2mnet.MASL`, or "dice_ce" (MONAI's Dice + cross-entropy).
+        loss: "masl" with the arguments of :class:`s2mnet.MASL`, or "dice_ce" (plain Dice + cross-entropy).
         tta: transforms averaged when testing and predicting: 1, 4 (flips) or 8 (flips and quarter turns).
         reasons: one sentence for each decision.
     """
@@ -222,8 +222,6 @@ def make_plan(
     else:
         base = dict(repeats=-(-SAMPLES_PER_EPOCH // count))
     training = base | {name: value for name, value in training.items() if value is not None}
-    if training.get("minutes") and preset == "default":
-        training.setdefault("epochs", None)
     if training.get("minutes") is None and training.get("epochs") is None:
         training["minutes"] = 30.0
         reasons.append("30 minutes: no budget was given (--minutes, --epochs)")

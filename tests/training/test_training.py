@@ -22,13 +22,13 @@ from safetensors.torch import load_file
 from tiny import quiet, tiny_plan, train_tiny, untimed
 
 from s2mnet import Predictor, S2MNetError
-from s2mnet.data import find_cases
+from s2mnet.data import find_cases, load_case
 from s2mnet.files import write_atomically
 from s2mnet.modelfolder import load_model
 from s2mnet.plan import Plan, Training
 from s2mnet.training import run as run_module
 from s2mnet.training.callbacks import History, KeepBest, Schedule, learning_rate
-from s2mnet.training.module import SegmentationModule, load_pair
+from s2mnet.training.module import SegmentationModule
 from s2mnet.training.run import check_run_folder
 from s2mnet.workflow import run_training
 
@@ -287,7 +287,7 @@ def test_the_model_kept_is_that_of_the_best_epoch(tiny_data: Path, tiny_run: Pat
     plan, predictor = Plan.load(tiny_run / "plan.yaml"), Predictor(tiny_run)
     scores = []
     for case in find_cases(tiny_data).splits["val"]:
-        image, truth = load_pair(case, plan)
+        image, truth = load_case(case, plan.labels)
         found = predictor.predict(image, tta=1).indices
         scores.append(2 * ((found == 1) & (truth == 1)).sum() / ((found == 1).sum() + (truth == 1).sum()))
     assert sum(scores) / len(scores) == pytest.approx(max(record["val_dice"] for record in history), abs=1e-6)

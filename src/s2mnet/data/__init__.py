@@ -4,6 +4,7 @@ from s2mnet.data.cases import Case, ImageFolder, find_cases, find_images
 from s2mnet.data.folder import FolderError, FolderSummary, read_folder
 from s2mnet.data.images import IMAGE_SUFFIXES, read_image, read_mask, to_channels, write_mask
 from s2mnet.data.labels import IGNORE_INDEX, LabelMap, infer_labels
+from s2mnet.data.pairs import load_case
 
 __all__ = [
     "IGNORE_INDEX",
@@ -16,6 +17,7 @@ __all__ = [
     "find_cases",
     "find_images",
     "infer_labels",
+    "load_case",
     "read_folder",
     "read_image",
     "read_mask",

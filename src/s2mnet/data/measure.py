@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from s2mnet.data.images import read_image, read_mask
-from s2mnet.errors import S2MNetError
+from s2mnet.data.pairs import read_pair
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,7 @@ def measure_pair(image_file: Path, mask_file: Path) -> PairFacts:
     Raises:
         S2MNetError: either cannot be read, or their sizes differ.
     """
-    image, mask = read_image(image_file), read_mask(mask_file)
-    if image.shape[:2] != mask.shape:
-        found = f"a mask of {mask.shape[0]} × {mask.shape[1]} px (height × width)"
-        expected = f"the size of its image {image_file.name}, {image.shape[0]} × {image.shape[1]} px"
-        raise S2MNetError(mask_file, found, expected, "Export image and mask at one size and orientation.")
+    image, mask = read_pair(image_file, mask_file)
     planes = [image] if image.ndim == 2 else [image[..., channel] for channel in range(3)]
     grey = all(np.array_equal(planes[0], plane) for plane in planes[1:])
     levels, squared = np.arange(256.0), np.arange(256.0) ** 2

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 
 import numpy as np
 
-from s2mnet.data import Case, read_image, read_mask
+from s2mnet.data import Case, load_case
 from s2mnet.evaluation.results import Evaluation, evaluate
 from s2mnet.prediction import Predictor
 
@@ -29,13 +28,12 @@ def evaluate_run(
         progress: called with images done and the name of the latest.
 
     Raises:
-        S2MNetError: a file that cannot be read, or a mask with a label the model does not know.
+        S2MNetError: a file that cannot be read, a mask of another size or with a label the model does not know.
     """
 
     def pairs() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         for case in cases:
-            mask_path = Path(case.mask)  # type: ignore[arg-type]
-            truth = predictor.config.labels.encode(read_mask(mask_path), mask_path)
-            yield case.name, predictor.predict(read_image(case.image), tta).indices, truth
+            image, truth = load_case(case, predictor.config.labels)
+            yield case.name, predictor.predict(image, tta).indices, truth
 
     return evaluate(pairs(), predictor.config.labels.names[1:], progress=progress, split=split)

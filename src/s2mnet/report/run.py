@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from s2mnet.data import Case, FolderSummary, read_image, read_mask
+from s2mnet.data import Case, FolderSummary, load_case
 from s2mnet.evaluation.results import Evaluation, ImageResult
 from s2mnet.network import SpectralSelectiveTokenMixer
 from s2mnet.plan import Plan
@@ -72,8 +72,7 @@ def best_median_worst(evaluation: Evaluation) -> dict[Role, ImageResult]:
 
 
 def _figure(case: Case, result: ImageResult, role: Role, predictor: Predictor) -> CaseFigure:
-    image = read_image(case.image)
-    truth = predictor.config.labels.encode(read_mask(Path(case.mask)), case.mask)  # type: ignore[arg-type]
+    image, truth = load_case(case, predictor.config.labels)
     prediction = predictor.predict(image, boundary=True)
     return CaseFigure(case.name, role, result.mean("dice"), image, truth, prediction.indices, prediction.boundary)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from s2mnet.data import IGNORE_INDEX, Case, read_image, read_mask
+from s2mnet.data import IGNORE_INDEX, Case, load_case
 from s2mnet.inference import predict_probabilities, to_labels
 from s2mnet.loss import MASL
 from s2mnet.loss.dice_ce import DiceCrossEntropy
@@ -43,7 +42,7 @@ class SegmentationModule(pl.LightningModule):
             self.criterion.project_()  # keeps the weights in [0.1, 10] (SPEC 2.4)
 
     def validation_step(self, batch: list[int], _: int) -> None:
-        pairs = [load_pair(self.val_cases[index], self.plan) for index in batch]
+        pairs = [load_case(self.val_cases[index], self.plan.labels) for index in batch]
         predictions = predict_probabilities(
             self.network, [image for image, _ in pairs], self.plan.preprocessing, batch_size=len(batch)
         )
@@ -69,12 +68,6 @@ def build_loss(plan: Plan) -> nn.Module:
     """The loss of a plan."""
     outputs = plan.labels.num_outputs
     return MASL(outputs, **plan.loss_options) if plan.loss == "masl" else DiceCrossEntropy(outputs)
-
-
-def load_pair(case: Case, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
-    """Image uint8 (H, W[, 3]) and class indices uint8 (H, W) of a case, at their own size."""
-    mask_path = Path(case.mask)  # type: ignore[arg-type]  # only cases with a mask are trained or tested on
-    return read_image(case.image), plan.labels.encode(read_mask(mask_path), mask_path)
 
 
 def mean_dice(prediction: np.ndarray, truth: np.ndarray, num_classes: int) -> float:

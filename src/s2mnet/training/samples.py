@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from s2mnet.data import IGNORE_INDEX, Case, read_image, read_mask
+from s2mnet.data import IGNORE_INDEX, Case, load_case
 from s2mnet.inference import normalise, prepare_image, prepare_mask
 from s2mnet.plan import Plan
 from s2mnet.training.augment import random_light, random_view
@@ -33,10 +32,9 @@ class TrainingSamples(Dataset):
             self.pairs = list(pool.map(self._load, cases))
 
     def _load(self, case: Case) -> tuple[np.ndarray, np.ndarray]:
-        mask_path = Path(case.mask)  # type: ignore[arg-type]  # train cases have one
-        mask = self.plan.labels.encode(read_mask(mask_path), mask_path)
+        image, mask = load_case(case, self.plan.labels)
         preprocessing = self.plan.preprocessing
-        return prepare_image(read_image(case.image), preprocessing), prepare_mask(mask, preprocessing)
+        return prepare_image(image, preprocessing), prepare_mask(mask, preprocessing)
 
     def __len__(self) -> int:
         return len(self.pairs) * self.plan.training.repeats
