@@ -94,7 +94,7 @@ def _duration(report: Report) -> str:
     text = f"{epochs} epoch{'s' * (epochs != 1)}"
     seconds = [record["seconds"] for record in report.history if record.get("seconds") is not None]
     if seconds:
-        total = sum(seconds)
+        total = seconds[-1]  # counted from the start of training
         text += f" in {total:.0f} seconds" if total < 120 else f" in {total / 60:.0f} minutes"
     shares = [record["data_share"] for record in report.history if record.get("data_share") is not None]
     if shares:
