@@ -55,7 +55,8 @@ class Report:
     """What the masks' values were taken to mean."""
     settings: Mapping[str, object] = field(default_factory=dict)
     history: Sequence[Mapping[str, Any]] = ()
-    """One record per epoch: see `figures.curves`; also "seconds" since the start, "descriptors" and "data_share" (in [0, 1])."""
+    """One record per epoch: see `figures.curves`; also "seconds" (since the start), "descriptors",
+    "data_share" (in [0, 1])."""
     evaluation: Mapping[str, Any] | None = None
     """As `s2mnet.evaluation.results.Evaluation.model_dump()` gives it."""
     evaluated_on: Literal["test", "validation"] = "test"
