@@ -12,16 +12,17 @@ from torch import Tensor
 PERIMETER_EPS = 1e-6
 
 
-def perimeter(f: Tensor) -> Tensor:
+def perimeter(f: Tensor, frame: bool = True) -> Tensor:
     """Length of the outline by the Cauchy–Crofton formula in four directions (**ours**; SPEC 2.1 leaves it open).
 
-    P = π/8 · (n_h + n_v + (n_d1 + n_d2)/√2), where n sums the absolute differences of neighbours in one direction. The
-    map counts as 0 outside the image. On a binary mask this is scikit-image's `perimeter_crofton(directions=4)` of the
-    padded mask; on a soft map it is a total variation, differentiable in f. The empty image around a shape adds nothing
-    (the released code's perimeter grows with it: SPEC 4, item 6).
+    P = π/8 · (n_h + n_v + (n_d1 + n_d2)/√2), where n sums the absolute differences of neighbours in one direction. On a
+    binary mask this is scikit-image's `perimeter_crofton(directions=4)` of the padded mask; on a soft map it is a total
+    variation, differentiable in f. The empty image around a shape adds nothing (the released code's perimeter grows
+    with it: SPEC 4, item 6).
 
     Args:
         f: (..., H, W), values in [0, 1].
+        frame: whether a shape that the image cuts has an outline along the cut: the map counts as 0 outside the image.
 
     Returns:
         (...), in pixels.
@@ -32,7 +33,8 @@ def perimeter(f: Tensor) -> Tensor:
         >>> round(perimeter(square).item(), 1)  # 40 by hand: Crofton cuts the corners
         36.8
     """
-    f = F.pad(f, (1, 1, 1, 1))
+    if frame:
+        f = F.pad(f, (1, 1, 1, 1))
     across = _total(f[..., :, 1:] - f[..., :, :-1]) + _total(f[..., 1:, :] - f[..., :-1, :])
     diagonal = _total(f[..., 1:, 1:] - f[..., :-1, :-1]) + _total(f[..., 1:, :-1] - f[..., :-1, 1:])
     return math.pi / 8 * (across + diagonal / math.sqrt(2))
