@@ -159,6 +159,24 @@ def test_empty_truth_rewards_an_empty_prediction_and_punishes_false_positives() 
         assert criterion(wrong, target).item() > 0.3
 
 
+def test_structure_mends_a_ragged_outline_and_leaves_a_faint_one_to_the_other_terms() -> None:
+    rows, columns = np.mgrid[:96, :96]
+    disc = (np.hypot(rows - 48, columns - 48) < 25)[None]
+    noise = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal((1, 96, 96)), 1)
+    faint, ragged = 0.3 + 0.2 * disc + 0.05 * noise, 0.02 + 0.96 * (noise + 0.6 * disc > 0.3)
+    steepest = {}
+    for name, probs in (("faint", faint), ("ragged", ragged)):
+        logits = torch.from_numpy(np.log(probs / (1 - probs)))[None].requires_grad_()
+        for term in ("str", "core"):
+            (steepest[name, term],) = torch.autograd.grad(
+                MASL(terms=[term])(logits, torch.from_numpy(disc.astype(int))), logits
+            )
+        better = logits - 0.1 * steepest[name, "str"].sign()
+        losses = [MASL(terms=["str"])(x, torch.from_numpy(disc.astype(int))) for x in (logits, better)]
+        assert (losses[1] < losses[0]) == (name == "ragged")
+    assert steepest["faint", "str"].norm() < 0.1 * steepest["faint", "core"].norm()
+
+
 def test_ignored_pixels_change_nothing_whatever_they_hold() -> None:
     target = torch.from_numpy(blobs(np.random.default_rng(3), (1, 24, 24), 0.3)).long()
     target[:, 5:15, 8:20] = 255

@@ -139,7 +139,7 @@ class MASL(nn.Module):
         compute = {
             "core": lambda: term_functions.core(maps),
             "bnd": lambda: term_functions.multiscale_boundary(maps),
-            "str": lambda: term_functions.structure(maps),
+            "str": lambda: term_functions.structure(maps, shapes.compactness),
             "sca": lambda: term_functions.scale(maps, shapes.size),
             "tex": lambda: term_functions.texture(maps),
         }

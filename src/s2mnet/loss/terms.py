@@ -101,26 +101,22 @@ def texture(maps: BinaryMaps) -> Tensor:
     return _mean_difference(maps.truth - maps.probs, maps.valid, step=1, order=2)
 
 
-def structure(maps: BinaryMaps) -> Tensor:
+def structure(maps: BinaryMaps, true_compactness: Tensor) -> Tensor:
     """L_str = |κ(y) − κ(p)| (SPEC 2.3), κ the compactness of `s2mnet.loss.geometry`, differentiable in p.
 
-    Here, unlike in the descriptor c, the frame of the image is no part of an outline, in y or p (**ours**). With it a
-    constant map is as compact as the image's rectangle, so near round truth the term rewards predicting no shape at
-    all, and training on polyps collapses; without it κ of a nearly constant map is clamped at 1 and exerts no force.
-
     Args:
-        maps: prediction and truth.
+        maps: the prediction.
+        true_compactness: κ(y), (B, F), which is the descriptor c.
 
     Returns:
         (B, F), in [0, 1].
 
     Example:
-        >>> y = torch.zeros(1, 1, 8, 8); y[..., :4, :] = 1
-        >>> structure(BinaryMaps(y, 0 * y, y, None)).item()  # a straight outline of 8 px around 32: κ is clamped at 1
-        1.0
+        >>> p = torch.zeros(1, 1, 8, 8)
+        >>> structure(BinaryMaps(p, p, p, None), torch.full((1, 1), 0.25)).item()
+        0.25
     """
-    true_kappa, kappa = (compactness(f, perimeter(f, frame=False)) for f in (maps.truth, maps.probs))
-    return (true_kappa - kappa).abs()
+    return (true_compactness - compactness(maps.probs, perimeter(maps.probs))).abs()
 
 
 def scale(maps: BinaryMaps, size: Tensor) -> Tensor:
