@@ -64,6 +64,6 @@ if __name__ == "__main__":
     parser.add_argument("out", type=Path)
     parser.add_argument("variants", nargs="*", help=f"some of {', '.join(VARIANTS)}; all if none is given")
     parser.add_argument("--epochs", type=int, default=6)
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     run_variants(arguments.data, arguments.out, arguments.variants or list(VARIANTS), arguments.epochs)
     print(table(arguments.out))
