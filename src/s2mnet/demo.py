@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 from rich.console import Console
 
+from s2mnet.data import Dataset
 from s2mnet.errors import S2MNetError
 from s2mnet.workflow import run_training
 
@@ -16,6 +17,14 @@ FILES = {tissue: f"mni_icbm152_{tissue}_tal_nlin_sym_09a_converted.nii.gz" for t
 # Axial slices of the brain, by index along the third axis. The held-out block is contiguous and a gap of four slices
 # parts it from the rest: neighbouring slices look alike.
 BLOCKS = {"train": [*range(40, 76), *range(104, 134)], "val": [*range(80, 84)], "test": [*range(88, 100)]}
+
+DATASET = Dataset(
+    name="MNI152 brain",
+    modality="T1-weighted MRI",
+    classes={0: "background", 1: "grey matter", 2: "white matter"},
+    split="a contiguous block of axial slices held out, with a gap of four slices beside it",
+    source="the MNI152 (ICBM 2009a nonlinear symmetric) template in the package nilearn",
+)
 
 
 def run_demo(output: Path, minutes: float = 6.0) -> Path:
@@ -49,6 +58,7 @@ def write_slices(data: Path) -> None:
             for index in slices:
                 plane = np.rot90(volume[:, :, index]).astype(np.uint8)
                 Image.fromarray(plane).save(folder / f"axial_{index:03d}.png")
+    DATASET.save(data)
 
 
 def _volume(file: str) -> np.ndarray:

@@ -86,9 +86,7 @@ def finish(
     )
     save(evaluation, run / "evaluation" / split)
     console.print(table(evaluation))
-    return write_run_report(
-        run, folder.root.resolve().name, plan, summary, predictor, evaluation, cases, split, provenance
-    )
+    return write_run_report(run, folder.name, plan, summary, predictor, evaluation, cases, split, provenance)
 
 
 def evaluate_cases(

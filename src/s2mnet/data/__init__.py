@@ -1,6 +1,7 @@
 """Data in and out: files, labels, folders."""
 
 from s2mnet.data.cases import Case, ImageFolder, find_cases, find_images
+from s2mnet.data.dataset import Dataset
 from s2mnet.data.folder import FolderError, FolderSummary, read_folder
 from s2mnet.data.images import IMAGE_SUFFIXES, read_image, read_mask, to_channels, write_mask
 from s2mnet.data.labels import IGNORE_INDEX, LabelMap, infer_labels
@@ -10,6 +11,7 @@ __all__ = [
     "IGNORE_INDEX",
     "IMAGE_SUFFIXES",
     "Case",
+    "Dataset",
     "FolderError",
     "FolderSummary",
     "ImageFolder",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from s2mnet.data.dataset import Dataset
 from s2mnet.data.images import is_image_file
 from s2mnet.errors import S2MNetError
 
@@ -34,11 +35,18 @@ class ImageFolder:
         root: the folder.
         splits: cases of "train", "val" and "test", each sorted by name; test may be empty.
         split_rule: one sentence saying how the split was made.
+        dataset: what its ``dataset.yaml`` says, if it has one.
     """
 
     root: Path
     splits: dict[Split, list[Case]]
     split_rule: str
+    dataset: Dataset = field(default_factory=Dataset)
+
+    @property
+    def name(self) -> str:
+        """Name of the data set, or of the folder."""
+        return self.dataset.name or self.root.resolve().name
 
 
 def find_cases(root: str | Path) -> ImageFolder:
@@ -47,11 +55,12 @@ def find_cases(root: str | Path) -> ImageFolder:
     Either root/images and root/masks: ordered by the SHA-1 hex digest of the file stem, the first 70 % are train,
     the next 10 % val, the rest test, halves rounded up, at least one in train and val. Or root/train, root/val and
     root/test, each with images and masks: as given; without val the last eighth of train by the same order is val.
+    A ``dataset.yaml`` in root is read along.
     Hidden files and files that are no images are passed over.
 
     Raises:
-        S2MNetError: no such folder or neither layout, an empty folder, no pair, fewer than two pairs to split, an
-            image without a mask or the reverse, two files with one stem, one stem in two splits.
+        S2MNetError: a wrong ``dataset.yaml``, no such folder or neither layout, an empty folder, no pair, fewer than
+            two pairs to split, an image without a mask or the reverse, two files with one stem, one stem in two splits.
     """
     root = Path(root)
     if not root.is_dir():
@@ -61,10 +70,13 @@ def find_cases(root: str | Path) -> ImageFolder:
     if flat and given:
         found = f"both {flat[0]}/ and {given[0]}/"
         raise S2MNetError(root, found, _LAYOUTS, "Keep one of the two layouts.")
+    dataset = Dataset.load(root)
     if flat:
-        return _split_by_hash(root, _pair(root))
+        return replace(_split_by_hash(root, _pair(root)), dataset=dataset)
     if "train" in given:
-        return _split_as_given(root, {split: _pair(root / split) for split in SPLITS if split in given})
+        folder = _split_as_given(root, {split: _pair(root / split) for split in SPLITS if split in given})
+        rule = f"{folder.split_rule} ({dataset.split})" if dataset.split else folder.split_rule
+        return replace(folder, split_rule=rule, dataset=dataset)
     inside = sorted(entry.name for entry in root.iterdir() if not entry.name.startswith("."))
     found = ("only " + ", ".join(inside[:5]) + (", …" if len(inside) > 5 else "")) if inside else "an empty folder"
     raise S2MNetError(root, found, _LAYOUTS, "Put the files into that form.")

@@ -80,7 +80,8 @@ def read_folder(folder: ImageFolder, labels: LabelRule = "auto", progress: bool 
 
     Args:
         folder: as :func:`find_cases` gives it; every case has a mask.
-        labels: how to read the mask values, see :func:`~s2mnet.data.labels.infer_labels`.
+        labels: how to read the mask values, see :func:`~s2mnet.data.labels.infer_labels`. "auto" takes the classes
+            of ``dataset.yaml`` where there are any.
         progress: show a progress bar with the time left, if standard error is a terminal.
 
     Raises:
@@ -89,7 +90,8 @@ def read_folder(folder: ImageFolder, labels: LabelRule = "auto", progress: bool 
     """
     facts = _measure_all(folder, progress)
     files = {split: [case.mask for case in cases if case.mask] for split, cases in folder.splits.items()}
-    label_map = infer_labels({file: held.histogram for file, held in facts.items()}, labels)
+    declared = folder.dataset.label_map() if labels == "auto" else None
+    label_map = declared or infer_labels({file: held.histogram for file, held in facts.items()}, labels)
     shares = {file: label_map.encode_counts(held.histogram, file) for file, held in facts.items()}
     marked = [file for file in files["train"] if any(0 < index != IGNORE_INDEX for index in shares[file])]
     if not marked:

@@ -1,0 +1,98 @@
+"""``dataset.yaml``: what the people who made a data folder know about it and no reading of its files can tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from s2mnet.data.labels import LabelMap
+from s2mnet.errors import S2MNetError
+from s2mnet.files import write_atomically
+
+FILE = "dataset.yaml"
+
+
+class Dataset(BaseModel):
+    """The content of ``dataset.yaml``, which may lie in a data folder. Every field may be left out.
+
+    Attributes:
+        name: of the data set; stands as the title of the report.
+        modality: such as "fundus photography".
+        classes: name of each mask value, background first: ``{0: background, 1: grey matter}``. With them the
+            values are no longer guessed, and any other value is an error.
+        ignore: the mask value of pixels without a truth, outside a field of view for one.
+        colours: colour of each class for a picture, "#rrggbb", by mask value.
+        regions: overlapping structures as unions of classes, by name: ``{whole tumour: [1, 2, 3]}``.
+        channels: names of the channels of an image, if they are not grey or red, green and blue.
+        field_of_view, split, source, citation, terms: one sentence each.
+
+    Example:
+        >>> drive = Dataset(name="DRIVE", classes={0: "background", 1: "vessel"}, ignore=255)
+        >>> drive.label_map().describe()
+        'two labels: 0 background, 1 vessel; 255 is ignored (no truth there)'
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = ""
+    modality: str = ""
+    classes: dict[int, str] = {}
+    ignore: int | None = Field(None, ge=0, le=65535)
+    colours: dict[int, str] = {}
+    regions: dict[str, list[int]] = {}
+    channels: list[str] = []
+    field_of_view: str = ""
+    split: str = ""
+    source: str = ""
+    citation: str = ""
+    terms: str = ""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Dataset:
+        if self.classes:
+            self.label_map()  # whatever is wrong with the values, the label map says so
+        if len(set(self.classes.values())) < len(self.classes):
+            raise ValueError("two classes must not have one name")
+        for name, members in self.regions.items():
+            if not members or not set(members) <= set(list(self.classes)[1:]):
+                raise ValueError(f"the region {name!r} must be made of classes other than the background")
+        if not set(self.colours) <= set(self.classes):
+            raise ValueError("colours must be those of classes")
+        return self
+
+    def label_map(self) -> LabelMap | None:
+        """The classes as a label map; None if none are given."""
+        if not self.classes:
+            return None
+        return LabelMap(
+            kind="classes",
+            values=list(self.classes),
+            ignore_value=self.ignore,
+            names=list(self.classes.values()),
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write ``folder/dataset.yaml``, atomically; fields left out stay out."""
+        fields = self.model_dump(mode="json", exclude_defaults=True)
+        write_atomically(folder / FILE, yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=100).encode())
+
+    @classmethod
+    def load(cls, folder: Path) -> Dataset:
+        """Read ``folder/dataset.yaml``; without one, everything is left out.
+
+        Raises:
+            S2MNetError: the file is no YAML or says something it cannot say.
+        """
+        path, mend = folder / FILE, "Correct it, or take the file away to have the labels worked out."
+        if not path.is_file():
+            return cls()
+        try:
+            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise S2MNetError(path, f"what cannot be read ({error})", "a data set in YAML", mend) from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise S2MNetError(path, f"{place} = {first['input']!r}", first["msg"], mend) from None
