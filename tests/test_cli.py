@@ -148,8 +148,7 @@ def test_resuming_needs_a_run_and_its_own_data(
 ) -> None:
     refused(s2mnet("train", tiny_data, "-o", tmp_path / "run", "--resume"), "no finished epoch")
     assert not (tmp_path / "run").exists()
-    result = s2mnet("train", tiny_data, "-o", main_job["run"], "--resume")
-    refused(result, "[0, 255]", "[0, 100, 200]")
+    refused(s2mnet("train", tiny_data, "-o", main_job["run"], "--resume"), ".png", "the value 255", "only 0, 100, 200")
 
 
 def test_an_interrupt_says_how_to_go_on(
@@ -288,8 +287,9 @@ def test_bad_options_stop_before_training(
 def test_a_plan_for_other_labels_is_refused(tiny_data: Path, tmp_path: Path, s2mnet: Cli, no_training: None) -> None:
     other = write_data(tmp_path / "other", (0, 10, 20))
     tiny_plan(other, epochs=1).save(tmp_path / "plan.yaml")
-    result = s2mnet("train", tiny_data, "-o", tmp_path / "run", "--plan", tmp_path / "plan.yaml")
-    refused(result, "[0, 255]", "[0, 10, 20]")
+    command = ("train", tiny_data, "-o", tmp_path / "run", "--plan", tmp_path / "plan.yaml")
+    refused(s2mnet(*command), ".png", "the value 255", "only 0, 10, 20")
+    refused(s2mnet(*command, "--labels", "binary"), "[0, 255]", "[0, 10, 20]")
 
 
 def test_options_override_a_given_plan_and_only_where_given(
@@ -304,9 +304,23 @@ def test_options_override_a_given_plan_and_only_where_given(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("s2mnet.workflow.train", start)
-    for options in ((), ("--epochs", 2, "--lr", 0.5)):
+    for options in ((), ("--epochs", 2, "--lr", 0.5, "--batch-size", 3, "--seed", 5, "--workers", 1)):
         s2mnet("train", tiny_data, "-o", tmp_path / "run", "--plan", tmp_path / "plan.yaml", *options)
-    assert used == [plan, plan.with_training(epochs=2, lr=0.5)]
+    assert used == [plan, plan.with_training(epochs=2, lr=0.5, batch_size=3, seed=5, workers=1)]
+
+
+@pytest.mark.parametrize("option", [("--size", 64), ("--extent", "whole"), ("--preset", "paper")])
+def test_an_option_that_a_plan_decides_is_refused_rather_than_ignored(
+    tiny_data: Path, tmp_path: Path, s2mnet: Cli, no_training: None, option: tuple[str, object]
+) -> None:
+    plan = tmp_path / "plan.yaml"
+    tiny_plan(tiny_data, epochs=7).save(plan)
+    refused(s2mnet("train", tiny_data, "-o", tmp_path / "run", "--plan", plan, *option), option[0], str(plan))
+
+
+def test_resuming_with_another_seed_is_refused(main_job: dict, s2mnet: Cli, no_training: None) -> None:
+    result = s2mnet("train", main_job["data"], "-o", main_job["run"], "--resume", "--seed", 1)
+    refused(result, "--seed", "Start a new run")
 
 
 def test_a_damaged_image_does_not_stop_the_others(tiny_run: Path, tiny_data: Path, tmp_path: Path, s2mnet: Cli) -> None:

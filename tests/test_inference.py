@@ -49,15 +49,20 @@ def noise(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(3, 253, shape).astype(np.uint8)
 
 
+@pytest.mark.parametrize("normalisation", ["dataset", "image"])
 @pytest.mark.parametrize("classes", [1, 3])
 @pytest.mark.parametrize("shape", [(48, 64, 3), (47, 33, 3), (20, 25, 3), (48, 64)])
-def test_whole_images_equal_the_pipeline_made_by_hand(classes: int, shape: tuple[int, ...]) -> None:
+def test_whole_images_equal_the_pipeline_made_by_hand(classes: int, shape: tuple[int, ...], normalisation: str) -> None:
     network, image = narrow(3, classes), noise(*shape)
-    mean, std = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
-    settings = Preprocessing(extent="whole", size=(32, 40), channels=3, mean=mean, std=std)
+    mean, std = np.array([0.4, 0.5, 0.6]), np.array([0.2, 0.25, 0.3])
+    settings = Preprocessing(
+        extent="whole", size=(32, 40), channels=3, normalisation=normalisation, mean=mean.tolist(), std=std.tolist()
+    )
     found = predict_probabilities(network, [image], settings)[0][0]
 
     colour = Image.fromarray(image).convert("RGB").resize((40, 32), Image.Resampling.LANCZOS)
+    if normalisation == "image":
+        mean, std = (np.asarray(colour) / 255).mean((0, 1)), (np.asarray(colour) / 255).std((0, 1))
     x = ((np.asarray(colour) / 255 - mean) / std).transpose(2, 0, 1)[None].astype(np.float32)
     with torch.no_grad():
         logits = network(torch.from_numpy(x))[0].numpy()
@@ -66,6 +71,19 @@ def test_whole_images_equal_the_pipeline_made_by_hand(classes: int, shape: tuple
     expected = np.stack([resize(plane, shape[:2], order=1, mode="edge", anti_aliasing=False) for plane in small])
     assert found.shape == (classes, *shape[:2]) and found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_windows_are_normalised_each_by_itself() -> None:
+    """So a darker image is the same image, and a corner that changes changes nothing in windows elsewhere."""
+    settings = preprocessing("patches", channels=3).model_copy(update={"normalisation": "image"})
+    network, image = narrow(3, 1), noise(100, 120, 3) // 2 * 2
+    bright, dark = (predict_probabilities(network, [x], settings, tta=4)[0][0] for x in (image, image // 2))
+    np.testing.assert_allclose(dark, bright, atol=1e-4)
+    corner = image.copy()
+    corner[:10, :10] = 0
+    changed, same = (predict_probabilities(network, [x], settings)[0][0] for x in (corner, image))
+    assert np.abs(changed - same)[:, :20, :20].max() > 1e-3
+    np.testing.assert_allclose(changed[:, 64:, 64:], same[:, 64:, 64:], atol=1e-6)
 
 
 def test_a_batch_of_sizes_equals_one_at_a_time() -> None:

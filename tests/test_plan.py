@@ -39,6 +39,12 @@ def test_thin_foreground_is_seen_at_its_own_resolution() -> None:
     assert make_plan(summary(thickness=60), extent="patches").preprocessing.extent == "patches"
 
 
+def test_whole_images_are_normalised_each_by_itself_except_by_the_paper() -> None:
+    assert make_plan(summary()).preprocessing.normalisation == "image"
+    assert make_plan(summary(thickness=4)).preprocessing.normalisation == "dataset"
+    assert make_plan(summary(), preset="paper").preprocessing.normalisation == "dataset"
+
+
 def test_every_own_decision_has_a_reason() -> None:
     reasons = make_plan(summary(thickness=4)).reasons
     assert any("4.0 px thick" in reason for reason in reasons)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -34,8 +34,9 @@ def train(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Run folder to write: model, log, test, report.html.")],
     preset: Annotated[
-        Literal["default", "paper"], typer.Option(help="default: small budget; paper: the authors'.")
-    ] = "default",
+        Literal["default", "paper"] | None,
+        typer.Option(help="default, if not given: for a small budget; paper: the authors'."),
+    ] = None,
     minutes: Annotated[
         float | None, typer.Option(help="Time for training; the schedule follows it. 30 if neither is given.")
     ] = None,
@@ -49,19 +50,21 @@ def train(
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step. The preset has 8.")] = None,
     lr: Annotated[float | None, typer.Option(help="Highest learning rate. The preset has its own.")] = None,
-    seed: Annotated[int, typer.Option(help="Of every random draw.")] = 42,
-    workers: Annotated[int, typer.Option(help="Processes that load data.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Of every random draw. 42 if not given.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that load data. None beside the main one.")] = None,
     precision: Annotated[
         Literal["auto", "32", "bf16"] | None, typer.Option(help="auto, if not given: bf16 where it is native.")
     ] = None,
     labels: Labels = "auto",
-    plan: Annotated[Path | None, typer.Option(help="Follow this plan.yaml instead of making one.")] = None,
+    plan: Annotated[
+        Path | None, typer.Option(help="Follow this plan.yaml; --minutes, --seed and the like override it.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")] = False,
 ) -> None:
     """Train on a folder of images and masks, test the best model, write a report."""
     from s2mnet.workflow import run_training
 
-    options = dict(
+    options: dict[str, Any] = dict(
         preset=preset, minutes=minutes, epochs=epochs, size=size, extent=extent, batch_size=batch_size, lr=lr,
         seed=seed, workers=workers, precision=precision,
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -41,8 +42,12 @@ def prepare_mask(mask: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
 
 
 def normalise(planes: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """(…, channels, h, w) in 0..1 → zero mean and unit variance over the training images."""
-    mean, std = (planes.new_tensor(values)[:, None, None] for values in (preprocessing.mean, preprocessing.std))
+    """(…, channels, h, w) in 0..1 → zero mean and unit variance per channel, of each input or of the data set."""
+    if preprocessing.normalisation == "image":
+        mean = planes.mean((-2, -1), keepdim=True)
+        std = planes.std((-2, -1), correction=0, keepdim=True)
+    else:
+        mean, std = (planes.new_tensor(values)[:, None, None] for values in (preprocessing.mean, preprocessing.std))
     return (planes - mean) / std.clamp_min(1e-3)
 
 
@@ -68,11 +73,11 @@ def predict_probabilities(
     """
     prepared = [torch.from_numpy(_fill_window(prepare_image(image, preprocessing), preprocessing)) for image in images]
     sizes = [image.shape[:2] for image in images]
-    results = []
+    results: list[tuple[np.ndarray, np.ndarray | None]] = []
     step = batch_size if preprocessing.extent == "whole" else 1
     for start in range(0, len(prepared), step):
         batch = torch.stack(prepared[start : start + step])
-        maps = _predict_batch(network, batch, preprocessing, tta, batch_size, boundaries)
+        maps, with_boundary = _predict_batch(network, batch, preprocessing, tta, batch_size, boundaries)
         for index, size in enumerate(sizes[start : start + step]):
             own = maps[index : index + 1]
             if preprocessing.extent == "patches":
@@ -80,9 +85,7 @@ def predict_probabilities(
             elif tuple(own.shape[2:]) != tuple(size):
                 own = F.interpolate(own, size=size, mode="bilinear", align_corners=False)
             array = own[0].cpu().numpy()
-            results.append(
-                (array[:-1], array[-1]) if boundaries and maps.shape[1] > network.num_classes else (array, None)
-            )
+            results.append((array[:-1], array[-1]) if with_boundary else (array, None))
     return results
 
 
@@ -97,17 +100,21 @@ def _fill_window(planes: np.ndarray, preprocessing: Preprocessing) -> np.ndarray
 @torch.no_grad()
 def _predict_batch(
     network: nn.Module, batch: Tensor, preprocessing: Preprocessing, tta: int, batch_size: int, boundaries: bool
-) -> Tensor:
-    """(B, channels, h, w) uint8 → (B, outputs [+ 1 for β], h, w) float32, averaged over the transforms."""
+) -> tuple[Tensor, bool]:
+    """(B, channels, h, w) uint8 → (B, outputs [+ 1], h, w) float32, mean over the transforms; whether the 1 is β."""
     parameter = next(network.parameters())
-    x = normalise(batch.to(parameter.device, torch.float32) / 255, preprocessing)
+    x = batch.to(parameter.device, torch.float32) / 255
     square = preprocessing.size[0] == preprocessing.size[1]
     total = torch.zeros(())
     transforms = dihedral(tta if square else min(tta, 4))
 
+    with_boundary = False
+
     def probabilities(windows: Tensor) -> Tensor:
-        windows = windows.contiguous(memory_format=torch.channels_last)
+        windows = normalise(windows, preprocessing).contiguous(memory_format=torch.channels_last)
         logits, maps = network(windows, return_boundaries=True) if boundaries else (network(windows), [])
+        nonlocal with_boundary
+        with_boundary = len(maps) > 0
         logits = logits.float()
         outputs = [logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)]
         outputs += [F.interpolate(m.float(), size=logits.shape[2:], mode="bilinear") for m in maps[-1:]]
@@ -120,7 +127,7 @@ def _predict_batch(
         else:
             from monai.inferers import sliding_window_inference
 
-            seen = sliding_window_inference(
+            tiled = sliding_window_inference(
                 view,
                 preprocessing.size,
                 batch_size,
@@ -128,9 +135,10 @@ def _predict_batch(
                 overlap=OVERLAP,
                 mode="gaussian",
             )
+            seen = cast(Tensor, tiled)
         seen = torch.rot90(seen, -turns, (-2, -1))
         total = total + (seen.flip(-1) if flip else seen)
-    return total / len(transforms)
+    return total / len(transforms), with_boundary
 
 
 def dihedral(tta: int) -> list[tuple[bool, int]]:

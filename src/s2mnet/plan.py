@@ -29,12 +29,15 @@ class Preprocessing(_Section):
             since a frequency of its spectral filters is in cycles per map (SPEC 1.1).
         size: height and width of the input in pixels, each at least 32.
         channels: 1 grey, 3 colour.
+        normalisation: each channel to mean 0 and deviation 1, "image": of each input (whole image or window), which
+            takes away what differs between lamps and scanners; "dataset": over all training images.
         mean, std: of the training images in 0..1, per channel.
     """
 
     extent: Literal["whole", "patches"]
     size: tuple[int, int]
     channels: Literal[1, 3]
+    normalisation: Literal["image", "dataset"] = "dataset"
     mean: list[float]
     std: list[float]
 
@@ -178,7 +181,7 @@ THIN_PX = 3.0  # foreground thinner than this in the network's input is lost to 
 
 def make_plan(
     summary: FolderSummary,
-    preset: Preset = "default",
+    preset: Preset | None = None,
     size: int | None = None,
     extent: Literal["whole", "patches"] | None = None,
     on_gpu: bool = False,
@@ -188,7 +191,7 @@ def make_plan(
 
     Args:
         summary: what :func:`s2mnet.data.read_folder` found.
-        preset: "default", for a small budget, or "paper" (SPEC 3).
+        preset: "default", for a small budget, or "paper" (SPEC 3); None takes "default".
         size: side of the square input; None decides.
         extent: "whole" or "patches"; None decides by the thickness of the foreground.
         on_gpu: whether training runs on a GPU.
@@ -197,7 +200,7 @@ def make_plan(
     Raises:
         S2MNetError: a size below 32, or a training field out of its range.
     """
-    reasons = []
+    reasons, preset = [], preset or "default"
     side = min(summary.height[1], summary.width[1])
     whole_size = 352 if preset == "paper" else 256 if on_gpu else 128
     thin = summary.thickness_px * (size or whole_size) / max(summary.height[1], summary.width[1]) < THIN_PX
@@ -226,7 +229,12 @@ def make_plan(
         training["minutes"] = 30.0
         reasons.append("30 minutes: no budget was given (--minutes, --epochs)")
     preprocessing = Preprocessing(
-        extent=extent, size=(size, size), channels=summary.channels, mean=summary.mean, std=summary.std
+        extent=extent,
+        size=(size, size),
+        channels=summary.channels,
+        normalisation="image" if extent == "whole" and preset == "default" else "dataset",
+        mean=summary.mean,
+        std=summary.std,
     )
     return Plan(
         labels=summary.label_map,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ from rich.markup import escape
 from rich.progress import track
 
 from s2mnet.data import Case, FolderSummary, ImageFolder, find_cases, read_folder
+from s2mnet.data.cases import Split
 from s2mnet.data.labels import LabelRule
 from s2mnet.errors import S2MNetError
 from s2mnet.evaluation.folders import evaluate_folders
 from s2mnet.evaluation.results import Evaluation, save, table
 from s2mnet.evaluation.run import evaluate_run
 from s2mnet.modelfolder import CONFIG
-from s2mnet.plan import Plan, make_plan
+from s2mnet.plan import Plan, Training, make_plan
 from s2mnet.prediction import Predictor
 from s2mnet.provenance import environment
 from s2mnet.report.run import write_run_report
@@ -41,10 +43,11 @@ def run_training(
         data: folder of images and masks (:func:`s2mnet.data.find_cases`).
         run: folder to write to.
         plan_file: a plan to follow instead of making one.
-        labels: how to read the masks.
+        labels: how to read the masks; "auto" follows a given plan.
         resume: go on with the run in ``run`` and its plan.
         command: stands in the report; None takes the command line.
-        **options: of :func:`s2mnet.plan.make_plan`; minutes, epochs, lr and precision also override a given plan.
+        **options: of :func:`s2mnet.plan.make_plan`; None leaves the decision to it. Fields of
+            :class:`s2mnet.plan.Training` also override a given plan, minutes, epochs and workers one that is resumed.
 
     Returns:
         Path of the report.
@@ -55,10 +58,8 @@ def run_training(
     console = console or Console()
     check_run_folder(run, resume)
     folder = find_cases(data)
-    given = Plan.load(run / PLAN) if resume else Plan.load(plan_file) if plan_file else None
-    if given:
-        given = given.with_training(**{name: options.get(name) for name in ("minutes", "epochs", "lr", "precision")})
-    summary = read_folder(folder, labels)
+    given = _given_plan(run, plan_file, resume, options)
+    summary = read_folder(folder, given.labels if given and labels == "auto" else labels)
     plan = given or make_plan(summary, on_gpu=torch.cuda.is_available(), **options)
     if plan.labels.values != summary.label_map.values and given:
         found = f"masks with the values {summary.label_map.values}"
@@ -68,11 +69,25 @@ def run_training(
     return finish(folder, summary, plan, run, console, command)
 
 
+def _given_plan(run: Path, plan_file: Path | None, resume: bool, options: Mapping[str, Any]) -> Plan | None:
+    """The plan to follow with its overrides; an option that it cannot follow is an error rather than ignored."""
+    if not (resume or plan_file):
+        return None
+    source = run / PLAN if resume or not plan_file else plan_file
+    allowed = {"minutes", "epochs", "workers"} if resume else set(Training.model_fields) - {"preset"}
+    overrides = {name: value for name, value in options.items() if value is not None}
+    for name in sorted(set(overrides) - allowed):
+        option, how = "--" + name.replace("_", "-"), "--resume" if resume else "--plan"
+        mend = "Start a new run for it." if resume else f"Change it in {source}, or leave out {how}."
+        raise S2MNetError(option, f"{overrides[name]} beside {how}", f"what {source} says of it", mend)
+    return Plan.load(source).with_training(**overrides)
+
+
 def finish(
     folder: ImageFolder, summary: FolderSummary, plan: Plan, run: Path, console: Console, command: str | None = None
 ) -> Path:
     """Test the best model of a run on the test split (validation where there is none) and write its report."""
-    split = "test" if folder.splits.get("test") else "val"
+    split: Split = "test" if folder.splits.get("test") else "val"
     predictor = Predictor(run)
     cases = folder.splits[split]
     provenance = {

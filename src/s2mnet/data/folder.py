@@ -73,7 +73,7 @@ class FolderError(S2MNetError):
         super().__init__(root, found, "images and masks that fit together", "\n".join(["Mend each:", *shown]))
 
 
-def read_folder(folder: ImageFolder, labels: LabelRule = "auto", progress: bool = True) -> FolderSummary:
+def read_folder(folder: ImageFolder, labels: LabelRule | LabelMap = "auto", progress: bool = True) -> FolderSummary:
     """Read every image and mask, check them, and work out what the labels mean.
 
     Files are read in threads and let go at once; at most 50 train masks are read a second time, for the thickness.
@@ -81,7 +81,7 @@ def read_folder(folder: ImageFolder, labels: LabelRule = "auto", progress: bool 
     Args:
         folder: as :func:`find_cases` gives it; every case has a mask.
         labels: how to read the mask values, see :func:`~s2mnet.data.labels.infer_labels`. "auto" takes the classes
-            of ``dataset.yaml`` where there are any.
+            of ``dataset.yaml`` where there are any. A label map is taken as it is.
         progress: show a progress bar with the time left, if standard error is a terminal.
 
     Raises:
@@ -90,8 +90,12 @@ def read_folder(folder: ImageFolder, labels: LabelRule = "auto", progress: bool 
     """
     facts = _measure_all(folder, progress)
     files = {split: [case.mask for case in cases if case.mask] for split, cases in folder.splits.items()}
-    declared = folder.dataset.label_map() if labels == "auto" else None
-    label_map = declared or infer_labels({file: held.histogram for file, held in facts.items()}, labels)
+    if labels == "auto":
+        labels = folder.dataset.label_map() or "auto"
+    if isinstance(labels, LabelMap):
+        label_map = labels
+    else:
+        label_map = infer_labels({file: held.histogram for file, held in facts.items()}, labels)
     shares = {file: label_map.encode_counts(held.histogram, file) for file, held in facts.items()}
     marked = [file for file in files["train"] if any(0 < index != IGNORE_INDEX for index in shares[file])]
     if not marked:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_input, conv2d_weight
 
 
 class DepthwiseConv2d(nn.Conv2d):
@@ -47,7 +48,7 @@ class _ColumnwiseGradient(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         grad_x = grad_weight = None
         if ctx.needs_input_grad[0]:
-            grad_x = torch.nn.grad.conv2d_input(x.shape, weight, grad, padding=weight.shape[-1] // 2, groups=x.shape[1])
+            grad_x = conv2d_input(x.shape, weight, grad, padding=weight.shape[-1] // 2, groups=x.shape[1])
         if ctx.needs_input_grad[1]:
             grad_weight = _weight_gradient(x, grad, weight)
         return grad_x, grad_weight
@@ -60,7 +61,7 @@ def _weight_gradient(x: Tensor, grad: Tensor, weight: Tensor) -> Tensor:
     padded, grad = F.pad(x.to(wide), (size // 2, size // 2)), grad.to(wide)
     columns = torch.empty_like(weight, dtype=wide)
     for start in [*range(0, size - 3, 3), size - 3]:  # the last piece may overlap the one before it
-        columns[..., start : start + 3] = torch.nn.grad.conv2d_weight(
+        columns[..., start : start + 3] = conv2d_weight(
             padded[..., start : start + width + 2],
             (channels, 1, size, 3),
             grad,

@@ -37,10 +37,10 @@ def random_view(
     height, width = size
     angle = math.radians(rng.uniform(-aug.rotate_degrees, aug.rotate_degrees)) if rng.random() < aug.rotate_p else 0.0
     flips = [-1.0 if rng.random() < aug.flip_p else 1.0 for _ in range(2)]
-    scale, shift = 1.0, (0.0, 0.0)
+    scale, shift = 1.0, [0.0, 0.0]
     if rng.random() < aug.scale_shift_p:
         scale = 1 / rng.uniform(1 - aug.scale, 1 + aug.scale)
-        shift = tuple(rng.uniform(-aug.shift, aug.shift) * side for side in size)
+        shift = [rng.uniform(-aug.shift, aug.shift) * side for side in size]
     rows = (torch.arange(height) - (height - 1) / 2)[:, None] * flips[0]
     columns = (torch.arange(width) - (width - 1) / 2)[None] * flips[1]
     cos, sin = math.cos(angle) * scale, math.sin(angle) * scale
@@ -51,10 +51,11 @@ def random_view(
         y, x = y + bend[0], x + bend[1]
     # grid_sample counts pixel edges from −1 to 1.
     grid = torch.stack([(2 * x + 1) / image.shape[2] - 1, (2 * y + 1) / image.shape[1] - 1], -1)[None].float()
-    options = dict(padding_mode="reflection", align_corners=False)
-    view = F.grid_sample(image[None], grid, mode="bilinear", **options)[0]
-    labels = F.grid_sample(mask[None, None].float(), grid, mode="nearest", **options)[0, 0]
-    return view, labels.to(torch.uint8)
+    view, labels = (
+        F.grid_sample(source, grid, mode=mode, padding_mode="reflection", align_corners=False)[0]
+        for source, mode in ((image[None], "bilinear"), (mask[None, None].float(), "nearest"))
+    )
+    return view, labels[0].to(torch.uint8)
 
 
 def smooth_noise(size: tuple[int, int], alpha: float, sigma: float, rng: np.random.Generator) -> Tensor:

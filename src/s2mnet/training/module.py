@@ -24,7 +24,7 @@ class SegmentationModule(pl.LightningModule):
     def __init__(self, plan: Plan, val_cases: Sequence[Case]) -> None:
         super().__init__()
         self.plan, self.val_cases = plan, val_cases
-        self.network = build_network(plan).to(memory_format=torch.channels_last)
+        self.network = build_network(plan).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.criterion = build_loss(plan)
         self.epoch_logs: list[dict[str, Tensor]] = []
         self.val_dice: list[float] = []
@@ -41,7 +41,7 @@ class SegmentationModule(pl.LightningModule):
         if isinstance(self.criterion, MASL):
             self.criterion.project_()  # keeps the weights in [0.1, 10] (SPEC 2.4)
 
-    def validation_step(self, batch: list[int], _: int) -> None:
+    def validation_step(self, batch: list[int], batch_idx: int) -> None:
         pairs = [load_case(self.val_cases[index], self.plan.labels) for index in batch]
         predictions = predict_probabilities(
             self.network, [image for image, _ in pairs], self.plan.preprocessing, batch_size=len(batch)

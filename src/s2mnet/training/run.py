@@ -6,14 +6,14 @@ import io
 import logging
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from rich.console import Console
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from s2mnet.data import ImageFolder
 from s2mnet.errors import S2MNetError
@@ -65,7 +65,8 @@ def train(
         persistent_workers=plan.training.workers > 0,
         pin_memory=torch.cuda.is_available(),
     )
-    validation = DataLoader(range(len(module.val_cases)), plan.training.batch_size, collate_fn=list)  # type: ignore[arg-type]
+    numbers = cast("Dataset[int]", range(len(module.val_cases)))  # a range has all that a Dataset needs
+    validation = DataLoader(numbers, plan.training.batch_size, collate_fn=list)
     schedule = Schedule(plan.training)
     history = History(run, schedule, console)
     config = ModelConfig(preprocessing=plan.preprocessing, labels=plan.labels, tta=plan.tta)
