@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tiny import Cli
 
 settings.register_profile("s2mnet", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("s2mnet")
@@ -45,3 +50,21 @@ def tiny_run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_plan(tiny_data, epochs=4, repeats=6, tta=4).save(folder / "given.yaml")
     run_training(tiny_data, folder / "run", folder / "given.yaml", console=quiet(), command="s2mnet train tiny")
     return folder / "run"
+
+
+@pytest.fixture
+def s2mnet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Call the entry point with arguments; gives exit status, output and errors."""
+
+    from s2mnet import cli
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["s2mnet", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+            sys.exit(0)
+        out, err = capsys.readouterr()
+        return int(caught.value.code or 0), out, err
+
+    return call

@@ -13,27 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import COUNTS, tiny_plan, write_data
-
-from s2mnet import cli
-
-Cli = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def s2mnet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """Call the entry point with arguments; gives exit status, output and errors."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["s2mnet", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-            sys.exit(0)
-        out, err = capsys.readouterr()
-        return int(caught.value.code or 0), out, err
-
-    return call
+from tiny import COUNTS, Cli, refused, tiny_plan, write_data
 
 
 @pytest.fixture
@@ -42,16 +22,6 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("training was started")
 
     monkeypatch.setattr("s2mnet.workflow.train", fail)
-
-
-def refused(result: tuple[int, str, str], *words: str) -> None:
-    """One message on standard error with the words, exit status 2, no traceback."""
-    status, out, err = result
-    assert status == 2, err
-    assert err.startswith("error: ") and err.count("error: ") == 1
-    assert "Traceback" not in err + out
-    for part in ("found", "expected", *words):
-        assert part in err
 
 
 # The main job ---------------------------------------------------------------------------------------------------------

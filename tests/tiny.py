@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from s2mnet.data import find_cases, read_folder
 from s2mnet.plan import Plan, make_plan
 from s2mnet.training.run import train
 
+Cli = Callable[..., tuple[int, str, str]]
 HEIGHT, WIDTH = 48, 64
 COUNTS = {"train": 8, "val": 2, "test": 2}
 NARROW = {"channels": [8, 8, 8, 8, 8], "num_frequencies": 4, "stem_channels": 8}
@@ -64,3 +66,13 @@ def train_tiny(data: Path, run: Path, resume: bool = False, **changes: object) -
 def untimed(history: list[dict[str, object]]) -> list[dict[str, object]]:
     """The log without what a clock says."""
     return [{k: v for k, v in record.items() if k not in ("seconds", "data_share")} for record in history]
+
+
+def refused(result: tuple[int, str, str], *words: str) -> None:
+    """One message on standard error with the words, exit status 2, no traceback."""
+    status, out, err = result
+    assert status == 2, err
+    assert err.startswith("error: ") and err.count("error: ") == 1
+    assert "Traceback" not in err + out
+    for part in ("found", "expected", *words):
+        assert part in err

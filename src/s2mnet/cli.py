@@ -1,14 +1,17 @@
-"""The command line: train, predict, evaluate, demo. Each command loads what it needs when it runs."""
+"""The command line, one function a command. Each loads what it needs when it runs."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from s2mnet.errors import S2MNetError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 app = typer.Typer(
     help="S2M-Net for 2-D medical image segmentation: a folder of images and masks in, a model, masks and numbers out.",
@@ -25,6 +28,66 @@ Labels = Annotated[
 Tta = Annotated[
     int | None, typer.Option(help="Test-time transforms averaged: 1, 4 or 8. The model has its own default.")
 ]
+
+
+@app.command()
+def datasets() -> None:
+    """List the public data sets that `prepare` knows, with where to ask for them and their terms."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from s2mnet.datasets import describe_datasets
+
+    table = Table.grid(padding=(0, 2))
+    for row in describe_datasets():
+        name, *facts = row.items()
+        table.add_row(f"[bold]{name[1]}[/]", "")
+        for what, text in facts:
+            table.add_row(f"  {what}", text)
+    Console().print(table)
+
+
+@app.command()
+def prepare(
+    name: Annotated[str, typer.Argument(help="Name of a public data set; s2mnet datasets lists them.")],
+    source: Annotated[Path, typer.Argument(help="The official download: a folder, or a zip or tar archive.")],
+    output: Annotated[Path, typer.Argument(help="Data folder to write.")],
+) -> None:
+    """Turn a public data set, as downloaded, into a data folder with its split."""
+    from s2mnet.datasets import prepare as prepare_set
+
+    with _progress() as bar:
+        task = bar.add_task("preparing", total=None)
+        done = prepare_set(name, source, output, lambda count, total: bar.update(task, completed=count, total=total))
+    for note in done.notes:
+        typer.echo(f"note: {note}")
+    counts = ", ".join(f"{count} {split}" for split, count in done.counts.items())
+    typer.echo(f"{done.dataset.name}: {counts} in {done.folder}")
+
+
+@app.command()
+def inspect(
+    data: Annotated[Path, typer.Argument(help="Data folder, as for train.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for the results. runs/inspect/NAME if not given.")
+    ] = None,
+    labels: Labels = "auto",
+) -> None:
+    """Look at a data folder before training: numbers, pictures and problems, worst first. Exits with 1 on an error."""
+    from rich.console import Console
+
+    from s2mnet.inspection import inspect_folder, print_fingerprint, write_page
+    from s2mnet.inspection.fingerprint import FILE
+
+    with _progress() as bar:
+        task = bar.add_task("reading", total=None)
+        found = inspect_folder(data, labels, lambda count, total: bar.update(task, completed=count, total=total))
+    print_fingerprint(found, Console())
+    output = output or Path("runs") / "inspect" / data.resolve().name
+    found.save(output / FILE)
+    typer.echo(f"page: {write_page(found, data, output / 'inspection.html')}")
+    if any(problem.severity == "error" for problem in found.problems):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -86,13 +149,11 @@ def predict(
     tta: Tta = None,
 ) -> None:
     """Predict masks, in the size of the images and the label values of the training masks."""
-    from rich.progress import Progress
-
     from s2mnet.prediction import Predictor, predict_folder
 
     _check_tta(tta)
     predictor = Predictor(run)
-    with Progress(transient=True) as bar:
+    with _progress() as bar:
         task = bar.add_task("predicting", total=None)
         done = predict_folder(
             predictor, images, output, overlays, probabilities, tta,
@@ -140,6 +201,15 @@ def demo(
 def _check_tta(tta: int | None) -> None:
     if tta not in (None, 1, 4, 8):
         raise S2MNetError("--tta", str(tta), "1, 4 or 8", "Leave it away for the model's own.")
+
+
+def _progress() -> Progress:
+    """A bar with the time left, on standard error, gone when it is done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 def main() -> None:

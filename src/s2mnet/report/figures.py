@@ -125,7 +125,7 @@ def dice_distribution(values: Sequence[float]) -> bytes:
         lower.spines["left"].set_visible(False)
         lower.grid(visible=False)
 
-    return _draw(draw, (5.4, 3.1))
+    return draw_figure(draw, (5.4, 3.1))
 
 
 def spectral_filters(responses: Sequence[NDArray[Any] | None]) -> bytes:
@@ -158,7 +158,7 @@ def spectral_filters(responses: Sequence[NDArray[Any] | None]) -> bytes:
             axes.set_xlabel("across, cycles per map")
         grid[-1][4].set_xlabel("radius, cycles per map")
 
-    return _draw(draw, (12, 2.35 * len(stages) + 0.3), form="png")
+    return draw_figure(draw, (12, 2.35 * len(stages) + 0.3), form="png")
 
 
 def radial_profile(magnitude: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -266,7 +266,7 @@ def _lines(name: str, label: str, lines: Mapping[str, list[tuple[float, float]]]
         if len(lines) > 1:
             axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, columnspacing=1.2, handlelength=2.2)
 
-    return {name: _draw(draw, (5.4, 3.1))}
+    return {name: draw_figure(draw, (5.4, 3.1))}
 
 
 def _mark_best(axes: Axes, best: tuple[float, float]) -> None:
@@ -285,7 +285,7 @@ def _mark_best(axes: Axes, best: tuple[float, float]) -> None:
     )
 
 
-def _draw(draw: Any, size: tuple[float, float], form: str = "svg") -> bytes:
+def draw_figure(draw: Any, size: tuple[float, float], form: str = "svg") -> bytes:
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

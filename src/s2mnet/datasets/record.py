@@ -1,0 +1,102 @@
+"""What a public data set is made of: its description, and the records found in a download."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from s2mnet.data import Dataset
+from s2mnet.data.cases import Split
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image with its truth, or one volume of slices.
+
+    Attributes:
+        name: file stem in the prepared folder; slices of a volume append ``_sliceNNN``, counted from 0.
+        split: where it goes.
+        group: what must not be torn apart (patient, sequence); the name itself where nothing is known of it.
+        image: the file to copy as it is; or a function giving the pixels, (H, W) or (H, W, C), for a volume
+            (slices, H, W) or (slices, H, W, C).
+        mask: gives the class indices, uint8 (H, W) or (slices, H, W), 255 without a truth.
+        volume: whether it is a volume.
+    """
+
+    name: str
+    split: Split
+    group: str
+    image: Path | Callable[[], np.ndarray]
+    mask: Callable[[], np.ndarray]
+    volume: bool = False
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a download holds.
+
+    Attributes:
+        records: every image with a public truth.
+        left_out: one sentence for each part that was passed over.
+        split: the split rule, where it depends on what the download holds.
+    """
+
+    records: list[Record]
+    left_out: list[str] = field(default_factory=list)
+    split: str = ""
+
+
+@dataclass(frozen=True)
+class PublicSet:
+    """A public data set: what is known of it, and how its official download is read.
+
+    Attributes:
+        name: as ``s2mnet prepare`` takes it.
+        modality: such as "colonoscopy".
+        images: how many images or volumes of the official download are used; None if nobody says.
+        unit: what is counted.
+        url: where to ask for it.
+        terms, citation, split: one sentence each.
+        classes: name of each class index, background first.
+        colours: "#rrggbb" of each class but the background.
+        layouts: what tells the download's folder: alternatives, each of globs that all match something in it.
+        find: lists the records of that folder.
+        regions, channels, ignore, field_of_view: as in :class:`~s2mnet.data.Dataset`.
+    """
+
+    name: str
+    modality: str
+    images: int | None
+    url: str
+    terms: str
+    citation: str
+    split: str
+    classes: dict[int, str]
+    colours: dict[int, str]
+    layouts: tuple[tuple[str, ...], ...]
+    find: Callable[[Path], Found]
+    unit: str = "images"
+    regions: dict[str, list[int]] = field(default_factory=dict)
+    channels: list[str] = field(default_factory=list)
+    ignore: int | None = None
+    field_of_view: str = ""
+
+    def dataset(self, split: str = "") -> Dataset:
+        """The content of ``dataset.yaml``; ``split`` replaces the general split rule."""
+        return Dataset(
+            name=self.name,
+            modality=self.modality,
+            classes=self.classes,
+            ignore=self.ignore,
+            colours=self.colours,
+            regions=self.regions,
+            channels=self.channels,
+            field_of_view=self.field_of_view,
+            split=split or self.split,
+            source=self.url,
+            citation=self.citation,
+            terms=self.terms,
+        )

@@ -1,0 +1,64 @@
+"""ACDC: the heart in short-axis cine MRI, two volumes of each patient, as slices."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from s2mnet.data.cases import Split
+from s2mnet.datasets.reading import natural
+from s2mnet.datasets.record import Found, PublicSet, Record
+from s2mnet.datasets.splits import in_order
+from s2mnet.datasets.volumes import read_labels, read_volume, storable
+from s2mnet.errors import S2MNetError
+
+_IN_ORDER = "by patient, in order of number: 70 % train, 10 % validation, 20 % test"
+_OFFICIAL = "official: training and testing by patient; of training, in order of number, the last eighth is validation"
+
+
+def _pixels(file: Path) -> np.ndarray:
+    return storable(read_volume(file))
+
+
+def _truths(folder: Path) -> dict[Path, str]:
+    """The truth of each volume, and its patient."""
+    files = sorted(folder.glob("patient*/patient*_frame*_gt.nii*"), key=lambda file: natural(file.name))
+    return {file: file.parent.name for file in files}
+
+
+def _record(truth: Path, patient: str, split: Split) -> Record:
+    name = truth.name.partition("_gt.nii")[0]
+    image = truth.with_name(truth.name.replace("_gt.nii", ".nii"))
+    if not image.is_file():
+        raise S2MNetError(truth, "a truth without its volume", image.name, "Complete the download.")
+    return Record(name, split, patient, partial(_pixels, image), partial(read_labels, truth, [0, 1, 2, 3]), volume=True)
+
+
+def _find(root: Path) -> Found:
+    training = _truths(root / "training" if (root / "training").is_dir() else root)
+    testing = _truths(root / "testing")
+    split = in_order(training.values(), (7, 1) if testing else (7, 1, 2))
+    records = [_record(truth, patient, split[patient]) for truth, patient in training.items()]
+    records += [_record(truth, patient, "test") for truth, patient in testing.items()]
+    hidden = (root / "testing").is_dir() and not testing
+    left_out = ["The testing part was left out: it holds no masks."] if hidden else []
+    return Found(records, left_out, _OFFICIAL if testing else _IN_ORDER)
+
+
+SET = PublicSet(
+    name="ACDC",
+    modality="cardiac MRI",
+    images=300,
+    unit="volumes",
+    url="https://www.creatis.insa-lyon.fr/Challenge/acdc/databases.html",
+    terms="Research only.",
+    citation="Bernard et al., Deep learning techniques for automatic MRI cardiac multi-structures segmentation and "
+    "diagnosis: is the problem solved? IEEE Transactions on Medical Imaging, 2018.",
+    split=f"official where testing is there with masks; else {_IN_ORDER}",
+    classes={0: "background", 1: "right ventricle", 2: "myocardium", 3: "left ventricle"},
+    colours={1: "#3060ff", 2: "#30d030", 3: "#ff3030"},
+    layouts=(("training/patient*/*_frame*_gt.nii*",), ("patient*/*_frame*_gt.nii*",)),
+    find=_find,
+)

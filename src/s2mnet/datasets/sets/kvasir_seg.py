@@ -1,0 +1,33 @@
+"""Kvasir-SEG: polyps, masks stored as JPEG."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from s2mnet.datasets.reading import above_half, by_stem, pairs
+from s2mnet.datasets.record import Found, PublicSet, Record
+from s2mnet.datasets.splits import BY_HASH, by_hash
+
+
+def _find(root: Path) -> Found:
+    found = pairs(by_stem(root / "images"), by_stem(root / "masks"))
+    split = by_hash(found)
+    return Found(
+        [Record(stem, split[stem], stem, image, partial(above_half, mask)) for stem, (image, mask) in found.items()]
+    )
+
+
+SET = PublicSet(
+    name="Kvasir-SEG",
+    modality="colonoscopy",
+    images=1000,
+    url="https://datasets.simula.no/kvasir-seg/",
+    terms="Research and education only; ask Simula before any commercial use.",
+    citation="Jha et al., Kvasir-SEG: a segmented polyp dataset. MultiMedia Modeling, 2020.",
+    split=BY_HASH,
+    classes={0: "background", 1: "polyp"},
+    colours={1: "#ffcc00"},
+    layouts=(("images/*.jpg", "masks/*.jpg"), ("images/*.png", "masks/*.png")),
+    find=_find,
+)

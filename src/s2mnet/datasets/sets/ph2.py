@@ -1,0 +1,34 @@
+"""PH²: melanocytic lesions."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from s2mnet.datasets.reading import by_stem, foreground, pairs
+from s2mnet.datasets.record import Found, PublicSet, Record
+from s2mnet.datasets.splits import BY_HASH, by_hash
+
+
+def _find(root: Path) -> Found:
+    images = by_stem(root, "PH2 Dataset images/*/*_Dermoscopic_Image/*")
+    found = pairs(images, by_stem(root, "PH2 Dataset images/*/*_lesion/*"), "{}_lesion")
+    split = by_hash(found)
+    return Found(
+        [Record(stem, split[stem], stem, image, partial(foreground, mask)) for stem, (image, mask) in found.items()]
+    )
+
+
+SET = PublicSet(
+    name="PH2",
+    modality="dermoscopy",
+    images=200,
+    url="https://www.fc.up.pt/addi/ph2%20database.html",
+    terms="Research and education only.",
+    citation="Mendonça et al., PH²: a dermoscopic image database for research and benchmarking. EMBC, 2013.",
+    split=BY_HASH,
+    classes={0: "background", 1: "lesion"},
+    colours={1: "#00a0ff"},
+    layouts=(("PH2 Dataset images/*/*_Dermoscopic_Image/*", "PH2 Dataset images/*/*_lesion/*"),),
+    find=_find,
+)

@@ -1,0 +1,51 @@
+"""The project's split, where a data set has no official one: 70 % train, 10 % validation, 20 % test."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+
+from s2mnet.data.cases import SPLITS, Split
+
+IN_FRAME_ORDER = (
+    "in frame order: first 70 % train, next 10 % validation, last 20 % test; contiguous, because it is video; "
+    "the download does not say where a sequence ends, so that one sequence may span a border"
+)
+BY_HASH = "by SHA-1 of the file stem, sorted: first 70 % train, next 10 % validation, last 20 % test"
+
+
+def in_order(groups: Iterable[str], weights: tuple[int, ...] = (7, 1, 2)) -> dict[str, Split]:
+    """The split of each group, contiguous in the order given; repeated groups count once.
+
+    The borders are rounded, halves up; train and validation get at least one group each as far as there are any.
+
+    Args:
+        groups: patients, sequences or images.
+        weights: of train, validation and, unless it lies elsewhere, test.
+
+    Example:
+        >>> in_order("abcdeabcde")
+        {'a': 'train', 'b': 'train', 'c': 'train', 'd': 'train', 'e': 'val'}
+        >>> list(in_order(map(str, range(40))).values()).count("train")
+        28
+    """
+    ordered = list(dict.fromkeys(groups))
+    total, start = sum(weights), 0
+    result: dict[str, Split] = {}
+    for split, weight in zip(SPLITS, weights, strict=False):
+        count = max(1, (2 * weight * len(ordered) + total) // (2 * total))  # integers: halves go up, exactly
+        stop = len(ordered) if split == SPLITS[len(weights) - 1] else start + count
+        result |= dict.fromkeys(ordered[start:stop], split)
+        start += count
+    return result
+
+
+def by_hash(stems: Iterable[str]) -> dict[str, Split]:
+    """The split of each file stem, in the order of the SHA-1 hex digest of the stem.
+
+    Example:
+        >>> by_hash(["a", "b"])
+        {'a': 'train', 'b': 'val'}
+    """
+    return in_order(sorted(stems, key=lambda stem: hashlib.sha1(os.fsencode(stem), usedforsecurity=False).hexdigest()))

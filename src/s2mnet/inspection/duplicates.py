@@ -1,0 +1,153 @@
+"""Images that are the same, or nearly the same: copies under other names, and neighbours in a video."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2mnet.inspection.fingerprint import Duplicate
+from s2mnet.inspection.reading import CaseFacts
+
+# Tuned on fundus, colonoscopy (single frames and video), dermoscopy, ultrasound and histology: with these values every
+# pair found in 1000 polyps is one polyp, and no two patients' retinas are a pair though all of them look alike.
+HASH_DISTANCE = 16
+CORRELATION = 0.7
+STRICTEST = 0.95
+DETAIL = 4.0  # px of the thumbnail: coarser differences in brightness do not count
+FRAME = 40  # level below which what touches the border is the black surround of the picture
+LEAST_SHOWN = 0.2  # a picture whose frame leaves less than this is dark, not framed
+MAX_KEPT = 500
+
+
+def find_duplicates(facts: Sequence[CaseFacts], names: Sequence[str]) -> tuple[list[Duplicate], dict[str, int]]:
+    """Pairs of images that are equal or look alike. Constant images are left out.
+
+    Equal: the same hash of the decoded pixels. Alike: a 64-bit perceptual hash (the 8×8 lowest frequencies of a DCT,
+    each above or below their median) that differs in at most 16 bits, and thumbnails of 32×32 px that correlate. The
+    thumbnails lose the black frame of the picture and their coarse brightness beforehand. The correlation asked for is
+    at least 0.7, and half-way from the 90th percentile of all pairs to 1, so that one anatomy in all images does not
+    make them duplicates.
+
+    Args:
+        facts: the images.
+        names: what to call each of them in the result.
+
+    Returns:
+        At most 500 pairs, across splits first, then equal before alike, then by correlation; and the numbers of all.
+    """
+    used = [place for place, fact in enumerate(facts) if not fact.constant]
+    pairs = [("exact", i, j, 1.0) for i, j in _equal(facts, used)]
+    equal = {(i, j) for _, i, j, _ in pairs}
+    if len(used) > 1:
+        thumbnails = np.stack([facts[place].thumbnail for place in used])
+        for i, j, correlation in _alike(thumbnails):
+            if (used[i], used[j]) not in equal:
+                pairs.append(("near", used[i], used[j], correlation))
+    found = [
+        Duplicate(
+            kind=kind,
+            first=names[i],
+            second=names[j],
+            splits=(facts[i].split, facts[j].split),
+            correlation=round(correlation, 3),
+        )
+        for kind, i, j, correlation in pairs
+    ]
+    found.sort(key=lambda pair: (not pair.across, pair.kind, -pair.correlation, pair.first, pair.second))
+    counts = {f"{kind} {where}": 0 for where in ("across", "within") for kind in ("exact", "near")}
+    for pair in found:
+        counts[f"{pair.kind} {'across' if pair.across else 'within'}"] += 1
+    return found[:MAX_KEPT], counts
+
+
+def perceptual_hash(thumbnails: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """64 bits per thumbnail that survive rescaling, recompression and small changes of brightness.
+
+    Args:
+        thumbnails: (N, 32, 32).
+
+    Returns:
+        (N, 64).
+
+    Example:
+        >>> noise = np.random.default_rng(0).uniform(0, 100, (1, 32, 32)).astype(np.float32)
+        >>> bool((perceptual_hash(noise) == perceptual_hash(2 * noise + 9)).all())
+        True
+    """
+    from scipy.fft import dctn
+
+    low = dctn(thumbnails.astype(np.float64), axes=(1, 2), norm="ortho")[:, :8, :8].reshape(len(thumbnails), 64)
+    return low > np.median(low, axis=1, keepdims=True)
+
+
+def _equal(facts: Sequence[CaseFacts], used: Sequence[int]) -> Iterator[tuple[int, int]]:
+    groups: dict[bytes, list[int]] = {}
+    for place in used:
+        groups.setdefault(facts[place].image_hash, []).append(place)
+    for group in groups.values():
+        yield from combinations(group, 2)
+
+
+def _alike(thumbnails: NDArray[np.float32]) -> Iterator[tuple[int, int, float]]:
+    detail, shown = _details(thumbnails)
+    least = _least_correlation(detail, shown)
+    # Of ±1 the product of two hashes is 64 − 2 · (bits that differ).
+    signs = np.where(perceptual_hash(thumbnails), 1, -1).astype(np.float32)
+    for start in range(0, len(signs), 256):
+        alike = signs[start : start + 256] @ signs.T >= 64 - 2 * HASH_DISTANCE
+        rows, columns = np.nonzero(alike)
+        later = columns > rows + start
+        rows, columns = rows[later] + start, columns[later]
+        for part in range(0, len(rows), 4096):
+            i, j = rows[part : part + 4096], columns[part : part + 4096]
+            correlation = _correlate(detail[i], detail[j], shown[i], shown[j])
+            for place in np.flatnonzero(correlation >= least):
+                yield int(i[place]), int(j[place]), float(correlation[place])
+
+
+def _details(thumbnails: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What is left of each thumbnail without frame and coarse brightness, at even contrast; and 1 where it is shown."""
+    from scipy.ndimage import gaussian_filter
+
+    def blur(maps: NDArray[Any], sigma: float) -> NDArray[np.float32]:
+        return gaussian_filter(maps, (0, sigma, sigma), output=np.float32)
+
+    shown = np.stack([_shown(thumbnail) for thumbnail in thumbnails]).astype(np.float32)
+    coarse = blur(thumbnails * shown, DETAIL) / np.maximum(blur(shown, DETAIL), 1e-6)
+    detail = ((thumbnails - coarse) * shown).astype(np.float32)
+    contrast = np.sqrt(blur(detail**2, 2 * DETAIL) / np.maximum(blur(shown, 2 * DETAIL), 1e-6))
+    detail /= contrast + np.float32(2)  # two grey levels: noise in flat parts is not blown up
+    return detail.reshape(len(detail), -1), shown.reshape(len(shown), -1)
+
+
+def _shown(thumbnail: NDArray[np.float32]) -> NDArray[np.bool_]:
+    from scipy.ndimage import binary_dilation, label
+
+    dark, _ = label(thumbnail < FRAME)
+    border = np.concatenate([dark[0], dark[-1], dark[:, 0], dark[:, -1]])
+    frame = np.isin(dark, np.unique(border[border > 0]))
+    shown = ~binary_dilation(frame, structure=np.ones((3, 3)))
+    return shown if shown.mean() > LEAST_SHOWN else np.ones_like(shown)
+
+
+def _least_correlation(detail: NDArray[np.float32], shown: NDArray[np.float32]) -> float:
+    chosen = np.unique(np.linspace(0, len(detail) - 1, min(len(detail), 400)).round().astype(int))
+    i, j = np.triu_indices(len(chosen), 1)
+    parts = range(0, len(i), 4096)
+    pieces = [(chosen[i[part : part + 4096]], chosen[j[part : part + 4096]]) for part in parts]
+    usual = np.percentile(
+        np.concatenate([_correlate(detail[a], detail[b], shown[a], shown[b]) for a, b in pieces]), 90, method="lower"
+    )
+    return float(max(CORRELATION, min(STRICTEST, (1 + usual) / 2)))
+
+
+def _correlate(*arrays: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Correlation of rows over the pixels that both show."""
+    first, second, shown_first, shown_second = arrays
+    product = np.einsum("np,np->n", first, second, dtype=np.float64)
+    energy = np.einsum("np,np->n", first**2, shown_second) * np.einsum("np,np->n", second**2, shown_first)
+    return product / np.sqrt(np.maximum(energy.astype(np.float64), 1e-9))

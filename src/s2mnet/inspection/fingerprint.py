@@ -1,0 +1,242 @@
+"""What an inspection found, as plain values: kept in ``fingerprint.json``, drawn by the page, read by the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from s2mnet.data.cases import Split
+from s2mnet.data.labels import LabelMap, LabelRule
+from s2mnet.errors import S2MNetError
+from s2mnet.files import write_atomically
+from s2mnet.inspection.problem import Problem
+
+FILE = "fingerprint.json"
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Spread(_Facts):
+    """Smallest, middle and largest of a number, such as the height of the images in pixels."""
+
+    minimum: float
+    median: float
+    maximum: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Of at least one value.
+
+        Example:
+            >>> Spread.of([3, 1, 2])
+            Spread(minimum=1.0, median=2.0, maximum=3.0)
+        """
+        return cls(minimum=min(values), median=float(np.median(values)), maximum=max(values))
+
+
+class Distribution(_Facts):
+    """Mean, median, quartiles and the single values they are of."""
+
+    mean: float
+    lower: float
+    median: float
+    upper: float
+    values: list[float]
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Distribution:
+        """Of at least one value; quartiles by linear interpolation.
+
+        Example:
+            >>> Distribution.of([1, 2, 3, 4, 5]).upper
+            4.0
+        """
+        lower, median, upper = np.percentile(values, (25, 50, 75)).tolist()
+        return cls(mean=float(np.mean(values)), lower=lower, median=median, upper=upper, values=list(values))
+
+
+class ImageFacts(_Facts):
+    """One pair that could be read.
+
+    Attributes:
+        image, mask: paths inside the data folder.
+        height, width: in pixels, upright.
+        channels: 1 if grey, stored as such or as colour with three equal channels, else 3.
+        mode, mask_mode: Pillow's name of the stored form: "L", "RGB", "P", "I;16", … ("other": read by tifffile).
+        bits: stored bits per sample of the image.
+        foreground: share of the pixels with a truth that are no background; None if the labels were not understood.
+    """
+
+    name: str
+    split: Split
+    image: str
+    mask: str
+    height: int
+    width: int
+    channels: Literal[1, 3]
+    mode: str
+    mask_mode: str
+    bits: int
+    foreground: float | None
+
+
+class Channel(_Facts):
+    """Intensities of one channel over all pixels of the train images, in 0..1 of the 8 bits that training sees.
+
+    The percentiles are keyed "0.5", "5", "25", "50", "75", "95" and "99.5".
+    """
+
+    mean: float
+    std: float
+    percentiles: dict[str, float]
+
+
+class LabelValue(_Facts):
+    """A raw mask value, its share of all mask pixels and the number of masks that hold it."""
+
+    value: int
+    share: float
+    masks: int
+
+
+class Morphology(_Facts):
+    """Shapes of one class, one value for each measured mask that holds it (SPEC 2.1, at the size of the file).
+
+    `thickness_px` is the mean thickness in pixels, see :func:`s2mnet.data.measure.mean_thickness`.
+    """
+
+    tubularity: Distribution
+    compactness: Distribution
+    irregularity: Distribution
+    size: Distribution
+    thickness_px: Distribution
+
+
+class ClassFacts(_Facts):
+    """A class as the label map reads it.
+
+    Attributes:
+        share: of all pixels with a truth.
+        masks: number of masks of each split that hold it.
+        morphology: None for the background, and where no measured mask holds the class.
+    """
+
+    index: int
+    name: str
+    value: int
+    share: float
+    masks: dict[Split, int]
+    morphology: Morphology | None
+
+
+class SpectralEnergy(_Facts):
+    """Share of an image's energy within its central K×K frequencies (SPEC 3.3), over the measured images.
+
+    `without_dc` leaves out the mean of the image, which otherwise holds most of the energy; it is None if every
+    measured image is constant.
+    """
+
+    k: int
+    with_dc: Distribution
+    without_dc: Distribution | None
+
+
+class Duplicate(_Facts):
+    """Two images that are the same or look alike.
+
+    Attributes:
+        kind: "exact": equal pixels; "near": such as neighbours in a video.
+        first, second: the images, as paths inside the data folder.
+        splits: the split of each.
+        correlation: of their thumbnails, without their frame and their coarse brightness; 1 for equal pixels.
+    """
+
+    kind: Literal["exact", "near"]
+    first: str
+    second: str
+    splits: tuple[Split, Split]
+    correlation: float
+
+    @property
+    def across(self) -> bool:
+        """Whether the two are in different splits."""
+        return self.splits[0] != self.splits[1]
+
+
+class Fingerprint(_Facts):
+    """All that :func:`s2mnet.inspection.inspect_folder` found. Numbers are of the pairs that could be read.
+
+    Attributes:
+        name: of the data set, or of the folder.
+        labels: the rule that was asked for.
+        split_rule: how the split was made.
+        counts: pairs per split, readable or not.
+        height, width: in pixels; None if nothing could be read.
+        intensity: one entry per channel (one if all images are grey); empty if no train image could be read.
+        label_map: what the mask values mean; None if that could not be told.
+        label_values: the raw values by falling share of pixels, at most 256 of `num_label_values`.
+        classes: background first; empty without a label map.
+        empty_masks: masks without foreground.
+        morphology_masks, spectrum_images: how many were measured, evenly chosen.
+        spectrum: for K = 16, 24, 32 and 48.
+        duplicates: at most 500, the most serious first; `duplicate_counts` counts all of them, with the keys
+            "exact across", "near across", "exact within" and "near within" (splits).
+        images: one entry per pair that could be read.
+        problems: worst first.
+
+    Example:
+        >>> Fingerprint(name="polyps").problems
+        []
+    """
+
+    name: str
+    labels: LabelRule = "auto"
+    split_rule: str = ""
+    counts: dict[Split, int] = {}
+    height: Spread | None = None
+    width: Spread | None = None
+    intensity: list[Channel] = []
+    label_map: LabelMap | None = None
+    label_values: list[LabelValue] = []
+    num_label_values: int = 0
+    classes: list[ClassFacts] = []
+    empty_masks: int = 0
+    morphology_masks: int = 0
+    spectrum_images: int = 0
+    spectrum: list[SpectralEnergy] = []
+    duplicates: list[Duplicate] = []
+    duplicate_counts: dict[str, int] = {}
+    images: list[ImageFacts] = []
+    problems: list[Problem] = []
+
+    def count_of(self, fact: Literal["channels", "mode", "mask_mode", "bits"]) -> dict[int | str, int]:
+        """How many images have each value of a fact, the most common first."""
+        values = [getattr(image, fact) for image in self.images]
+        return {value: values.count(value) for value in sorted(set(values), key=lambda v: (-values.count(v), str(v)))}
+
+    def save(self, path: Path) -> None:
+        """Write as JSON, atomically."""
+        write_atomically(Path(path), self.model_dump_json(indent=1).encode("utf-8"))
+
+    @classmethod
+    def load(cls, path: Path) -> Fingerprint:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            S2MNetError: no such file, or none that `save` wrote.
+        """
+        expected, mend = "a fingerprint of s2mnet inspect", "Inspect the data again."
+        try:
+            return cls.model_validate_json(Path(path).read_bytes())
+        except OSError as error:
+            raise S2MNetError(path, f"what cannot be read ({error.strerror})", expected, mend) from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"])) or "the file"
+            raise S2MNetError(path, f"{place}: {first['msg']}", expected, mend) from None

@@ -1,0 +1,163 @@
+"""``prepare``: what it refuses, what it leaves behind, what it tells."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from trees import BUILDERS, box, colour, pnm_gz, save
+
+from s2mnet.datasets import prepare
+from s2mnet.errors import S2MNetError
+
+
+@pytest.fixture
+def drive(tmp_path: Path) -> Path:
+    BUILDERS["DRIVE"](tmp_path / "source")
+    return tmp_path / "source/DRIVE"
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_progress_and_summary(drive: Path, tmp_path: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    summary = prepare("Drive", drive, tmp_path / "new/out", lambda done, total: calls.append((done, total)))
+    assert calls == [(done, 11) for done in range(1, 12)]
+    assert summary.counts == {"train": 4, "val": 4, "test": 3}
+    assert summary.folder == tmp_path / "new/out" and summary.dataset.ignore == 255
+    assert summary.notes == ["11 of the 40 images of DRIVE are here."]
+    assert left(tmp_path / "new") == ["out"]
+
+
+def test_an_empty_output_is_taken_and_a_full_one_refused(drive: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    prepare("DRIVE", drive, tmp_path / "out")
+    before = left(tmp_path / "out")
+    with pytest.raises(S2MNetError, match="there already"):
+        prepare("DRIVE", drive, tmp_path / "out")
+    assert left(tmp_path / "out") == before == ["dataset.yaml", "test", "train", "val"]
+
+
+def test_unknown_names(tmp_path: Path) -> None:
+    with pytest.raises(S2MNetError, match=r"Kvasir-SEG, CVC-ClinicDB.*Did you mean CVC-ClinicDB\?"):
+        prepare("clinic-db", tmp_path, tmp_path / "out")
+    with pytest.raises(S2MNetError, match="s2mnet datasets"):
+        prepare("zzz", tmp_path, tmp_path / "out")
+
+
+def test_another_layout_says_what_was_looked_for_and_found(tmp_path: Path) -> None:
+    save(tmp_path / "source/pictures/a.png", colour(0))
+    with pytest.raises(S2MNetError) as refused:
+        prepare("DRIVE", tmp_path / "source", tmp_path / "out")
+    assert "a folder with pictures/" in refused.value.found
+    assert "training/1st_manual" in refused.value.expected and "grand-challenge" in refused.value.mend
+    with pytest.raises(S2MNetError, match="no such file or folder"):
+        prepare("DRIVE", tmp_path / "nowhere", tmp_path / "out")
+    assert left(tmp_path) == ["source"]
+
+
+def test_two_places_that_fit(tmp_path: Path) -> None:
+    """The folder called like the data set is taken; of two others neither."""
+    for name in ("CVC-300", "CVC-ColonDB"):
+        for number in (1, 2):
+            save(tmp_path / f"source/{name}/images/{number}.png", colour(number))
+            save(tmp_path / f"source/{name}/masks/{number}.png", box(number, 255))
+    save(tmp_path / "source/CVC-ColonDB/images/3.png", colour(3))
+    save(tmp_path / "source/CVC-ColonDB/masks/3.png", box(3, 255))
+    assert prepare("CVC-ColonDB", tmp_path / "source", tmp_path / "out").counts["train"] == 2
+    with pytest.raises(S2MNetError, match=r"2 places that could be ETIS.*CVC-300 and CVC-ColonDB"):
+        prepare("ETIS-LaribPolypDB", tmp_path / "source", tmp_path / "other")
+
+
+def test_archives_in_a_folder_and_in_an_archive(drive: Path, tmp_path: Path) -> None:
+    """DRIVE comes as an archive of two archives; others as several archives in a folder."""
+    parts = tmp_path / "parts"
+    for part in ("training", "test"):
+        shutil.make_archive(str(parts / part), "zip", drive, part)
+    shutil.make_archive(str(tmp_path / "datasets"), "zip", parts)
+    for number, source in enumerate((parts, tmp_path / "datasets.zip")):
+        assert sum(prepare("DRIVE", source, tmp_path / f"out{number}").counts.values()) == 11
+    assert left(tmp_path) == ["datasets.zip", "out0", "out1", "parts", "source"]
+    assert left(parts) == ["test.zip", "training.zip"]
+
+
+def _truncate(drive: Path) -> None:
+    file = drive / "training/images/40_training.tif"
+    file.write_bytes(file.read_bytes()[:-900])
+
+
+def _without_mask(drive: Path) -> None:
+    (drive / "test/1st_manual/02_manual1.gif").unlink()
+
+
+def _without_field(drive: Path) -> None:
+    (drive / "training/mask/21_training_mask.gif").unlink()
+
+
+def _other_size(drive: Path) -> None:
+    save(drive / "training/images/22_training.tif", colour(0)[:, :-1])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_truncate, r"40_training\.tif: found a damaged"),
+        (_without_mask, r"02_test\.tif: found an image without a truth"),
+        (_without_field, r"21_training\.tif: found an image without a mask"),
+        (_other_size, "22_training: found an image of 40 × 47 and a mask of 40 × 48 pixels"),
+    ],
+)
+def test_a_failure_leaves_nothing(drive: Path, tmp_path: Path, damage: object, message: str) -> None:
+    damage(drive)  # type: ignore[operator]
+    with pytest.raises(S2MNetError, match=message):
+        prepare("DRIVE", drive, tmp_path / "new/deep/out")
+    assert left(tmp_path) == ["source"]
+
+
+def test_an_interruption_leaves_nothing(drive: Path, tmp_path: Path) -> None:
+    def stop(_done: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare("DRIVE", drive, tmp_path / "out", stop)
+    assert left(tmp_path) == ["source"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a folder that cannot be made, by a file in its way")
+def test_an_output_that_cannot_be_written(drive: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(S2MNetError, match="a place that can be written to"):
+        prepare("DRIVE", drive, tmp_path / "file/out")
+
+
+def test_more_images_than_the_set_has(tmp_path: Path) -> None:
+    for place in range(21):
+        pnm_gz(tmp_path / f"source/stare-images/im{place:04d}.ppm.gz", colour(place))
+        pnm_gz(tmp_path / f"source/labels-ah/im{place:04d}.ah.ppm.gz", box(place, 255))
+    with pytest.raises(S2MNetError, match="found 21 images; expected at most 20 in STARE"):
+        prepare("STARE", tmp_path / "source", tmp_path / "out")
+
+
+def test_damaged_ppm_and_nifti(tmp_path: Path) -> None:
+    BUILDERS["STARE"](tmp_path / "stare")
+    file = tmp_path / "stare/stare-images/im0001.ppm.gz"
+    file.write_bytes(file.read_bytes()[:-200])
+    with pytest.raises(S2MNetError, match=r"im0001\.ppm\.gz: found a damaged file"):
+        prepare("STARE", tmp_path / "stare", tmp_path / "out")
+    BUILDERS["ACDC"](tmp_path / "acdc")
+    file = next((tmp_path / "acdc").rglob("patient003_frame12.nii.gz"))
+    file.write_bytes(file.read_bytes()[:-200])
+    with pytest.raises(S2MNetError, match=r"patient003_frame12\.nii\.gz: found a damaged file"):
+        prepare("ACDC", tmp_path / "acdc", tmp_path / "out")
+
+
+def test_two_files_of_one_stem(tmp_path: Path) -> None:
+    BUILDERS["Kvasir-SEG"](tmp_path / "source")
+    save(tmp_path / "source/Kvasir-SEG/images/cju0abc.png", np.zeros((40, 48), np.uint8))
+    with pytest.raises(S2MNetError, match="two files with one stem"):
+        prepare("Kvasir-SEG", tmp_path / "source", tmp_path / "out")

@@ -1,0 +1,103 @@
+"""Duplicates: planted ones, and real look-alikes told from real strangers."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from planted import blob, put, texture
+from scipy.fft import dct
+
+from s2mnet.data.cases import Case
+from s2mnet.inspection.duplicates import find_duplicates, perceptual_hash
+from s2mnet.inspection.fingerprint import Duplicate
+from s2mnet.inspection.reading import measure
+
+
+def duplicates(images: list[Path], masks: list[Path]) -> list[Duplicate]:
+    cases = [Case(image.stem, image, mask) for image, mask in zip(images, masks, strict=True)]
+    facts = [measure(case, "train", with_mask=False, with_energy=False) for case in cases]
+    found, counts = find_duplicates(facts, [image.name for image in images])
+    assert sum(counts.values()) == len(found)
+    return found
+
+
+def planted(folder: Path, variants: list[np.ndarray]) -> list[Duplicate]:
+    """Twelve strangers and the variants, as x0, x1, …"""
+    for seed in range(12):
+        put(folder, f"train{seed}", texture(seed, 96), blob(0, 96))
+    for number, variant in enumerate(variants):
+        put(folder, f"x{number}", variant, np.zeros(variant.shape[:2], np.uint8))
+    images = sorted([*folder.glob("train/images/*"), *folder.glob("x/images/*")])
+    return duplicates(images, [image.parent.parent / "masks" / image.name for image in images])
+
+
+def test_strangers_are_no_duplicates(tmp_path: Path) -> None:
+    assert planted(tmp_path, []) == []
+
+
+def test_the_same_pixels_are_found_in_another_form(tmp_path: Path) -> None:
+    grey = texture(50, 96)[..., 0]
+    found = planted(tmp_path, [grey, np.stack([grey] * 3, axis=2)])
+    assert [(pair.kind, pair.first, pair.second, pair.correlation) for pair in found] == [
+        ("exact", "x0.png", "x1.png", 1.0)
+    ]
+
+
+@pytest.mark.parametrize("change", ["jpeg", "brighter", "smaller", "shifted"])
+def test_a_changed_copy_is_near(tmp_path: Path, change: str) -> None:
+    original = texture(50, 96)
+    if change == "jpeg":
+        buffer = io.BytesIO()
+        Image.fromarray(original).save(buffer, "JPEG", quality=40)
+        copy = np.array(Image.open(buffer))
+    elif change == "brighter":
+        copy = np.clip(original * 1.15, 0, 255).astype(np.uint8)
+    elif change == "smaller":
+        copy = np.array(Image.fromarray(original).resize((70, 60)))
+    else:
+        copy = np.roll(original, 2, axis=1)
+    found = planted(tmp_path, [original, copy])
+    assert [(pair.kind, pair.first, pair.second) for pair in found] == [("near", "x0.png", "x1.png")]
+
+
+def test_the_same_bytes_in_another_shape_are_not_equal(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(41, 256, (60, 80)).astype(np.uint8)
+    assert planted(tmp_path, [noise, noise.reshape(80, 60)]) == []
+
+
+def test_constant_images_are_left_out(tmp_path: Path) -> None:
+    assert planted(tmp_path, [np.zeros((64, 64), np.uint8)] * 2) == []
+
+
+def test_the_hash_is_the_signs_of_the_lowest_frequencies() -> None:
+    thumbnails = np.random.default_rng(0).uniform(0, 255, (3, 32, 32)).astype(np.float32)
+    for thumbnail, bits in zip(thumbnails, perceptual_hash(thumbnails), strict=True):
+        low = dct(dct(thumbnail.astype(float), axis=0, norm="ortho"), axis=1, norm="ortho")[:8, :8].ravel()
+        assert (bits == (low > np.median(low))).all() and 31 <= bits.sum() <= 32
+
+
+def test_polyps_are_no_duplicates_but_for_known_ones(shared_data: Path) -> None:
+    images = sorted((shared_data / "Kvasir-SEG" / "images").glob("*.jpg"))[::8]
+    known = {"cju76lsehyia10987u54vn8rb.jpg", "cju772304yw5t0818vbw8kkjf.jpg"}  # one picture under two names
+    images = sorted({*images, *(shared_data / "Kvasir-SEG" / "images" / name for name in known)})
+    found = duplicates(images, [image.parent.parent / "masks" / image.name for image in images])
+    assert [{pair.first, pair.second} for pair in found] == [known]
+
+
+def test_neighbours_in_a_video_are_found_and_nothing_else(shared_data: Path) -> None:
+    folder = shared_data / "CVC-ClinicDB" / "PNG"
+    images = sorted((folder / "Original").glob("*.png"), key=lambda file: int(file.stem))[:100]
+    found = duplicates(images, [folder / "Ground Truth" / image.name for image in images])
+    distances = [abs(int(Path(pair.first).stem) - int(Path(pair.second).stem)) for pair in found]
+    assert distances.count(3) >= 3  # every third frame is there
+    assert max(distances) <= 25  # the length of a sequence
+
+
+def test_retinas_of_two_patients_are_no_duplicates(shared_data: Path) -> None:
+    images = sorted((shared_data / "DRIVE" / "training" / "images").glob("*.tif"))
+    folder = shared_data / "DRIVE" / "training" / "1st_manual"
+    assert duplicates(images, [folder / f"{image.name[:2]}_manual1.gif" for image in images]) == []
