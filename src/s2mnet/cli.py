@@ -204,12 +204,13 @@ def _check_tta(tta: int | None) -> None:
 
 
 def _progress() -> Progress:
-    """A bar with the time left, on standard error, gone when it is done."""
+    """A bar with the time left, on standard error if that is a terminal, gone when it is done."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def main() -> None:
