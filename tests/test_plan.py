@@ -10,7 +10,7 @@ from tiny import tiny_plan
 
 from s2mnet import S2MNetError
 from s2mnet.data import FolderSummary, LabelMap
-from s2mnet.plan import PAPER_AUGMENTATION, Plan, make_plan
+from s2mnet.plan import MILD_AUGMENTATION, PAPER_AUGMENTATION, Plan, make_plan
 
 
 def summary(height: int = 500, width: int = 600, thickness: float = 100.0, train: int = 40) -> FolderSummary:
@@ -50,7 +50,10 @@ def test_every_own_decision_has_a_reason() -> None:
     assert any("4.0 px thick" in reason for reason in reasons)
     assert any("px: the default preset" in reason for reason in reasons)
     assert any("30 minutes" in reason for reason in reasons)
-    assert make_plan(summary(), size=64, extent="whole", minutes=2).reasons == []
+    assert make_plan(summary(), size=64, extent="whole", minutes=2, on_gpu=True).reasons == []
+    assert any("mild augmentation" in reason for reason in make_plan(summary()).reasons)
+    assert make_plan(summary()).augmentation == MILD_AUGMENTATION
+    assert make_plan(summary(thickness=4)).augmentation == make_plan(summary(), on_gpu=True).augmentation
 
 
 def test_what_is_asked_for_is_done() -> None:
