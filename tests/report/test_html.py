@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import binary_dilation, binary_erosion
 
 from s2mnet.errors import S2MNetError
 from s2mnet.evaluation.results import evaluate
 from s2mnet.report.html import CaseFigure, Report, render, write
+from s2mnet.report.result_sections import edge_correlation
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
@@ -265,3 +267,17 @@ def test_real_images(shared_data: Path) -> None:
         render(Report("Kvasir", ["polyp"], cases=[CaseFigure(path.name, "best", 0.9, image, truth, prediction)]))
     )
     assert len(page.all("img")) == 3 and path.name in page.text
+
+
+@pytest.mark.parametrize(("sign", "expected"), [(1, 1.0), (-1, -1.0)])
+def test_agreement_of_beta_with_the_edges_is_that_of_the_pixels_with_a_truth(sign: int, expected: float) -> None:
+    truth = disc(64)
+    edges = binary_dilation(truth, np.ones((5, 5))) & ~binary_erosion(truth, np.ones((5, 5)), border_value=1)
+    beta = 0.5 + sign * (edges - 0.5) / 2
+    truth[:20], beta[:18] = 255, 0.3  # nothing is known there, so nothing counts
+    image = np.zeros((64, 64), np.uint8)
+    figure = CaseFigure("a", "best", 0.9, image, truth, truth % 255, beta)
+    assert edge_correlation(figure) == pytest.approx(expected)
+    assert f"{expected:+.2f}" in render(Report("Discs", ["disc"], cases=[figure]))
+    assert edge_correlation(dataclasses.replace(figure, truth=None)) is None
+    assert edge_correlation(dataclasses.replace(figure, boundary=np.full((64, 64), 0.5))) is None
