@@ -1,6 +1,6 @@
 """Train variants of the plan side by side and compare their validation Dice; the test split is not read.
 
-    python experiments/compare.py DATA OUT [--epochs 6] [VARIANT ...]
+    python experiments/compare.py DATA OUT [--epochs 6] [--size 96] [VARIANT ...]
 
 DATA is a folder as ``s2mnet train`` reads it. Every variant gets the same plan, seed and steps otherwise; each
 is one folder in OUT, and one that is finished is not run again. Ends with a table of what is in OUT.
@@ -30,14 +30,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def run_variants(data: Path, out: Path, names: list[str], epochs: int) -> None:
+def run_variants(data: Path, out: Path, names: list[str], epochs: int, size: int | None) -> None:
     """Train what is not finished."""
     folder = find_cases(data)
     summary = read_folder(folder)
     for name in names:
         if (out / name / "environment.json").exists():
             continue
-        plan = make_plan(summary, epochs=epochs)
+        plan = make_plan(summary, size=size, epochs=epochs)
         plan = Plan.model_validate(plan.model_dump() | VARIANTS[name])
         train(folder, plan, out / name, resume=(out / name / "training" / "last.ckpt").exists())
         (out / name / "environment.json").write_text(json.dumps(environment(), indent=1))
@@ -64,6 +64,7 @@ if __name__ == "__main__":
     parser.add_argument("out", type=Path)
     parser.add_argument("variants", nargs="*", help=f"some of {', '.join(VARIANTS)}; all if none is given")
     parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--size", type=int, help="side of the input; planned if not given")
     arguments = parser.parse_intermixed_args()
-    run_variants(arguments.data, arguments.out, arguments.variants or list(VARIANTS), arguments.epochs)
+    run_variants(arguments.data, arguments.out, arguments.variants or list(VARIANTS), arguments.epochs, arguments.size)
     print(table(arguments.out))
