@@ -15,6 +15,8 @@ import pytest
 from PIL import Image
 from tiny import COUNTS, Cli, refused, tiny_plan, write_data
 
+from s2mnet.plan import Plan
+
 
 @pytest.fixture
 def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,6 +262,25 @@ def test_a_plan_for_other_labels_is_refused(tiny_data: Path, tmp_path: Path, s2m
     command = ("train", tiny_data, "-o", tmp_path / "run", "--plan", tmp_path / "plan.yaml")
     refused(s2mnet(*command), ".png", "the value 255", "only 0, 10, 20")
     refused(s2mnet(*command, "--labels", "binary"), "[0, 255]", "[0, 10, 20]")
+
+
+def test_a_plan_is_written_to_be_edited_and_followed(
+    tiny_data: Path, tmp_path: Path, s2mnet: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, used = tmp_path / "plan.yaml", []
+    status, out, err = s2mnet("plan", tiny_data, "-o", file, "--epochs", 3)
+    assert status == 0 and "survives resizing" in re.sub(r"\s+", " ", out), err
+    refused(s2mnet("plan", tiny_data, "-o", file), str(file))
+
+    def start(folder: object, plan: Plan, *_: object) -> None:
+        used.append(plan)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("s2mnet.workflow.train", start)
+    edited = file.read_text().replace("rotate_p: 0.3", "rotate_p: 0.9")
+    file.write_text(edited)
+    s2mnet("train", tiny_data, "-o", tmp_path / "run", "--plan", file)
+    assert used == [Plan.load(file)] and used[0].augmentation.rotate_p == 0.9 and used[0].training.epochs == 3
 
 
 def test_options_override_a_given_plan_and_only_where_given(

@@ -140,6 +140,25 @@ def train(
 
 
 @app.command()
+def plan(
+    data: Annotated[Path, typer.Argument(help="Data folder, as for train.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("plan.yaml"),
+    preset: Annotated[
+        Literal["default", "paper"] | None,
+        typer.Option(help="default, if not given: for a small budget; paper: the authors'."),
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(help="Time for training. 30 if neither is given.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Number of epochs.")] = None,
+    labels: Labels = "auto",
+) -> None:
+    """Write what `train` would do as a YAML file with its reasons; edit it and give it to `train --plan`."""
+    from s2mnet.workflow import write_plan
+
+    write_plan(data, output, labels, preset=preset, minutes=minutes, epochs=epochs)
+    typer.echo(f"plan: {output}")
+
+
+@app.command()
 def predict(
     run: Annotated[Path, typer.Argument(help="Run folder of s2mnet train.")],
     images: Annotated[Path, typer.Argument(help="A folder of images, or one image.")],

@@ -69,6 +69,28 @@ def run_training(
     return finish(folder, summary, plan, run, console, command)
 
 
+def write_plan(data: Path, file: Path, labels: LabelRule = "auto", **options: Any) -> Plan:
+    """``s2mnet plan``: read and check the folder and write what :func:`run_training` would do with it.
+
+    Args:
+        data: folder of images and masks.
+        file: the YAML file to write; one that is there is an error, since a person may have edited it.
+        labels: how to read the masks.
+        **options: of :func:`s2mnet.plan.make_plan`.
+
+    Raises:
+        S2MNetError: whatever is wrong with the folder or an option.
+    """
+    if file.exists():
+        raise S2MNetError(file, "a file already", "a new one", "Name another with -o, or take it away.")
+    folder = find_cases(data)
+    summary = read_folder(folder, labels)
+    plan = make_plan(summary, on_gpu=torch.cuda.is_available(), **options)
+    describe(Console(), folder, summary, plan)
+    plan.save(file)
+    return plan
+
+
 def _given_plan(run: Path, plan_file: Path | None, resume: bool, options: Mapping[str, Any]) -> Plan | None:
     """The plan to follow with its overrides; an option that it cannot follow is an error rather than ignored."""
     if not (resume or plan_file):
