@@ -157,6 +157,13 @@ def test_a_wrong_line_is_named(tmp_path: Path, change: tuple[str, str, object], 
     assert caught.value.where == str(file)
 
 
+def test_one_number_for_the_values_is_a_wrong_line_too(tmp_path: Path) -> None:
+    stored = make_plan(summary()).model_dump(mode="json") | {"labels": {"kind": "classes", "values": 5}}
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(stored))
+    with pytest.raises(S2MNetError, match=r"labels\.values"):
+        Plan.load(tmp_path / "plan.yaml")
+
+
 @pytest.mark.parametrize("content", [b"", b"a: [1", b"\xff\xfe\x00", b"[1, 2]", b"just words"], ids=repr)
 def test_what_is_no_plan_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "plan.yaml").write_bytes(content)

@@ -47,8 +47,8 @@ class LabelMap(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _default_names(cls, data: object) -> object:
-        if isinstance(data, Mapping) and not data.get("names"):
-            count = len(data.get("values", ()))
+        if isinstance(data, Mapping) and not data.get("names") and isinstance(data.get("values"), list | tuple):
+            count = len(data["values"])
             names = ["background", "foreground"] if count == 2 else ["background"]
             return {**data, "names": names + [f"class {index}" for index in range(len(names), count)]}
         return data
