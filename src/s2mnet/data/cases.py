@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -56,15 +58,23 @@ def find_cases(root: str | Path) -> ImageFolder:
     the next 10 % val, the rest test, halves rounded up, at least one in train and val. Or root/train, root/val and
     root/test, each with images and masks: as given; without val the last eighth of train by the same order is val.
     A ``dataset.yaml`` in root is read along.
-    Hidden files and files that are no images are passed over.
+    Hidden files and files that are no images are passed over. Stems are compared, and named, in Unicode's composed form
+    (NFC): some systems store é as two letters.
 
     Raises:
         S2MNetError: a wrong ``dataset.yaml``, no such folder or neither layout, an empty folder, no pair, fewer than
-            two pairs to split, an image without a mask or the reverse, two files with one stem, one stem in two splits.
+            two pairs to split, an image without a mask or the reverse, two files with one stem, one stem in two splits,
+            a folder that cannot be read, a name that is not UTF-8.
     """
     root = Path(root)
+    with _readable(root):
+        return _find_cases(root)
+
+
+def _find_cases(root: Path) -> ImageFolder:
     if not root.is_dir():
-        raise S2MNetError(root, "no such folder", _LAYOUTS, "Check the path.")
+        found, mend = ("a file", "Unpack it if it is an archive.") if root.exists() else ("no such folder", "")
+        raise S2MNetError(root, found, _LAYOUTS, mend or "Check the path.")
     flat = [name for name in ("images", "masks") if (root / name).is_dir()]
     given = [name for name in SPLITS if (root / name).is_dir()]
     if flat and given:
@@ -86,9 +96,15 @@ def find_images(path: str | Path) -> list[Path]:
     """The images to predict: the file itself, or the image files of a folder (not of its subfolders), sorted.
 
     Raises:
-        S2MNetError: nothing there, no image in it, or two images with one stem (their masks would have one name).
+        S2MNetError: nothing there, no image in it, two images with one stem (their masks would have one name), or a
+            name that is not UTF-8.
     """
     path = Path(path)
+    with _readable(path):
+        return _find_images(path)
+
+
+def _find_images(path: Path) -> list[Path]:
     if path.is_file():
         if is_image_file(path):
             return [path]
@@ -103,15 +119,30 @@ def find_images(path: str | Path) -> list[Path]:
     return images
 
 
+@contextlib.contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        found = f"what cannot be read ({error.strerror or error})"
+        mend = "Check the path and its permissions."
+        raise S2MNetError(error.filename or folder, found, "a folder that you may read", mend) from None
+
+
 def _by_stem(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for file in sorted(folder.iterdir()):
-        if not file.is_file() or not is_image_file(file):
+        if file.is_dir() or not is_image_file(file):  # a link to nowhere stays: reading it says so
             continue
-        if file.stem in found:
-            both = f"{found[file.stem].name} and {file.name}"
+        stem = unicodedata.normalize("NFC", file.stem)
+        if any("\ud800" <= letter <= "\udfff" for letter in stem):  # how Python holds bytes that are no UTF-8
+            shown = os.fsencode(file.name).decode(errors="backslashreplace")
+            mend = "Rename it and its partner alike; tables and reports could not name it."
+            raise S2MNetError(folder, f"a name that is not UTF-8: {shown}", "names in UTF-8", mend)
+        if stem in found:
+            both = f"{found[stem].name} and {file.name}"
             raise S2MNetError(folder, f"two files with one stem: {both}", "one file per stem", "Rename or remove one.")
-        found[file.stem] = file
+        found[stem] = file
     return found
 
 

@@ -13,10 +13,12 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from s2mnet.errors import S2MNetError
 
 MAX_PIXELS = 200_000_000
+MAX_SAMPLES = 4  # of one pixel: grey or colour, and alpha
 WORD_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's modes of one channel and more than 8 bits
 
 # Pillow takes the format from the content, never from the suffix; other decoders (EPS runs a program) stay out.
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF")
+_PHOTOMETRIC = (0, 1, 2)  # white is zero, black is zero, RGB: what the samples of a TIFF may mean if Pillow has no mode
 _pillow_limit = threading.Lock()
 
 
@@ -24,7 +26,7 @@ def decode(path: Path) -> tuple[Image.Image | np.ndarray, str]:
     """The upright image (an array where tifffile had to read it) and Pillow's name of the stored sample layout.
 
     Raises:
-        S2MNetError: more than 200 megapixels, or more than one page.
+        S2MNetError: more than 200 megapixels, more than one page, or more than four channels.
         Exception: whatever Pillow or tifffile raises on a file it cannot read.
     """
     # Opened here and not by Pillow, which maps a file it opens itself: Pillow 13 scrambles a TIFF turned by 90° then.
@@ -67,13 +69,18 @@ def _decode_tiff(path: Path) -> np.ndarray:
         _check_pages(path, len(tiff.pages))
         page = tiff.pages.first
         _check_pixels(path, page.imagewidth, page.imagelength)
+        if page.samplesperpixel > MAX_SAMPLES:
+            found = f"{page.samplesperpixel} channels"
+            raise S2MNetError(path, found, f"at most {MAX_SAMPLES}", "Save the channels to look at as grey or RGB.")
+        if page.photometric not in _PHOTOMETRIC:
+            raise OSError(f"colours stored as {getattr(page.photometric, 'name', page.photometric)}")
         array = page.asarray()
         if page.axes == "SYX":
             array = array.transpose(1, 2, 0)
         elif page.axes not in ("YX", "YXS"):
             raise OSError(f"axes {page.axes}, not one image")
-        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and array.dtype.kind == "u":
-            array = np.iinfo(array.dtype).max - array
+        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and array.dtype.kind in "bu":
+            array = ~array
         orientation = page.tags.valueof("Orientation", default=1)
     return _upright(array, int(orientation))
 

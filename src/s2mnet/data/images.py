@@ -128,15 +128,18 @@ def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
 
 def _guarded(path: Path, what: str, convert: Callable[[Path, Image.Image | np.ndarray, str], np.ndarray]) -> np.ndarray:
     expected = f"{what} that can be read (png, jpg, tif, bmp or gif)"
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
-        raise S2MNetError(path, found, expected, "Check the path.")
     try:
+        if not path.is_file():
+            found = "a folder" if path.is_dir() else "no such file"
+            raise S2MNetError(path, found, expected, "Check the path.")
         if path.stat().st_size == 0:
             raise S2MNetError(path, "an empty file (0 bytes)", expected, _REEXPORT)
         return convert(path, *decode(path))
-    except (S2MNetError, MemoryError):
+    except S2MNetError:
         raise
+    except MemoryError as error:
+        found = "more pixels than fit the free memory"
+        raise S2MNetError(path, found, expected, "Cut the image into tiles, or free memory.") from error
     except UnidentifiedImageError as error:
         raise S2MNetError(path, "a file that is no image, whatever its name says", expected, _REEXPORT) from error
     except PermissionError as error:
@@ -200,17 +203,29 @@ def _window(array: np.ndarray) -> np.ndarray:
     """Rescale more than 8 bits to uint8 by one window for all channels; 8 bits stay as they are."""
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)
-    values = array.astype(np.float64)
-    finite = values[np.isfinite(values)]
+    if array.dtype == bool:
+        return array * np.uint8(255)
+    finite = array if array.dtype.kind in "ui" else array[np.isfinite(array)]
     if finite.size == 0:
         return np.zeros(array.shape, np.uint8)
-    low, high = np.percentile(finite, WINDOW_PERCENTILES)
+    low, high = map(float, np.percentile(finite, WINDOW_PERCENTILES))
     if high <= low:  # nearly all pixels share one value
-        low, high = finite.min(), finite.max()
+        low, high = float(finite.min()), float(finite.max())
     if high <= low:
         return np.zeros(array.shape, np.uint8)
-    scaled = np.clip((np.nan_to_num(values, nan=low, posinf=high, neginf=low) - low) / (high - low), 0, 1)
-    return np.rint(255 * scaled).astype(np.uint8)
+    if array.dtype == np.uint16:  # by a table: a scan of 200 megapixels would take gigabytes as floats
+        return _scaled(np.arange(65536.0), low, high)[array]
+    return _scaled(array.astype(np.float64), low, high)
+
+
+def _scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """``low`` to 0, ``high`` to 255, as uint8; works in place on float64."""
+    np.nan_to_num(values, copy=False, nan=low, posinf=high, neginf=low)
+    values -= low
+    values /= high - low
+    np.clip(values, 0, 1, out=values)
+    values *= 255
+    return np.rint(values, out=values).astype(np.uint8)
 
 
 def _without_alpha(array: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -234,7 +249,13 @@ def _is_grey(colours: np.ndarray) -> bool:
 
 
 def _colours(array: np.ndarray) -> str:
-    colours, counts = np.unique(array.reshape(-1, 3), axis=0, return_counts=True)
+    flat = array.reshape(-1, 3)
+    if flat.dtype == np.uint8:  # as one number a colour: np.unique takes seconds for the rows of a photograph
+        held = np.bincount(flat @ np.array([65536, 256, 1], np.uint32))
+        numbers = np.flatnonzero(held)
+        colours, counts = np.stack([numbers >> 16, numbers >> 8 & 255, numbers & 255], axis=-1), held[numbers]
+    else:
+        colours, counts = np.unique(flat, axis=0, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:4]
     shown = ", ".join(f"{tuple(colours[i].tolist())} on {counts[i]} px" for i in order)
     return f"a colour mask with {len(colours)} colours ({shown}{', …' if len(colours) > 4 else ''})"

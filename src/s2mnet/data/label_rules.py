@@ -62,8 +62,9 @@ def explain_clean(values: Iterable[int]) -> Reading | None:
 def masks_at_fault(counts: Mapping[Path, Histogram], total: Histogram) -> None:
     """Raise for a mask that the reading of all masks together would let pass, but that the other masks speak against.
 
-    Three cases: 0/1 masks mixed with 0/255 masks (255 would pass as "ignore"); a stray value between 0 and 255 in a
-    minority of otherwise 0/255 masks; a grey-level image among noisy 0/255 masks.
+    Four cases: 0/1 masks mixed with 0/255 masks (255 would pass as "ignore"); a stray value between 0 and 255 in a
+    minority of otherwise 0/255 masks; a grey-level image among noisy 0/255 masks; quarters of 255 in most masks, which
+    the halving of a 0/255 mask by averaging leaves on its edges and which would pass as five classes.
     """
     clean = explain_clean(total)
     if clean is None and _is_noise(total) and (grey := _grey_masks(counts)):
@@ -78,6 +79,13 @@ def masks_at_fault(counts: Mapping[Path, Histogram], total: Histogram) -> None:
         raise _stray(counts, sorted(fewer), {255} if fewer is plain else set(total) - {0, 255}, others)
     if len(plain) > len(between):
         raise _stray(counts, sorted(between), set(total) - {0, 255}, "0 and 255")
+    if len(total) == 5 and clean[2] is None:
+        found = f"the values {', '.join(map(str, total))}: soft edges of a mask made half as large, or four classes"
+        mend = (
+            "Pass --labels threshold if the edges are soft. If they are classes, name them in dataset.yaml "
+            "(classes: {0: background, …}) or renumber them 0 to 4."
+        )
+        raise S2MNetError(min(between), found, "0 and 255, or values that are surely classes", mend)
 
 
 def no_explanation(counts: Mapping[Path, Histogram], total: Histogram) -> S2MNetError:
