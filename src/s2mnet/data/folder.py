@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from s2mnet.data.cases import SPLITS, Case, ImageFolder, Split, find_cases, find_images
+from s2mnet.data.dataset import FILE as DATASET_FILE
 from s2mnet.data.images import read_mask
 from s2mnet.data.labels import IGNORE_INDEX, LabelMap, LabelRule, infer_labels
 from s2mnet.data.measure import PairFacts, mean_thickness, measure_pair
@@ -88,6 +89,10 @@ def read_folder(folder: ImageFolder, labels: LabelRule | LabelMap = "auto", prog
         S2MNetError: one file at fault, labels that make no sense, no foreground in train.
         FolderError: several files at fault; shows up to ten.
     """
+    if len(folder.dataset.channels) not in (0, 1, 3):
+        found = f"images of {len(folder.dataset.channels)} channels ({', '.join(folder.dataset.channels)})"
+        mend = "Make a folder of the channels to train on, as grey or colour images."
+        raise S2MNetError(folder.root / DATASET_FILE, found, "images of one or three channels", mend)
     facts = _measure_all(folder, progress)
     files = {split: [case.mask for case in cases if case.mask] for split, cases in folder.splits.items()}
     if labels == "auto":
@@ -119,7 +124,7 @@ def read_folder(folder: ImageFolder, labels: LabelRule | LabelMap = "auto", prog
         foreground_share=float(np.median([1 - _pixel_share([shares[file]], 1)[0] for file in marked])),
         thickness_px=float(np.median(thickness)),
         split_rule=folder.split_rule,
-        warnings=_warnings(files, facts, shares, label_map),
+        warnings=_warnings(files, facts, shares, label_map) + _region_warnings(folder),
     )
 
 
@@ -184,6 +189,14 @@ def _mean_and_std(train: list[PairFacts], channels: int) -> tuple[list[float], l
     mean = np.sum([held.sums for held in train], axis=0) / pixels / 255
     variance = np.sum([held.squares for held in train], axis=0) / pixels / 255**2 - mean**2
     return mean[:channels].tolist(), np.sqrt(np.maximum(variance, 0))[:channels].tolist()
+
+
+def _region_warnings(folder: ImageFolder) -> list[str]:
+    if not folder.dataset.regions:
+        return []
+    return [
+        f"The regions {', '.join(folder.dataset.regions)} of dataset.yaml are not used: classes are exclusive here."
+    ]
 
 
 def _warnings(
