@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import nibabel
 import numpy as np
 from PIL import Image
 from tiny import Cli, refused
@@ -42,6 +43,21 @@ def test_a_download_becomes_a_folder_that_can_be_inspected(tmp_path: Path, s2mne
     assert "Kvasir-SEG: 10 images with masks (7 train, 1 val, 2 test)" in out and "polyp" in out
     assert (tmp_path / "found/fingerprint.json").is_file()
     assert "data:image/" in (tmp_path / "found/inspection.html").read_text(encoding="utf-8")
+
+
+def test_a_volume_is_predicted_into_its_own_grid(tiny_run: Path, tmp_path: Path, s2mnet: Cli) -> None:
+    affine = np.array([[0, 0, -1.5, 10], [0.7, 0, 0, -20], [0, 0.7, 0, 5], [0, 0, 0, 1]])
+    voxels = np.random.default_rng(0).integers(0, 200, (64, 48, 3)).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(voxels, affine), tmp_path / "heart.nii.gz")
+    status, out, err = s2mnet(
+        "predict", tiny_run, tmp_path / "heart.nii.gz", "-o", tmp_path / "out", "--window", 100, 200
+    )
+    assert status == 0 and "heart.nii.gz" in out, err
+    mask = nibabel.load(tmp_path / "out" / "heart.nii.gz")
+    assert mask.shape == voxels.shape and set(np.unique(np.asarray(mask.dataobj))) <= {0, 255}
+    np.testing.assert_array_equal(mask.affine, nibabel.load(tmp_path / "heart.nii.gz").affine)
+    (tmp_path / "cut.nii.gz").write_bytes((tmp_path / "heart.nii.gz").read_bytes()[:200])
+    refused(s2mnet("predict", tiny_run, tmp_path / "cut.nii.gz", "-o", tmp_path / "out"), "cut.nii.gz")
 
 
 def test_an_error_in_the_data_is_an_exit_status(tiny_data: Path, tmp_path: Path, s2mnet: Cli) -> None:

@@ -161,19 +161,34 @@ def plan(
 @app.command()
 def predict(
     run: Annotated[Path, typer.Argument(help="Run folder of s2mnet train.")],
-    images: Annotated[Path, typer.Argument(help="A folder of images, or one image.")],
+    images: Annotated[
+        Path, typer.Argument(help="A folder of images or one image; a NIfTI or DICOM file or a folder with one series.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write masks/ and overlays/ to.")],
     overlays: Annotated[bool, typer.Option(help="Also draw each mask over its image.")] = True,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write 16-bit probability maps.")] = False,
+    window: Annotated[
+        tuple[float, float] | None,
+        typer.Option(help="Centre and width of the intensities of a volume; its own or its 0.5–99.5 % if not given."),
+    ] = None,
     tta: Tta = None,
 ) -> None:
-    """Predict masks, in the size of the images and the label values of the training masks."""
+    """Predict masks, in the size of the images and the label values of the training masks; of a volume as NIfTI."""
     from s2mnet.prediction import Predictor, predict_folder
+    from s2mnet.volumes import is_volume, predict_volume
 
     _check_tta(tta)
     predictor = Predictor(run)
     with _progress() as bar:
         task = bar.add_task("predicting", total=None)
+        if is_volume(images):
+            target = output / f"{images.name.removesuffix('.gz').removesuffix('.nii').removesuffix('.dcm')}.nii.gz"
+            predict_volume(
+                predictor, images, target, window, tta,
+                lambda count, total: bar.update(task, completed=count, total=total),
+            )  # fmt: skip
+            typer.echo(f"mask: {target}")
+            return
         done = predict_folder(
             predictor, images, output, overlays, probabilities, tta,
             lambda count, total: bar.update(task, completed=count, total=total),

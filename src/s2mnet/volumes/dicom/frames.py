@@ -1,0 +1,127 @@
+"""What the header says of each frame, classic (one item for the file) or enhanced (functional groups per frame)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from s2mnet.errors import S2MNetError
+
+_CENTIMETRES = 3  # PhysicalUnitsXDirection of an ultrasound region, DICOM PS3.3 C.8.5.5.1.15
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One slice before its pixels are read.
+
+    Attributes:
+        file: it lies in.
+        index: in the file, from 0.
+        number: InstanceNumber, or in a file of many frames the index.
+        position: (3,) mm, LPS+, of the centre of the first pixel; None if unknown.
+        orientation: (6,) unit vectors along a row and along a column, LPS+; None if unknown.
+        pixel_spacing: mm between rows and between columns; None if unknown.
+        thickness: mm to the next slice as stated: SpacingBetweenSlices, else SliceThickness; None if unknown.
+        slope, intercept: from stored values to the units of the modality.
+        window: (centre, width), exact: centre ± width/2 are the limits; None if there is none.
+    """
+
+    file: Path
+    index: int
+    number: int | None
+    position: np.ndarray | None
+    orientation: np.ndarray | None
+    pixel_spacing: tuple[float, float] | None
+    thickness: float | None
+    slope: float
+    intercept: float
+    window: tuple[float, float] | None
+
+
+def read_frames(file: Path, header: Any) -> list[Frame]:
+    """The frames of a file in stored order.
+
+    Raises:
+        S2MNetError: an element of the header is malformed.
+    """
+    try:
+        count = int(header.get("NumberOfFrames") or 1)
+        return [_frame(file, header, index, count) for index in range(count)]
+    except Exception as error:  # pydicom converts an element when it is asked for, and raises nearly anything
+        found = f"a malformed header ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+        raise S2MNetError(file, found, "a DICOM image", "Export it again.") from None
+
+
+def _frame(file: Path, header: Any, index: int, count: int) -> Frame:
+    plane = _macro(header, index, "PlaneOrientationSequence")
+    measures = _macro(header, index, "PixelMeasuresSequence")
+    values = _macro(header, index, "PixelValueTransformationSequence")
+    position = _floats(_macro(header, index, "PlanePositionSequence"), "ImagePositionPatient", 3)
+    spacing = _floats(measures, "PixelSpacing", 2) or _ultrasound_spacing(header)
+    thickness = _floats(measures, "SpacingBetweenSlices", 1) or _floats(measures, "SliceThickness", 1)
+    slope, intercept = _floats(values, "RescaleSlope", 1), _floats(values, "RescaleIntercept", 1)
+    number = header.get("InstanceNumber")
+    return Frame(
+        file=file,
+        index=index,
+        number=index if count > 1 else None if number is None else int(number),
+        position=None if position is None else np.array(position),
+        orientation=_orientation(_floats(plane, "ImageOrientationPatient", 6)),
+        pixel_spacing=(spacing[0], spacing[1]) if spacing and min(spacing) > 0 else None,
+        thickness=abs(thickness[0]) if thickness and thickness[0] else None,
+        slope=slope[0] if slope and slope[0] else 1.0,
+        intercept=intercept[0] if intercept else 0.0,
+        window=_window(_macro(header, index, "FrameVOILUTSequence")),
+    )
+
+
+def _macro(header: Any, index: int, name: str) -> Any:
+    """The item of a functional group of a frame: its own, else the shared one, else the header (a classic file)."""
+    own, shared = header.get("PerFrameFunctionalGroupsSequence"), header.get("SharedFunctionalGroupsSequence")
+    groups = [own[index]] if own and index < len(own) else []
+    groups += [shared[0]] if shared else []
+    return next((group.get(name)[0] for group in groups if group.get(name)), header)
+
+
+def _floats(item: Any, name: str, count: int) -> list[float] | None:
+    """The first ``count`` numbers of an element; None if it is missing, empty, shorter, or not finite."""
+    value = item.get(name)
+    if value is None or value == "":
+        return None
+    numbers = [float(number) for number in ([value] if isinstance(value, (str, int, float)) else value)][:count]
+    return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None
+
+
+def _orientation(numbers: list[float] | None) -> np.ndarray | None:
+    if numbers is None:
+        return None
+    row, column = np.array(numbers[:3]), np.array(numbers[3:])
+    norms = np.linalg.norm(row), np.linalg.norm(column), np.linalg.norm(np.cross(row, column))
+    return np.array(numbers) if np.allclose(norms, 1, atol=0.01) else None
+
+
+def _window(item: Any) -> tuple[float, float] | None:
+    """The first window. LINEAR, the default, spans centre − width/2 to centre + width/2 − 1 (PS3.3 C.11.2.1.2)."""
+    centre, width = _floats(item, "WindowCenter", 1), _floats(item, "WindowWidth", 1)
+    if not centre or not width:
+        return None
+    if (item.get("VOILUTFunction") or "LINEAR") == "LINEAR":
+        centre, width = [centre[0] - 0.5], [width[0] - 1]
+    return (centre[0], width[0]) if width[0] > 0 else None
+
+
+def _ultrasound_spacing(header: Any) -> list[float] | None:
+    """Of an image all of whose regions are calibrated alike in centimetres (2-D tissue, not a Doppler trace)."""
+    sizes = set()
+    for region in header.get("SequenceOfUltrasoundRegions") or ():
+        if {region.get("PhysicalUnitsXDirection"), region.get("PhysicalUnitsYDirection")} != {_CENTIMETRES}:
+            return None
+        steps = _floats(region, "PhysicalDeltaY", 1), _floats(region, "PhysicalDeltaX", 1)
+        if not steps[0] or not steps[1]:
+            return None
+        sizes.add((abs(steps[0][0]) * 10, abs(steps[1][0]) * 10))
+    return list(sizes.pop()) if len(sizes) == 1 else None

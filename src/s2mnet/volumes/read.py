@@ -1,0 +1,71 @@
+"""One door for all volumes, by what the path is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from s2mnet.errors import S2MNetError
+from s2mnet.volumes.dicom import is_dicom, read_dicom
+from s2mnet.volumes.nifti import is_nifti_name, read_nifti
+from s2mnet.volumes.volume import Volume
+
+
+def is_volume(path: str | Path) -> bool:
+    """Whether a path is to be read as a volume: a NIfTI name, a DICOM file, or a folder whose first file is DICOM.
+
+    Example:
+        >>> is_volume("heart.nii.gz"), is_volume("polyp.png")
+        (True, False)
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            first = next((file for file in sorted(path.iterdir()) if file.is_file()), None)
+            return first is not None and is_dicom(first)
+        return is_nifti_name(path) or (path.is_file() and is_dicom(path))
+    except OSError:  # whoever reads it as images says what is wrong with it
+        return False
+
+
+def read_volume(path: str | Path) -> Volume:
+    """A volume as a stack of slices in its original intensities.
+
+    NIfTI: slices along the axis with the largest voxel size, in a tie the last; the scale of the header is applied.
+    DICOM: slices in the order of their position along the normal of the plane, else of their InstanceNumber; rescaled
+    to the units of the modality (Hounsfield in CT); MONOCHROME1 turned so that high is bright; colour as RGB.
+
+    Args:
+        path: a file .nii or .nii.gz; a DICOM file, of one or many frames; or a folder that holds one DICOM series.
+
+    Returns:
+        The volume.
+
+    Raises:
+        S2MNetError: the path is none of these; the file is damaged, 4-D, too large (above 10⁹ values) or holds NaN;
+            the folder holds several series, or a series with missing slices; pydicom is needed and not installed.
+
+    Example:
+        >>> import tempfile, nibabel, numpy as np
+        >>> path = Path(tempfile.mkdtemp(), "heart.nii.gz")
+        >>> grid = np.zeros((9, 40, 32), np.int16)
+        >>> nibabel.save(nibabel.Nifti1Image(grid, np.diag([8.0, 1.5, 1.5, 1.0])), path)
+        >>> volume = read_volume(path)
+        >>> volume.array.shape, volume.spacing, volume.axes
+        ((9, 32, 40), (8.0, 1.5, 1.5), (0, 2, 1))
+    """
+    path = Path(path)
+    expected = "a NIfTI file (.nii, .nii.gz), a DICOM file, or a folder that holds one DICOM series"
+    if path.is_dir():
+        return read_dicom(path)
+    if not path.is_file():
+        raise S2MNetError(path, "no such file or folder", expected, "Check the path.")
+    try:
+        if path.stat().st_size == 0:
+            raise S2MNetError(path, "an empty file (0 bytes)", expected, "Export it again.")
+        if is_nifti_name(path):
+            return read_nifti(path)
+        if is_dicom(path):
+            return read_dicom(path)
+    except PermissionError:
+        raise S2MNetError(path, "a file you may not read", expected, "Change its permissions.") from None
+    raise S2MNetError(path, "a file of another kind", expected, "Convert it to NIfTI.")

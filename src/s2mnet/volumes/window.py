@@ -1,0 +1,57 @@
+"""From original intensities to the eight bits a network is fed from."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from s2mnet.data.images import WINDOW_PERCENTILES
+from s2mnet.errors import S2MNetError
+from s2mnet.volumes.volume import Volume
+
+
+def to_uint8(volume: Volume, window: tuple[float, float] | None = None) -> np.ndarray:
+    """The slices in 8 bits, by one window for the whole volume.
+
+    The window is the one given, else that of the DICOM file, else the 0.5 and 99.5 percentiles of the volume. RGB
+    stays as it is, and so does uint8 grey for which there is no window, as :func:`s2mnet.data.read_image` has it.
+
+    Args:
+        volume: as :func:`s2mnet.volumes.read_volume` gives it.
+        window: (centre, width) in the intensities of the volume: centre − width/2 goes to 0, centre + width/2 to 255,
+            what lies outside is clipped. CT: (50, 400) shows soft tissue in Hounsfield units.
+
+    Returns:
+        uint8 (n, H, W) or (n, H, W, 3). A constant volume gives zeros.
+
+    Raises:
+        S2MNetError: the width is not above 0, or a number is not finite.
+
+    Example:
+        >>> from pathlib import Path
+        >>> hounsfield = np.array([-1000, -150, 50, 250, 3000], np.int16).reshape(1, 1, 5)
+        >>> volume = Volume(Path("ct.nii"), hounsfield, (5.0, 1.0, 1.0), (2, 1, 0), (5, 1, 1), np.eye(4))
+        >>> to_uint8(volume, (50, 400)).tolist()
+        [[[0, 0, 128, 255, 255]]]
+    """
+    if volume.is_rgb:
+        return volume.array
+    if window is not None and not (math.isfinite(window[0]) and math.isfinite(window[1]) and window[1] > 0):
+        raise S2MNetError("window", str(tuple(window)), "a centre, and a width above 0", "Give another window.")
+    window = window or volume.window
+    if window is None and volume.array.dtype == np.uint8:
+        return volume.array
+    low, high = _limits(volume.array) if window is None else (window[0] - window[1] / 2, window[0] + window[1] / 2)
+    result = np.zeros(volume.array.shape, np.uint8)
+    if high > low:
+        for values, out in zip(volume.array, result, strict=True):  # by slices: float64 of a whole volume is large
+            out[:] = np.rint(255 * np.clip((values.astype(np.float64) - low) / (high - low), 0, 1))
+    return result
+
+
+def _limits(array: np.ndarray) -> tuple[float, float]:
+    low, high = map(float, np.percentile(array, WINDOW_PERCENTILES))
+    if high <= low:  # nearly all voxels share one value
+        low, high = float(array.min()), float(array.max())
+    return low, high

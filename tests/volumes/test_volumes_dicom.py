@@ -1,0 +1,321 @@
+"""DICOM files and series, against the equations of the standard, pydicom's own windowing and nibabel's reader."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from dicoms import item, write, write_series
+from scipy.spatial.transform import Rotation
+
+from s2mnet import S2MNetError
+from s2mnet.volumes import read_volume, to_uint8, write_nifti_mask
+
+pydicom = pytest.importorskip("pydicom", reason="needs pydicom: pip install 's2mnet[dicom]'")
+
+LPS_TO_RAS = np.array([-1, -1, 1])
+AXIAL = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [1, 1]}
+
+
+def stack_of(n: int, height: int = 5, width: int = 7, dtype: type = np.int16) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 1000, (n, height, width)).astype(dtype)
+
+
+def along_z(n: int, step: float = 2.5) -> list[list[float]]:
+    return [[-10, 20, 30 + step * k] for k in range(n)]
+
+
+@pytest.mark.parametrize("tilt", [0.0, 1.5], ids=["straight", "gantry tilt"])
+@pytest.mark.parametrize("forward", [True, False])
+def test_every_voxel_lies_where_its_file_says(tmp_path: Path, tilt: float, forward: bool) -> None:
+    turned = Rotation.from_euler("xyz", [0.4, -0.9, 2.0]).as_matrix().T
+    row, column, normal = turned
+    stack, spacing = stack_of(6), (0.8, 0.5)
+    step = (normal * 3.0 + column * tilt) * (1 if forward else -1)
+    positions = [np.array([12.0, -40, 100]) + k * step for k in range(6)]
+    write_series(tmp_path, stack, positions, [*row, *column], spacing)
+    volume = read_volume(tmp_path)
+    assert volume.axes == (2, 1, 0) and volume.shape == (7, 5, 6)
+    np.testing.assert_allclose(volume.spacing, (np.hypot(3, tilt), 0.8, 0.5), atol=1e-5)
+    for k, j, i in np.ndindex(6, 5, 7):
+        source = next(s for s in range(6) if np.array_equal(stack[s], volume.array[k]))
+        assert source == (k if forward else 5 - k)
+        patient = positions[source] + row * spacing[1] * i + column * spacing[0] * j  # PS3.3 C.7.6.2.1.1
+        np.testing.assert_allclose((volume.affine @ [i, j, k, 1])[:3], LPS_TO_RAS * patient, atol=1e-4)
+    write_nifti_mask(volume.array, volume, tmp_path / "mask.nii.gz")
+    mask = nibabel.load(tmp_path / "mask.nii.gz")
+    assert np.array_equal(np.asarray(mask.dataobj), volume.array.transpose(2, 1, 0))
+    np.testing.assert_allclose(mask.affine, volume.affine, rtol=1e-6)
+    assert mask.header["sform_code"] == mask.header["qform_code"] == 1 and mask.header.get_xyzt_units()[0] == "mm"
+
+
+def test_one_folder_may_hold_other_files(tmp_path: Path) -> None:
+    write_series(tmp_path / "deep" / "er", stack_of(3), along_z(3))
+    (tmp_path / "README.txt").write_text("exported")
+    (tmp_path / "DICOMDIR").write_bytes(b"x" * 500)
+    (tmp_path / ".hidden.dcm").write_bytes(b"")
+    report = write(tmp_path / "report.dcm", stack_of(1)[0], Modality="SR", SeriesInstanceUID="9")
+    dataset = pydicom.dcmread(report)
+    del dataset.PixelData, dataset.Rows, dataset.Columns
+    dataset.save_as(report)
+    assert np.array_equal(read_volume(tmp_path).array, stack_of(3))
+    with pytest.raises(S2MNetError, match=r"without pixels \(modality SR\)"):
+        read_volume(report)
+    (tmp_path / "broken.dcm").write_bytes(b"")
+    with pytest.raises(S2MNetError, match="damaged") as caught:
+        read_volume(tmp_path)
+    assert "broken.dcm" in caught.value.where
+
+
+def test_without_positions_the_instance_number_orders(tmp_path: Path) -> None:
+    stack = stack_of(4)
+    for k, number in enumerate([9, 10, 2, 11]):
+        write(tmp_path / f"{k}", stack[k], InstanceNumber=number, PixelSpacing=[2, 3])
+    volume = read_volume(tmp_path)
+    assert np.array_equal(volume.array, stack[[2, 0, 1, 3]])
+    assert volume.affine is None and volume.spacing == (None, 2, 3)
+    write_nifti_mask(volume.array, volume, tmp_path / "m.nii")
+    assert nibabel.load(tmp_path / "m.nii").header.get_zooms() == (3, 2, 1)
+    write(tmp_path / "4", stack[0], InstanceNumber=9, PixelSpacing=[2, 3])
+    with pytest.raises(S2MNetError, match="InstanceNumber"):
+        read_volume(tmp_path)
+
+
+def test_a_film_at_one_place_keeps_the_order_of_time(tmp_path: Path) -> None:
+    write_series(tmp_path, stack_of(4), [[1, 2, 3]] * 4, SliceThickness=8)
+    volume = read_volume(tmp_path)
+    assert np.array_equal(volume.array, stack_of(4)) and volume.spacing[0] is None
+    expected = [[-1, 0, 0, -1], [0, -1, 0, -2], [0, 0, 8, 3], [0, 0, 0, 1]]
+    np.testing.assert_allclose(volume.affine, expected)
+
+
+def test_one_slice_has_its_stated_thickness(tmp_path: Path) -> None:
+    write_series(tmp_path, stack_of(1), along_z(1), SliceThickness=5, SpacingBetweenSlices=6)
+    volume = read_volume(tmp_path / "001.dcm")
+    assert volume.spacing == (6, 1, 1) and volume.affine[2, 2] == 6
+
+
+def test_positions_may_be_rounded_but_none_may_be_missing(tmp_path: Path) -> None:
+    rounded = [[0, 0, round(0.625 * k, 1)] for k in range(30)]
+    write_series(tmp_path / "rounded", stack_of(30), rounded)
+    assert read_volume(tmp_path / "rounded").spacing[0] == pytest.approx(0.625, abs=0.003)
+    for n, gone in [(20, 10), (20, 1), (4, 1), (20, 18)]:
+        folder = tmp_path / f"{n} {gone}"
+        write_series(folder, stack_of(n), along_z(n))
+        (folder / f"{n - gone:03}.dcm").unlink()
+        with pytest.raises(S2MNetError, match=r"5\.00 mm between") as caught:
+            read_volume(folder)
+        for neighbour in (n - gone + 1, n - gone - 1):
+            assert f"{neighbour:03}.dcm" in str(caught.value)
+    write_series(tmp_path / "twice", stack_of(6), along_z(3) + along_z(3))
+    with pytest.raises(S2MNetError, match=r"two slices at one place \(00\d\.dcm and 00\d\.dcm\)"):
+        read_volume(tmp_path / "twice")
+
+
+def test_series_that_do_not_belong_together_are_named(tmp_path: Path) -> None:
+    for uid, name in [("1.1", "T1 axial"), ("1.2", "T2 axial")]:
+        write_series(tmp_path / uid, stack_of(3), along_z(3), SeriesInstanceUID=uid, SeriesDescription=name)
+    with pytest.raises(S2MNetError, match="2 DICOM series") as caught:
+        read_volume(tmp_path)
+    assert all(name in str(caught.value) for name in ("T1 axial", "T2 axial", "3 files"))
+
+
+@pytest.mark.parametrize(
+    ("elements", "size", "word"),
+    [
+        ({"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}, (5, 7), "several orientations"),
+        ({"PixelSpacing": [2, 2]}, (5, 7), "pixel spacings"),
+        ({}, (7, 5), "several sizes"),
+    ],
+    ids=["orientation", "pixel size", "size"],
+)
+def test_localizers_are_refused(tmp_path: Path, elements: dict, size: tuple[int, int], word: str) -> None:
+    write_series(tmp_path, stack_of(3), along_z(3))
+    write(tmp_path / "scout.dcm", np.zeros(size, np.int16), **{"ImagePositionPatient": [0, 0, 90], **AXIAL, **elements})
+    with pytest.raises(S2MNetError, match=word):
+        read_volume(tmp_path)
+
+
+def test_what_is_no_stack_of_images_is_refused(tmp_path: Path) -> None:
+    pixels = stack_of(1)[0]
+    write(tmp_path / "seg.dcm", pixels, Modality="SEG")
+    write(tmp_path / "mosaic.dcm", pixels, ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"])
+    write(tmp_path / "hsv.dcm", pixels, PhotometricInterpretation="HSV")
+    whole = write(tmp_path / "cut.dcm", pixels).read_bytes()
+    (tmp_path / "cut.dcm").write_bytes(whole[:-20])
+    (tmp_path / "page.dcm").write_bytes(b"<html>" * 100)
+    for name, word in [
+        ("seg", "segmentation"), ("mosaic", "mosaic"), ("hsv", "HSV"), ("cut", "decoded"), ("page", "damaged"),
+    ]:  # fmt: skip
+        with pytest.raises(S2MNetError, match=word) as caught:
+            read_volume(tmp_path / f"{name}.dcm")
+        assert f"{name}.dcm" in caught.value.where
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "a.txt").write_text("x")
+    with pytest.raises(S2MNetError, match="1 files, none of them"):
+        read_volume(tmp_path / "none")
+
+
+def test_stored_values_become_those_of_the_modality(tmp_path: Path) -> None:
+    stored = stack_of(1, dtype=np.uint16)[0]
+    volume = read_volume(write(tmp_path / "ct.dcm", stored, RescaleSlope=1, RescaleIntercept=-1024))
+    assert volume.array.dtype.kind == "i" and np.array_equal(volume.array[0], stored.astype(int) - 1024)
+    stack = stack_of(2, dtype=np.uint16)
+    for k, slope in enumerate([1, 0.25]):  # PET scales each slice by its own
+        scale = {"RescaleSlope": slope, "RescaleIntercept": 3}
+        write(tmp_path / "pet" / f"{k}.dcm", stack[k], ImagePositionPatient=[0, 0, 4 * k], **AXIAL, **scale)
+    volume = read_volume(tmp_path / "pet")
+    assert volume.array.dtype == np.float32
+    np.testing.assert_allclose(volume.array, [stack[0] + 3.0, stack[1] * 0.25 + 3])
+
+
+def test_a_lookup_table_of_the_modality_is_applied(tmp_path: Path) -> None:
+    table = np.random.default_rng(1).permutation(1000).astype(np.uint16)
+    lookup = item(LUTDescriptor=[1000, 0, 16], ModalityLUTType="US", LUTData=table.tobytes())
+    stored = stack_of(1, dtype=np.uint16)[0]
+    volume = read_volume(write(tmp_path / "a.dcm", stored, ModalityLUTSequence=[lookup]))
+    assert np.array_equal(volume.array[0], table[stored])
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16])
+@pytest.mark.parametrize("slope", [1, 0.5])
+def test_monochrome1_is_the_negative(tmp_path: Path, dtype: type, slope: float) -> None:
+    low, high = (0, 4095) if dtype == np.uint16 else (-2048, 2047)
+    stored = np.random.default_rng(0).integers(low, high + 1, (40, 50)).astype(dtype)
+    common = {"BitsStored": 12, "RescaleSlope": slope, "RescaleIntercept": -7, "WindowCenter": 300, "WindowWidth": 512}
+    negative = read_volume(write(tmp_path / "a.dcm", stored, PhotometricInterpretation="MONOCHROME1", **common))
+    positive = read_volume(write(tmp_path / "b.dcm", stored, **common))
+    np.testing.assert_allclose(negative.array, (low + high) * slope - 14 - positive.array.astype(float))
+    shown = to_uint8(positive)
+    assert 0 < (shown == 0).mean() < 1 and len(np.unique(shown)) > 50
+    assert np.abs(to_uint8(negative).astype(int) - (255 - shown)).max() <= 1  # halves are rounded to even
+    percentiles = 255 - to_uint8(positive, (0, 1000)).astype(int)
+    assert np.abs(to_uint8(negative, ((low + high) * slope - 14, 1000)).astype(int) - percentiles).max() <= 1
+
+
+@pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", None])
+def test_the_window_is_that_of_the_standard(tmp_path: Path, function: str | None) -> None:
+    from pydicom.pixels import apply_windowing
+
+    stored = np.arange(4096).astype(np.uint16).reshape(64, 64)
+    extra = {} if function is None else {"VOILUTFunction": function}
+    file = write(tmp_path / "a.dcm", stored, BitsStored=12, WindowCenter=[900, 1], WindowWidth=[301, 1], RescaleSlope=1,
+                 RescaleIntercept=0, **extra)  # fmt: skip
+    expected = apply_windowing(stored, pydicom.dcmread(file)) / 4095 * 255
+    np.testing.assert_allclose(to_uint8(read_volume(file))[0], expected, atol=0.51)
+
+
+def test_a_window_counts_if_all_slices_agree(tmp_path: Path) -> None:
+    write_series(tmp_path, stack_of(3), along_z(3), WindowCenter=40.5, WindowWidth=401)
+    assert read_volume(tmp_path).window == (40, 400)
+    other = {"ImagePositionPatient": along_z(4)[3], "WindowCenter": 50, "WindowWidth": 401, **AXIAL}
+    write(tmp_path / "other.dcm", stack_of(1)[0], **other)
+    volume = read_volume(tmp_path)
+    assert len(volume.array) == 4 and volume.window is None
+
+
+def ybr(rgb: np.ndarray) -> np.ndarray:
+    """YBR_FULL of PS3.3 C.7.6.3.1.2."""
+    matrix = np.array([[0.299, 0.587, 0.114], [-0.1687, -0.3313, 0.5], [0.5, -0.4187, -0.0813]])
+    return np.clip(np.rint(rgb @ matrix.T + [0, 128, 128]), 0, 255).astype(np.uint8)
+
+
+def test_colour_becomes_rgb(tmp_path: Path) -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (6, 8, 3)).astype(np.uint8)
+    volume = read_volume(write(tmp_path / "rgb.dcm", rgb))
+    assert volume.is_rgb and np.array_equal(to_uint8(volume)[0], rgb)
+    planes = np.ascontiguousarray(rgb.transpose(2, 0, 1)).reshape(6, 8, 3)
+    assert np.array_equal(read_volume(write(tmp_path / "planes.dcm", planes, PlanarConfiguration=1)).array[0], rgb)
+    full = read_volume(write(tmp_path / "ybr.dcm", ybr(rgb), PhotometricInterpretation="YBR_FULL")).array[0]
+    assert np.abs(full.astype(int) - rgb).max() <= 3
+    rgb[:, 1::2] = rgb[:, ::2]  # pairs of equal pixels lose nothing by sharing their colour
+    y, b, r = np.moveaxis(ybr(rgb), -1, 0)
+    halved = np.stack([y[:, ::2], y[:, 1::2], b[:, ::2], r[:, ::2]], axis=-1).reshape(6, 16)
+    path = write(tmp_path / "422.dcm", np.zeros((6, 8, 3), np.uint8), PhotometricInterpretation="YBR_FULL_422")
+    dataset = pydicom.dcmread(path)
+    dataset.PixelData = halved.tobytes()
+    dataset.save_as(path)
+    assert np.abs(read_volume(path).array[0].astype(int) - rgb).max() <= 3
+
+
+@pytest.mark.parametrize(
+    "name", ["CT_small", "MR_small_RLE", "MR_small_jp2klossless", "MR_small_bigendian", "J2K_pixelrep_mismatch"]
+)
+def test_files_of_scanners_read_in_any_common_encoding(name: str) -> None:
+    file = Path(pydicom.__file__).parent / "data" / "test_files" / f"{name}.dcm"
+    if not file.is_file():
+        pytest.skip("this pydicom came without its test data")
+    dataset = pydicom.dcmread(file)
+    expected = dataset.pixel_array * float(dataset.get("RescaleSlope", 1)) + float(dataset.get("RescaleIntercept", 0))
+    volume = read_volume(file)
+    assert np.array_equal(volume.array[0], expected) and to_uint8(volume).std() > 10
+
+
+def test_a_palette_becomes_rgb(tmp_path: Path) -> None:
+    table = np.random.default_rng(0).integers(0, 256, (256, 3)).astype(np.uint8)
+    stored = np.random.default_rng(1).integers(0, 256, (6, 8)).astype(np.uint8)
+    elements = {"PhotometricInterpretation": "PALETTE COLOR"}
+    for index, name in enumerate(("Red", "Green", "Blue")):
+        elements[f"{name}PaletteColorLookupTableDescriptor"] = [256, 0, 8]
+        elements[f"{name}PaletteColorLookupTableData"] = table[:, index].tobytes()
+    assert np.array_equal(read_volume(write(tmp_path / "a.dcm", stored, **elements)).array[0], table[stored])
+
+
+def test_an_ultrasound_film_has_the_spacing_of_its_region(tmp_path: Path) -> None:
+    film = np.random.default_rng(0).integers(0, 256, (5, 6, 8, 3)).astype(np.uint8)
+
+    def region(unit: int) -> object:
+        return item(
+            PhysicalUnitsXDirection=unit, PhysicalUnitsYDirection=unit, PhysicalDeltaX=0.03, PhysicalDeltaY=-0.02
+        )
+
+    volume = read_volume(write(tmp_path / "us.dcm", film, 5, Modality="US", SequenceOfUltrasoundRegions=[region(3)]))
+    assert np.array_equal(volume.array, film) and volume.affine is None
+    assert volume.spacing[0] is None and volume.spacing[1:] == pytest.approx((0.2, 0.3))
+    doppler = write(tmp_path / "pw.dcm", film, 5, SequenceOfUltrasoundRegions=[region(3), region(4)])
+    assert read_volume(doppler).spacing == (None, None, None)
+
+
+def test_frames_of_an_enhanced_file_are_ordered_and_rescaled(tmp_path: Path) -> None:
+    stack, places = stack_of(4), [30, 10, 40, 20]
+    groups = [
+        item(
+            PlanePositionSequence=[item(ImagePositionPatient=[0, 0, place])],
+            PixelValueTransformationSequence=[item(RescaleSlope=1 + k, RescaleIntercept=5)],
+            FrameVOILUTSequence=[item(WindowCenter=100.5, WindowWidth=201)],
+        )
+        for k, place in enumerate(places)
+    ]
+    shared = item(
+        PlaneOrientationSequence=[item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])],
+        PixelMeasuresSequence=[item(PixelSpacing=[0.5, 0.25], SliceThickness=3)],
+    )
+    file = write(tmp_path / "mr.dcm", stack, 4, PerFrameFunctionalGroupsSequence=groups,
+                 SharedFunctionalGroupsSequence=[shared])  # fmt: skip
+    volume = read_volume(file)
+    order = [1, 3, 0, 2]
+    np.testing.assert_allclose(volume.array, [stack[k] * (1.0 + k) + 5 for k in order])
+    assert volume.spacing == (10, 0.5, 0.25) and volume.window == (100, 200)
+    np.testing.assert_allclose(volume.affine[:3, 3], [0, 0, 10])
+    write(tmp_path / "again.dcm", stack, 4)
+    with pytest.raises(S2MNetError, match="4 frames among 2 files"):
+        read_volume(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:The DICOM readers are highly experimental")
+def test_a_philips_volume_agrees_with_nibabel(tmp_path: Path) -> None:
+    packed = Path(nibabel.__file__).parent / "nicom" / "tests" / "data" / "philips_mprage.dcm.gz"
+    if not packed.is_file():
+        pytest.skip("this nibabel came without its test data")
+    (tmp_path / "mprage.dcm").write_bytes(gzip.decompress(packed.read_bytes()))
+    from nibabel.nicom.dicomwrappers import wrapper_from_file
+
+    oracle = wrapper_from_file(tmp_path / "mprage.dcm")
+    volume = read_volume(tmp_path / "mprage.dcm")
+    reverse = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, -1, volume.shape[2] - 1], [0, 0, 0, 1]])
+    expected = np.diag([-1, -1, 1, 1]) @ oracle.affine[:, [1, 0, 2, 3]] @ reverse  # it counts rows first, slices down
+    np.testing.assert_allclose(volume.affine, expected, atol=1e-2)  # 176 rounded steps
+    assert oracle.image_shape == (volume.shape[1], volume.shape[0], volume.shape[2])

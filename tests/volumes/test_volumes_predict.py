@@ -1,0 +1,81 @@
+"""A model on a volume: every slice as it would be predicted alone, in the grid of the input."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from dicoms import write_series
+
+from s2mnet import Predictor, S2MNet, S2MNetError
+from s2mnet.data import LabelMap
+from s2mnet.modelfolder import ModelConfig, save_model
+from s2mnet.plan import Preprocessing
+from s2mnet.volumes import predict_volume, read_volume
+
+
+@pytest.fixture(scope="session")
+def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    """An untrained model whose classes differ from pixel to pixel."""
+    labels = LabelMap(kind="classes", values=[0, 10, 300])
+    torch.manual_seed(1)
+    network = S2MNet(1, 3, channels=(8, 8, 8, 8, 8), num_frequencies=4).eval()
+    preprocessing = Preprocessing(extent="whole", size=(32, 32), channels=1, mean=[0.5], std=[0.05])
+    folder = tmp_path_factory.mktemp("model")
+    save_model(network, ModelConfig(preprocessing=preprocessing, labels=labels), folder)
+    return Predictor(folder, "cpu")
+
+
+def test_each_slice_is_predicted_as_it_would_be_alone(tmp_path: Path, predictor: Predictor) -> None:
+    stored = np.random.default_rng(0).integers(-1000, 2000, (40, 3, 50)).astype(np.int16)
+    affine = np.array([[-0.7, 0, 0, 5], [0, 0, 0.8, 6], [0, 9.0, 0, 7], [0, 0, 0, 1]])
+    nibabel.save(nibabel.Nifti1Image(stored, affine), tmp_path / "in.nii.gz")
+    steps: list[tuple[int, int]] = []
+    path = predict_volume(
+        predictor, str(tmp_path / "in.nii.gz"), tmp_path / "new" / "out.nii.gz",
+        window=(500, 2000), progress=lambda *step: steps.append(step),
+    )  # fmt: skip
+    assert path == tmp_path / "new" / "out.nii.gz" and steps == [(1, 3), (2, 3), (3, 3)]
+    result = nibabel.load(path)
+    found = np.asarray(result.dataobj)
+    assert found.shape == stored.shape and found.dtype == np.uint16
+    assert np.array_equal(result.affine, nibabel.load(tmp_path / "in.nii.gz").affine)
+    assert {10, 300} & set(np.unique(found).tolist())
+    shown = np.rint(np.interp(stored, [-500, 1500], [0, 255])).astype(np.uint8)
+    for k in range(3):
+        assert np.array_equal(found[:, k, :].T, predictor.predict(shown[:, k, :].T.copy()).mask)
+
+
+def test_a_dicom_series_becomes_a_nifti_of_its_place(tmp_path: Path, predictor: Predictor) -> None:
+    pytest.importorskip("pydicom", reason="needs pydicom: pip install 's2mnet[dicom]'")
+    stack = np.random.default_rng(0).integers(0, 3000, (3, 40, 50)).astype(np.int16)
+    positions = [[-10, 20, 30 + 4 * k] for k in range(3)]
+    elements = {"WindowCenter": 500.5, "WindowWidth": 2001, "RescaleSlope": 1, "RescaleIntercept": -1000}
+    write_series(tmp_path / "scan", stack, positions, spacing=(0.5, 0.75), **elements)
+    result = nibabel.load(predict_volume(predictor, tmp_path / "scan", tmp_path / "out.nii", tta=1))
+    assert np.array_equal(result.affine, [[-0.75, 0, 0, 10], [0, -0.5, 0, -20], [0, 0, 4, 30], [0, 0, 0, 1]])
+    shown = np.rint(np.interp(stack - 1000.0, [-500, 1500], [0, 255])).astype(np.uint8)
+    expected = [predictor.predict(image).mask.T for image in shown]
+    assert np.array_equal(np.asarray(result.dataobj), np.stack(expected, axis=-1))
+
+
+def test_outputs_that_would_be_lost_are_refused_first(tmp_path: Path, predictor: Predictor) -> None:
+    source = tmp_path / "in.nii"
+    nibabel.save(nibabel.Nifti1Image(np.zeros((8, 8, 2), np.int16), np.eye(4)), source)
+    before = source.read_bytes()
+    for output, word in [("out.png", "ends in"), ("in.nii", "the input")]:
+        with pytest.raises(S2MNetError, match=word):
+            predict_volume(predictor, source, tmp_path / output)
+    assert source.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+
+def test_without_pydicom_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "scan").write_bytes(bytes(128) + b"DICM" + bytes(100))
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    for path in (tmp_path / "scan", tmp_path):
+        with pytest.raises(S2MNetError, match=r"pip install 's2mnet\[dicom\]'"):
+            read_volume(path)
