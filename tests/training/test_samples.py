@@ -86,14 +86,20 @@ def test_the_order_differs_by_epoch_and_seed() -> None:
     assert order(1, 0) != order(1, 1) and order(1, 0) != order(2, 0) and order(1, 0) != list(range(50))
 
 
-def test_a_still_whole_sample_is_the_resized_normalised_file(tiny_data: Path) -> None:
+@pytest.mark.parametrize("normalisation", ["image", "dataset"])
+def test_a_still_whole_sample_is_the_resized_normalised_file(tiny_data: Path, normalisation: str) -> None:
     from PIL import Image
 
     samples, plan = samples_of(tiny_data, augmentation=STILL)
+    assert plan.preprocessing.normalisation == "image"
+    preprocessing = plan.preprocessing.model_copy(update={"normalisation": normalisation})
+    samples.plan = plan.model_copy(update={"preprocessing": preprocessing})
     case = find_cases(tiny_data).splits["train"][2]
-    image = Image.open(case.image).resize((32, 32), Image.Resampling.LANCZOS)
+    pixels = np.asarray(Image.open(case.image).resize((32, 32), Image.Resampling.LANCZOS)) / 255
     mean, std = np.array(plan.preprocessing.mean), np.array(plan.preprocessing.std)
-    expected = ((np.asarray(image) / 255 - mean) / std).transpose(2, 0, 1)
+    if normalisation == "image":
+        mean, std = pixels.mean((0, 1)), pixels.std((0, 1))
+    expected = ((pixels - mean) / std).transpose(2, 0, 1)
     mask = np.asarray(Image.open(case.mask).resize((32, 32), Image.Resampling.NEAREST)) > 127
     found, labels = samples[(0, 2)]
     np.testing.assert_allclose(found, expected, atol=1e-3)
