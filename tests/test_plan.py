@@ -50,7 +50,8 @@ def test_every_own_decision_has_a_reason() -> None:
     assert any("4.0 px thick" in reason for reason in reasons)
     assert any("px: the default preset" in reason for reason in reasons)
     assert any("30 minutes" in reason for reason in reasons)
-    assert make_plan(summary(), size=64, extent="whole", minutes=2, on_gpu=True).reasons == []
+    assert make_plan(summary(), size=64, extent="patches", minutes=2).reasons == []
+    assert any("normalised by itself" in reason for reason in make_plan(summary()).reasons)
     assert any("mild augmentation" in reason for reason in make_plan(summary()).reasons)
     assert make_plan(summary()).augmentation == MILD_AUGMENTATION
     assert make_plan(summary(thickness=4)).augmentation == make_plan(summary(), on_gpu=True).augmentation

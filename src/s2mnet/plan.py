@@ -233,6 +233,9 @@ def make_plan(
     mild = preset == "default" and extent == "whole" and not on_gpu
     if mild:
         reasons.append("mild augmentation: a CPU's budget for whole images ends before a stronger one pays")
+    each = extent == "whole" and preset == "default"
+    if each:
+        reasons.append("each image normalised by itself: it takes away what differs between lamps and scanners")
     training = base | {name: value for name, value in training.items() if value is not None}
     if training.get("minutes") is None and training.get("epochs") is None:
         training["minutes"] = 30.0
@@ -241,7 +244,7 @@ def make_plan(
         extent=extent,
         size=(size, size),
         channels=summary.channels,
-        normalisation="image" if extent == "whole" and preset == "default" else "dataset",
+        normalisation="image" if each else "dataset",
         mean=summary.mean,
         std=summary.std,
     )
