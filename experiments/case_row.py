@@ -14,11 +14,11 @@ import numpy as np
 
 from s2mnet import Predictor
 from s2mnet.data import find_cases, load_case
+from s2mnet.evaluation.results import Evaluation
 from s2mnet.files import write_png
 from s2mnet.report.embed import enlarge
 from s2mnet.report.overlay import as_rgb, errors, overlay
 from s2mnet.report.run import best_median_worst
-from s2mnet.workflow import evaluate_against
 
 GAP = 8
 
@@ -26,7 +26,8 @@ GAP = 8
 def case_row(run: Path, data: Path) -> np.ndarray:
     """The three pictures side by side, (H, W, 3) uint8."""
     predictor = Predictor(run)
-    name = best_median_worst(evaluate_against(run, data))["median"].name
+    evaluation = Evaluation.model_validate_json((run / "evaluation" / "test" / "metrics.json").read_bytes())
+    name = best_median_worst(evaluation)["median"].name
     case = next(case for case in find_cases(data).splits["test"] if case.name == name)
     image, truth = load_case(case, predictor.config.labels)
     picture = enlarge(as_rgb(image), smooth=True)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from s2mnet.errors import S2MNetError
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
+from s2mnet.progress import progress_bar
 
 app = typer.Typer(
     help="S2M-Net for 2-D medical image segmentation: a folder of images and masks in, a model, masks and numbers out.",
@@ -24,6 +22,10 @@ Labels = Annotated[
     typer.Option(
         help="How to read masks: binary: above 0 is foreground; threshold: above 127; classes: as they stand."
     ),
+]
+PresetOption = Annotated[
+    Literal["default", "paper"] | None,
+    typer.Option(help="default, if not given: for a small budget; paper: the authors'."),
 ]
 Tta = Annotated[
     int | None, typer.Option(help="Test-time transforms averaged: 1, 4 or 8. The model has its own default.")
@@ -56,9 +58,8 @@ def prepare(
     """Turn a public data set, as downloaded, into a data folder with its split."""
     from s2mnet.datasets import prepare as prepare_set
 
-    with _progress() as bar:
-        task = bar.add_task("preparing", total=None)
-        done = prepare_set(name, source, output, lambda count, total: bar.update(task, completed=count, total=total))
+    with progress_bar("preparing") as progress:
+        done = prepare_set(name, source, output, progress)
     for note in done.notes:
         typer.echo(f"note: {note}")
     counts = ", ".join(f"{count} {split}" for split, count in done.counts.items())
@@ -79,9 +80,8 @@ def inspect(
     from s2mnet.inspection import inspect_folder, print_fingerprint, write_page
     from s2mnet.inspection.fingerprint import FILE
 
-    with _progress() as bar:
-        task = bar.add_task("reading", total=None)
-        found = inspect_folder(data, labels, lambda count, total: bar.update(task, completed=count, total=total))
+    with progress_bar("reading") as progress:
+        found = inspect_folder(data, labels, progress)
     print_fingerprint(found, Console())
     output = output or Path("runs") / "inspect" / data.resolve().name
     found.save(output / FILE)
@@ -96,10 +96,7 @@ def train(
         Path, typer.Argument(help="DATA/{images,masks} with equal stems, or DATA/{train,val,test}/{images,masks}.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Run folder to write: model, log, test, report.html.")],
-    preset: Annotated[
-        Literal["default", "paper"] | None,
-        typer.Option(help="default, if not given: for a small budget; paper: the authors'."),
-    ] = None,
+    preset: PresetOption = None,
     minutes: Annotated[
         float | None, typer.Option(help="Time for training; the schedule follows it. 30 if neither is given.")
     ] = None,
@@ -143,10 +140,7 @@ def train(
 def plan(
     data: Annotated[Path, typer.Argument(help="Data folder, as for train.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("plan.yaml"),
-    preset: Annotated[
-        Literal["default", "paper"] | None,
-        typer.Option(help="default, if not given: for a small budget; paper: the authors'."),
-    ] = None,
+    preset: PresetOption = None,
     minutes: Annotated[float | None, typer.Option(help="Time for training. 30 if neither is given.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Number of epochs.")] = None,
     labels: Labels = "auto",
@@ -179,20 +173,13 @@ def predict(
 
     _check_tta(tta)
     predictor = Predictor(run)
-    with _progress() as bar:
-        task = bar.add_task("predicting", total=None)
+    with progress_bar("predicting") as progress:
         if is_volume(images):
             target = output / f"{images.name.removesuffix('.gz').removesuffix('.nii').removesuffix('.dcm')}.nii.gz"
-            predict_volume(
-                predictor, images, target, window, tta,
-                lambda count, total: bar.update(task, completed=count, total=total),
-            )  # fmt: skip
+            predict_volume(predictor, images, target, window, tta, progress)
             typer.echo(f"mask: {target}")
             return
-        done = predict_folder(
-            predictor, images, output, overlays, probabilities, tta,
-            lambda count, total: bar.update(task, completed=count, total=total),
-        )  # fmt: skip
+        done = predict_folder(predictor, images, output, overlays, probabilities, tta, progress)
     typer.echo(f"{len(done)} masks in {output / 'masks'}")
 
 
@@ -235,16 +222,6 @@ def demo(
 def _check_tta(tta: int | None) -> None:
     if tta not in (None, 1, 4, 8):
         raise S2MNetError("--tta", str(tta), "1, 4 or 8", "Leave it away for the model's own.")
-
-
-def _progress() -> Progress:
-    """A bar with the time left, on standard error if that is a terminal, gone when it is done."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def main() -> None:

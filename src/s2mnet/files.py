@@ -35,9 +35,13 @@ def write_atomically(path: Path, content: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):  # it may never have come to be
             partial.unlink()
-        raise S2MNetError(
-            path, f"{error.strerror or error}", "a place that can be written to", "Free space or name another folder."
-        ) from None
+        raise unwritable(path, error) from None
+
+
+def unwritable(path: Path, error: OSError) -> S2MNetError:
+    """The error for a place that cannot be written to."""
+    expected = "a place that can be written to"
+    return S2MNetError(path, f"{error.strerror or error}", expected, "Free space or name another folder.")
 
 
 def write_png(path: Path, array: np.ndarray) -> None:

@@ -12,6 +12,7 @@ from s2mnet.data import FolderSummary, LabelMap
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
 from s2mnet.loss.weights import DEFAULT_WEIGHTING
+from s2mnet.yamlfile import read_yaml
 
 Preset = Literal["default", "paper"]
 
@@ -171,14 +172,7 @@ class Plan(_Section):
             S2MNetError: the file is missing, no YAML, or says something a plan cannot say.
         """
         mend = "Correct that line, or leave the file away to have a plan made."
-        try:
-            return cls.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise S2MNetError(path, f"what cannot be read ({error})", "a plan in YAML", mend) from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "the file"
-            raise S2MNetError(path, f"{place} = {first['input']!r}", first["msg"], mend) from None
+        return read_yaml(Path(path), cls, "a plan in YAML", mend)
 
 
 SAMPLES_PER_EPOCH = 800  # enough steps between two validations that these do not take over a small set's training
@@ -230,10 +224,10 @@ def make_plan(
         )  # fmt: skip
     else:
         base = dict(repeats=-(-SAMPLES_PER_EPOCH // count))
-    mild = preset == "default" and extent == "whole" and not on_gpu
+    each = extent == "whole" and preset == "default"
+    mild = each and not on_gpu
     if mild:
         reasons.append("mild augmentation: a CPU's budget for whole images ends before a stronger one pays")
-    each = extent == "whole" and preset == "default"
     if each:
         reasons.append("each image normalised by itself: it takes away what differs between lamps and scanners")
     training = base | {name: value for name, value in training.items() if value is not None}

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from s2mnet.data import find_cases, read_folder
+from s2mnet.data.splits import in_order
 from s2mnet.datasets import prepare
-from s2mnet.datasets.splits import in_order
 
 CHECKED = 12  # masks compared with the raw file, per set
 

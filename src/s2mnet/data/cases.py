@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 from s2mnet.data.dataset import Dataset
 from s2mnet.data.images import is_image_file
+from s2mnet.data.splits import BY_HASH, SPLITS, Split, by_hash, digest
 from s2mnet.errors import S2MNetError
 
-Split = Literal["train", "val", "test"]
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
 _LAYOUTS = "a folder with images/ and masks/, or with train/images and train/masks (and val/, test/)"
 
 
@@ -169,18 +166,12 @@ def _pair(root: Path) -> list[Case]:
     return [Case(stem, images[stem], masks[stem]) for stem in common]
 
 
-def _digest(case: Case) -> str:
-    return hashlib.sha1(os.fsencode(case.name), usedforsecurity=False).hexdigest()
-
-
 def _split_by_hash(root: Path, cases: list[Case]) -> ImageFolder:
-    count = len(cases)
-    _require_two(root, count)
-    train, val = max(1, (7 * count + 5) // 10), max(1, (count + 5) // 10)  # integers: halves go up, exactly
-    ordered = sorted(cases, key=_digest)
-    parts = {"train": ordered[:train], "val": ordered[train : train + val], "test": ordered[train + val :]}
-    rule = "by SHA-1 of the file stem, sorted: first 70 % train, next 10 % validation, last 20 % test"
-    return ImageFolder(root, {split: _by_name(parts[split]) for split in SPLITS}, rule)
+    _require_two(root, len(cases))
+    chosen = by_hash(case.name for case in cases)
+    return ImageFolder(
+        root, {split: _by_name([case for case in cases if chosen[case.name] == split]) for split in SPLITS}, BY_HASH
+    )
 
 
 def _split_as_given(root: Path, given: Mapping[Split, list[Case]]) -> ImageFolder:
@@ -196,7 +187,7 @@ def _split_as_given(root: Path, given: Mapping[Split, list[Case]]) -> ImageFolde
     if "val" not in given:
         count = len(splits["train"])
         _require_two(root / "train", count)
-        ordered, val = sorted(splits["train"], key=_digest), max(1, (count + 4) // 8)
+        ordered, val = sorted(splits["train"], key=lambda case: digest(case.name)), max(1, (count + 4) // 8)
         splits["train"], splits["val"] = _by_name(ordered[:-val]), _by_name(ordered[-val:])
         rule += "; validation is the last eighth of train, sorted by SHA-1 of the file stem"
     return ImageFolder(root, splits, rule)

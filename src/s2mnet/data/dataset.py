@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from s2mnet.data.labels import LabelMap
-from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
+from s2mnet.yamlfile import read_yaml
 
 FILE = "dataset.yaml"
 
@@ -88,11 +88,4 @@ class Dataset(BaseModel):
         path, mend = folder / FILE, "Correct it, or take the file away to have the labels worked out."
         if not path.is_file():
             return cls()
-        try:
-            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise S2MNetError(path, f"what cannot be read ({error})", "a data set in YAML", mend) from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "the file"
-            raise S2MNetError(path, f"{place} = {first['input']!r}", first["msg"], mend) from None
+        return read_yaml(path, cls, "a data set in YAML", mend, empty={})

@@ -17,6 +17,7 @@ from s2mnet.data.images import read_mask
 from s2mnet.data.labels import IGNORE_INDEX, LabelMap, LabelRule, infer_labels
 from s2mnet.data.measure import PairFacts, mean_thickness, measure_pair
 from s2mnet.errors import S2MNetError
+from s2mnet.progress import progress_bar
 
 __all__ = ["SPLITS", "Case", "FolderError", "FolderSummary", "ImageFolder", "find_cases", "find_images", "read_folder"]
 
@@ -130,24 +131,16 @@ def read_folder(folder: ImageFolder, labels: LabelRule | LabelMap = "auto", prog
 
 def _measure_all(folder: ImageFolder, progress: bool) -> dict[Path, PairFacts]:
     """Facts of every case, by mask file, in the order of the splits; all problems of files are raised together."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     cases = [case for split in SPLITS for case in folder.splits[split]]
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
     facts: dict[Path, PairFacts] = {}
     problems: list[S2MNetError] = []
-    bar = Progress(*columns, console=console, disable=not (progress and console.is_terminal), transient=True)
-    with bar, ThreadPoolExecutor(_workers()) as pool:
-        for case, result in zip(cases, pool.map(_try_measure, cases), strict=True):
+    with progress_bar("Reading", progress) as advance, ThreadPoolExecutor(_workers()) as pool:
+        for done, (case, result) in enumerate(zip(cases, pool.map(_try_measure, cases), strict=True), 1):
             if isinstance(result, PairFacts) and case.mask is not None:
                 facts[case.mask] = result
             elif isinstance(result, S2MNetError):
                 problems.append(result)
-            if not bar.tasks:
-                bar.add_task("Reading", total=len(cases))
-            bar.advance(bar.tasks[0].id)
+            advance(done, len(cases))
     if problems:
         raise problems[0] if len(problems) == 1 else FolderError(folder.root, problems)
     return facts

@@ -199,6 +199,14 @@ def _mask_array(path: Path, image: Image.Image | np.ndarray, layout: str) -> np.
     return np.ascontiguousarray(array)
 
 
+def window_limits(values: np.ndarray) -> tuple[float, float]:
+    """The intensities that become 0 and 255: the 0.5 and 99.5 percentiles, or the extremes where those are equal."""
+    low, high = map(float, np.percentile(values, WINDOW_PERCENTILES))
+    if high <= low:  # nearly all values are one
+        low, high = float(values.min()), float(values.max())
+    return low, high
+
+
 def _window(array: np.ndarray) -> np.ndarray:
     """Rescale more than 8 bits to uint8 by one window for all channels; 8 bits stay as they are."""
     if array.dtype == np.uint8:
@@ -208,9 +216,7 @@ def _window(array: np.ndarray) -> np.ndarray:
     finite = array if array.dtype.kind in "ui" else array[np.isfinite(array)]
     if finite.size == 0:
         return np.zeros(array.shape, np.uint8)
-    low, high = map(float, np.percentile(finite, WINDOW_PERCENTILES))
-    if high <= low:  # nearly all pixels share one value
-        low, high = float(finite.min()), float(finite.max())
+    low, high = window_limits(finite)
     if high <= low:
         return np.zeros(array.shape, np.uint8)
     if array.dtype == np.uint16:  # by a table: a scan of 200 megapixels would take gigabytes as floats

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,10 @@ from s2mnet.data.cases import SPLITS, Split
 from s2mnet.datasets.record import Found, PublicSet, Record
 from s2mnet.datasets.sets import named
 from s2mnet.datasets.source import open_source
-from s2mnet.datasets.writing import unwritable, write_record
+from s2mnet.datasets.writing import write_record
 from s2mnet.errors import S2MNetError
-
-Progress = Callable[[int, int], None]
+from s2mnet.files import unwritable
+from s2mnet.progress import Progress
 
 
 @dataclass(frozen=True)

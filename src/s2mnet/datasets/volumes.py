@@ -8,31 +8,22 @@ import numpy as np
 
 from s2mnet.data import LabelMap
 from s2mnet.errors import S2MNetError
+from s2mnet.volumes.nifti import read_nifti
 
 
 def read_volume(path: Path) -> np.ndarray:
     """A NIfTI volume as (slices, H, W): slices along its third axis, rows along its second, columns its first.
 
-    Scaled values are applied; the dtype is that of the file unless there is a scale.
+    Unlike those of :func:`s2mnet.volumes.read_volume` they do not depend on the spacing: a download has one layout.
 
     Raises:
-        S2MNetError: the file cannot be read, is no volume of three axes, or nibabel is not installed.
+        S2MNetError: the file cannot be read, is no volume of three axes, or has colours.
     """
-    try:
-        import nibabel
-    except ImportError:
-        mend = "Install it: pip install nibabel."
-        raise S2MNetError("nibabel", "no such package", "nibabel, which reads NIfTI files", mend) from None
-    try:
-        volume = np.asanyarray(nibabel.load(path).dataobj)  # type: ignore[attr-defined]
-    except Exception as error:  # on broken bytes nibabel raises nearly anything
-        found = f"a damaged file ({type(error).__name__}: {error})"
-        raise S2MNetError(path, found, "a NIfTI volume", "Download it again.") from None
-    if volume.ndim == 4 and volume.shape[3] == 1:
-        volume = volume[..., 0]
-    if volume.ndim != 3:
-        raise S2MNetError(path, f"{volume.ndim} axes", "a volume of three axes", "Check that it is the right file.")
-    return volume.transpose(2, 1, 0)
+    volume = read_nifti(path)
+    if volume.is_rgb or len(volume.shape) < 3:
+        found = "colours" if volume.is_rgb else f"{len(volume.shape)} axes"
+        raise S2MNetError(path, found, "a volume of three axes", "Check that it is the right file.")
+    return volume.array.transpose(np.argsort(volume.axes)).transpose(2, 1, 0)
 
 
 def read_labels(path: Path, values: list[int]) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from s2mnet.data import read_image, write_mask
 from s2mnet.datasets.record import Record
 from s2mnet.errors import S2MNetError
-from s2mnet.files import write_atomically, write_png
+from s2mnet.files import unwritable, write_atomically, write_png
 
 
 def write_record(record: Record, folder: Path) -> int:
@@ -39,12 +39,6 @@ def write_record(record: Record, folder: Path) -> int:
     for number in kept:
         _write_pair(folder, f"{record.name}_slice{number:03d}", pixels[number], mask[number])
     return len(kept)
-
-
-def unwritable(path: Path, error: OSError) -> S2MNetError:
-    """The error for a place that cannot be written to."""
-    expected = "a place that can be written to"
-    return S2MNetError(path, f"{error.strerror or error}", expected, "Free space or name another folder.")
 
 
 def _write_pair(folder: Path, name: str, pixels: np.ndarray, mask: np.ndarray) -> None:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from s2mnet.data.cases import SPLITS, Split
+from s2mnet.data.folder import MIN_SIDE
 from s2mnet.data.labels import IGNORE_INDEX, LabelMap
 from s2mnet.inspection.fingerprint import Duplicate
 from s2mnet.inspection.problem import SEVERITIES, Problem, inside, problem
 from s2mnet.inspection.reading import CaseFacts, foreground_share
 
-MIN_SIDE = 32  # px, the smallest extent the network takes (SPEC 1)
 SIZE_SPREAD = 16  # largest area over smallest
 FEWEST_PIXELS = 0.0005  # share of the pixels
 SHARED_MASK = 3  # images

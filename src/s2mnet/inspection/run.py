@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -29,13 +29,13 @@ from s2mnet.inspection.problem import Problem, from_error, inside
 from s2mnet.inspection.problems import Measured, find_problems, worst_first
 from s2mnet.inspection.reading import CaseFacts, foreground_share, measure
 from s2mnet.inspection.spectrum import KS
+from s2mnet.progress import Progress
 
 MAX_MEASURED = 200
 MAX_VALUES = 256
 MAX_SET_ASIDE = 3
 PERCENTILES = ("0.5", "5", "25", "50", "75", "95", "99.5")
 
-Progress = Callable[[int, int], None]
 Shares = Mapping[int, int]
 
 

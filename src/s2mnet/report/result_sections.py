@@ -235,7 +235,8 @@ def edge_correlation(case: CaseFigure) -> float | None:
     from scipy.stats import spearmanr
 
     truth = np.asarray(case.truth)
-    edges, known = maximum_filter(truth, 5) != minimum_filter(truth, 5), maximum_filter(truth, 5) < IGNORE
+    highest = maximum_filter(truth, 5)
+    edges, known = highest != minimum_filter(truth, 5), highest < IGNORE
     beta = _resized(case.boundary, truth.shape)[known]
     if np.ptp(edges[known].astype(int)) == 0 or np.ptp(beta) == 0:
         return None

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from s2mnet.data.images import WINDOW_PERCENTILES
+from s2mnet.data.images import window_limits
 from s2mnet.errors import S2MNetError
 from s2mnet.volumes.volume import Volume
 
@@ -42,16 +42,11 @@ def to_uint8(volume: Volume, window: tuple[float, float] | None = None) -> np.nd
     window = window or volume.window
     if window is None and volume.array.dtype == np.uint8:
         return volume.array
-    low, high = _limits(volume.array) if window is None else (window[0] - window[1] / 2, window[0] + window[1] / 2)
+    low, high = (
+        window_limits(volume.array) if window is None else (window[0] - window[1] / 2, window[0] + window[1] / 2)
+    )
     result = np.zeros(volume.array.shape, np.uint8)
     if high > low:
         for values, out in zip(volume.array, result, strict=True):  # by slices: float64 of a whole volume is large
             out[:] = np.rint(255 * np.clip((values.astype(np.float64) - low) / (high - low), 0, 1))
     return result
-
-
-def _limits(array: np.ndarray) -> tuple[float, float]:
-    low, high = map(float, np.percentile(array, WINDOW_PERCENTILES))
-    if high <= low:  # nearly all voxels share one value
-        low, high = float(array.min()), float(array.max())
-    return low, high

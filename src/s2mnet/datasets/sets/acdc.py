@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from s2mnet.data.cases import Split
+from s2mnet.data.splits import in_order
 from s2mnet.datasets.reading import natural
 from s2mnet.datasets.record import Found, PublicSet, Record
-from s2mnet.datasets.splits import in_order
 from s2mnet.datasets.volumes import read_labels, read_volume, storable
 from s2mnet.errors import S2MNetError
 

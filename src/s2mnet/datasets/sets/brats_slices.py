@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from s2mnet.data import read_image
+from s2mnet.data.splits import in_order
 from s2mnet.datasets.reading import by_stem, pairs
 from s2mnet.datasets.record import Found, PublicSet, Record
 from s2mnet.datasets.sets.brats2020 import CITATION, CLASSES, COLOURS, REGIONS
-from s2mnet.datasets.splits import in_order
 from s2mnet.errors import S2MNetError
 
 _PURE = np.array([[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255]])  # in the order of the classes

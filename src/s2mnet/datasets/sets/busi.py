@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from s2mnet.data.splits import BY_HASH, by_hash
 from s2mnet.datasets.reading import by_stem, foreground
 from s2mnet.datasets.record import Found, PublicSet, Record
-from s2mnet.datasets.splits import BY_HASH, by_hash
 from s2mnet.errors import S2MNetError
 
 _KINDS = ("benign", "malignant", "normal")

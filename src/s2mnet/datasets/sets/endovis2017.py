@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from s2mnet.data import LabelMap, read_mask
+from s2mnet.data.splits import in_order
 from s2mnet.datasets.reading import by_stem, natural
 from s2mnet.datasets.record import Found, PublicSet, Record
-from s2mnet.datasets.splits import in_order
 from s2mnet.errors import S2MNetError
 
 _PARTS = LabelMap(kind="classes", values=[0, 10, 20, 30])

@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 
 from s2mnet.data.cases import SPLITS
+from s2mnet.data.splits import BY_HASH, by_hash
 from s2mnet.datasets.reading import by_stem, foreground, pairs
 from s2mnet.datasets.record import Found, PublicSet, Record
-from s2mnet.datasets.splits import BY_HASH, by_hash
 
 _PARTS = dict(zip(SPLITS, ("Training", "Validation", "Test"), strict=True))
 _IMAGES, _MASKS = "ISIC2018_Task1-2_{}_Input", "ISIC2018_Task1_{}_GroundTruth"

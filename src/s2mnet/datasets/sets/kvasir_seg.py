@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from s2mnet.data.splits import BY_HASH, by_hash
 from s2mnet.datasets.reading import above_half, by_stem, pairs
 from s2mnet.datasets.record import Found, PublicSet, Record
-from s2mnet.datasets.splits import BY_HASH, by_hash
 
 
 def _find(root: Path) -> Found:

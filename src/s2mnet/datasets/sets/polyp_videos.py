@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from s2mnet.data.splits import IN_FRAME_ORDER, in_order
 from s2mnet.datasets.reading import above_half, by_stem, foreground, pairs
 from s2mnet.datasets.record import Found, PublicSet, Record
-from s2mnet.datasets.splits import IN_FRAME_ORDER, in_order
 
 
 class _Place(NamedTuple):

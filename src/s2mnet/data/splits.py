@@ -1,13 +1,14 @@
-"""The project's split, where a data set has no official one: 70 % train, 10 % validation, 20 % test."""
+"""The split of a data set that has none of its own: 70 % train, 10 % validation, 20 % test."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from collections.abc import Iterable
+from typing import Literal
 
-from s2mnet.data.cases import SPLITS, Split
-
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 IN_FRAME_ORDER = (
     "in frame order: first 70 % train, next 10 % validation, last 20 % test; contiguous, because it is video; "
     "the download does not say where a sequence ends, so that one sequence may span a border"
@@ -48,4 +49,14 @@ def by_hash(stems: Iterable[str]) -> dict[str, Split]:
         >>> by_hash(["a", "b"])
         {'a': 'train', 'b': 'val'}
     """
-    return in_order(sorted(stems, key=lambda stem: hashlib.sha1(os.fsencode(stem), usedforsecurity=False).hexdigest()))
+    return in_order(sorted(stems, key=digest))
+
+
+def digest(stem: str) -> str:
+    """SHA-1 of a file stem in hexadecimal: an order that says nothing about the images and is the same everywhere.
+
+    Example:
+        >>> digest("a")[:8]
+        '86f7e437'
+    """
+    return hashlib.sha1(os.fsencode(stem), usedforsecurity=False).hexdigest()
