@@ -156,6 +156,14 @@ def test_damaged_ppm_and_nifti(tmp_path: Path) -> None:
         prepare("ACDC", tmp_path / "acdc", tmp_path / "out")
 
 
+def test_neighbours_of_what_has_none(drive: Path, tmp_path: Path) -> None:
+    with pytest.raises(S2MNetError, match="DRIVE, which is no set of volumes"):
+        prepare("DRIVE", drive, tmp_path / "out", neighbours=1)
+    with pytest.raises(S2MNetError, match="--neighbours: found -1"):
+        prepare("ACDC", drive, tmp_path / "out", neighbours=-1)
+    assert left(tmp_path) == ["source"]
+
+
 def test_two_files_of_one_stem(tmp_path: Path) -> None:
     BUILDERS["Kvasir-SEG"](tmp_path / "source")
     save(tmp_path / "source/Kvasir-SEG/images/cju0abc.png", np.zeros((40, 48), np.uint8))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 from collections import defaultdict
 from collections.abc import Callable
@@ -11,11 +12,12 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from trees import BUILDERS, Tree, box, colour, nifti, noise, pnm_gz, save
+from trees import BUILDERS, SPACING, Tree, box, colour, nifti, noise, pnm_gz, save, windowed
 
 from s2mnet.data import Dataset, find_cases, read_folder
 from s2mnet.datasets import DATASETS, describe_datasets, prepare
 from s2mnet.errors import S2MNetError
+from s2mnet.volumes import read_volume, to_uint8
 
 Prepared = Callable[[str], tuple[Path, Tree]]
 FRAMES = ("CVC-ClinicDB", "CVC-ColonDB", "ETIS-LaribPolypDB", "CVC-300")
@@ -112,6 +114,35 @@ def test_overlapping_regions_and_channels_of_brats(prepared: Prepared) -> None:
     assert dataset.channels == ["flair", "t1", "t1ce", "t2"]
 
 
+@pytest.mark.parametrize(("name", "count"), [("ACDC", 1), ("ACDC", 2), ("BraTS2020", 1)])
+def test_neighbours_are_channels(name: str, count: int, prepared: Prepared, tmp_path: Path) -> None:
+    """Against the slices of the tree, voxel by voxel: below, itself, above; the outermost repeated; per sequence."""
+    out, tree = prepared(name)
+    prepare(name, out.parent / "source", tmp_path / "out", neighbours=count)
+    assert splits(tmp_path / "out") == splits(out)
+    sequences = DATASETS[name].channels
+    for stem, entry in tree.items():
+        volume, number = stem[:-3], int(stem[-3:])
+        slices = {int(other[-3:]): tree[other].pixels for other in tree if other[:-3] == volume}
+        if sequences:
+            slices[0] = np.zeros_like(entry.pixels)  # the slice without signal is no image, but a neighbour
+        expected = []
+        for sequence in range(len(sequences) or 1):
+            for offset in range(-count, count + 1):
+                pixels = slices[min(max(number + offset, 0), max(slices))]
+                expected.append(pixels[..., sequence] if sequences else pixels)
+        file = next((tmp_path / "out").glob(f"*/images/{stem}.*"))
+        assert file.suffix == (".png" if len(expected) == 3 else ".tif")
+        held = tifffile.imread(file) if file.suffix == ".tif" else read(file)
+        assert held.dtype == np.uint8 and np.array_equal(held, np.stack(expected, axis=-1)), stem
+        assert np.array_equal(read(file.parents[1] / "masks" / f"{stem}.png"), entry.mask)
+    dataset = Dataset.load(tmp_path / "out")
+    offsets = ["-2", "-1", "0", "+1", "+2"][2 - count : 3 + count]
+    assert dataset.channels == [f"{sequence} {offset}" for sequence in sequences or ["slice"] for offset in offsets]
+    assert dataset.neighbours == count
+    assert (tmp_path / "out/cases.csv").read_bytes() == (out / "cases.csv").read_bytes()
+
+
 def test_rows_for_a_table() -> None:
     rows = describe_datasets()
     assert [row["name"] for row in rows] == list(DATASETS)
@@ -165,14 +196,82 @@ def test_other_layouts_of_the_same_sets(tmp_path: Path) -> None:
         prepare("EndoVis-2017-types", tmp_path / "endovis", tmp_path / "types")
 
 
-def test_volumes_keep_their_values(tmp_path: Path) -> None:
-    """Negative or fractional intensities go into a float TIFF; labels beyond the classes are refused."""
-    volume = noise(0, 1, 40, 48).astype(np.float32) - 0.5
+def test_more_layouts_of_the_same_sets(tmp_path: Path) -> None:
+    """Polyps of CVC-300 beside CVC-612, PH2 with another spelling of its folder, and its images alone."""
+    for name, suffix in (("CVC-300", "bmp"), ("CVC-612", "tif")):
+        for number in (1, 2):
+            save(tmp_path / f"CVC-EndoSceneStill/{name}/bbdd/{number}.bmp", colour(number))
+            save(tmp_path / f"CVC-EndoSceneStill/{name}/gtpolyp/{number}.{suffix}", box(number, 255))
+    summary = prepare("CVC-300", tmp_path / "CVC-EndoSceneStill", tmp_path / "cvc-300")
+    assert sum(summary.counts.values()) == 2 and summary.notes[0].startswith("2 of the 300")
+
+    for place in ("PH2Dataset/PH2_Dataset_images", "alone"):
+        for stem in ("IMD002", "IMD003"):
+            save(tmp_path / place / stem / f"{stem}_lesion/{stem}_lesion.bmp", box(1, 255), "1")
+            save(tmp_path / place / stem / f"{stem}_Dermoscopic_Image/{stem}.bmp", colour(1))
+    for number, place in enumerate(("PH2Dataset", "alone")):
+        assert sum(prepare("PH2", tmp_path / place, tmp_path / f"ph2-{number}").counts.values()) == 2
+
+
+def test_endovis_video_frames_and_strange_masks(tmp_path: Path) -> None:
+    """The border of the video goes, in image and truth alike; the test part is told of; wrong values are refused."""
+    frame, truth = noise(0, 1080, 1920, 3), np.zeros((1080, 1920), np.uint8)
+    truth[28, 320], truth[1051, 1599], truth[27, 320] = 10, 30, 20
+    folder = tmp_path / "download/instrument_dataset_1"
+    save(folder / "left_frames/frame000.png", frame)
+    save(folder / "ground_truth/Left_Prograsp_Forceps_labels/frame000.png", truth)
+    save(folder / "left_frames/frame299.png", colour(0))
+    save(tmp_path / "download/instrument_dataset_9/left_frames/frame000.png", colour(0))
+    summary = prepare("EndoVis-2017-parts", tmp_path / "download", tmp_path / "out")
+    assert summary.notes[0] == "1 sequences without a training truth and 1 test frames were left out."
+    image = read(tmp_path / "out/train/images/instrument_dataset_1_frame000.png")
+    mask = read(tmp_path / "out/train/masks/instrument_dataset_1_frame000.png")
+    assert np.array_equal(image, frame[28 : 28 + 1024, 320 : 320 + 1280])
+    assert mask.shape == (1024, 1280) and mask[0, 0] == 1 and mask[-1, -1] == 3 and (mask > 0).sum() == 2
+
+    save(folder / "ground_truth/Left_Prograsp_Forceps_labels/frame000.png", np.full_like(truth, 100))
+    with pytest.raises(S2MNetError, match="100% of pixels of no part"):
+        prepare("EndoVis-2017-parts", tmp_path / "download", tmp_path / "again")
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_the_table_of_cases_names_groups_volumes_and_spacing(name: str, prepared: Prepared) -> None:
+    """Exactly where a group is more than its image; and what it says of groups is what the official layout says."""
+    out, tree = prepared(name)
+    volumes = DATASETS[name].unit == "volumes"
+    if not volumes and all(entry.group == stem for stem, entry in tree.items()):
+        assert not (out / "cases.csv").exists()
+        return
+    with (out / "cases.csv").open(encoding="utf-8", newline="") as file:
+        rows = {row.pop("name"): row for row in csv.DictReader(file)}
+    assert rows.keys() == tree.keys()
+    for stem, row in rows.items():
+        expected = {"patient": tree[stem].group}
+        if volumes:
+            volume, _, number = stem.rpartition("_slice")
+            sizes = dict(zip(("slice_mm", "row_mm", "column_mm"), map(str, SPACING), strict=True))
+            expected |= {"volume": volume, "slice": str(int(number))} | sizes
+        assert row == expected
+    cases = [case for part in find_cases(out).splits.values() for case in part]
+    assert {case.name: case.facts.patient for case in cases} == {stem: entry.group for stem, entry in tree.items()}
+
+
+def test_one_window_for_a_volume(tmp_path: Path) -> None:
+    """As prediction has it, whatever the numbers are; a slice of foreground alone is kept, one of nothing is not."""
+    volume = noise(0, 4, 40, 48).astype(np.float32) - 0.5
+    volume[1] /= 9  # by a window of its own it would look like the others
+    volume[2:] = volume.min()
+    labels = np.stack([box(0), box(1), box(2), 0 * box(0)])
     folder = tmp_path / "training/patient001"
     nifti(folder / "patient001_frame01.nii.gz", volume)
-    nifti(folder / "patient001_frame01_gt.nii.gz", box(0)[None])
+    nifti(folder / "patient001_frame01_gt.nii.gz", labels)
     prepare("ACDC", tmp_path, tmp_path / "out")
-    assert np.array_equal(tifffile.imread(tmp_path / "out/train/images/patient001_frame01_slice000.tif"), volume[0])
+    stems = [f"patient001_frame01_slice00{number}" for number in range(3)]
+    assert splits(tmp_path / "out") == dict.fromkeys(stems, "train")
+    for number, stem in enumerate(stems):
+        assert np.array_equal(read(tmp_path / f"out/train/images/{stem}.png"), windowed(volume)[number])
+    seen = to_uint8(read_volume(folder / "patient001_frame01.nii.gz"))
+    assert np.array_equal(read(tmp_path / f"out/train/images/{stems[1]}.png"), seen[1])
     nifti(folder / "patient001_frame01_gt.nii.gz", box(0, 5)[None])
     with pytest.raises(S2MNetError, match=r"patient001_frame01_gt\.nii\.gz: found the value 5 on 256 px"):
         prepare("ACDC", tmp_path, tmp_path / "again")

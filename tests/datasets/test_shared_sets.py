@@ -177,6 +177,15 @@ def test_acdc(shared_data: Path, tmp_path: Path) -> None:
     assert found == {stem: bound[stem[:10]] for stem in found}
     for stem in list(found)[::30]:
         assert np.array_equal(grey(next((tmp_path / "out").glob(f"*/images/{stem}.png"))), volume(stem, ""))
+    cases = [case for part in find_cases(tmp_path / "out").splits.values() for case in part]
+    assert len(cases) == len(found)
+    for case in cases:
+        assert case.facts.patient == case.name[:10] and case.facts.volume == case.name[:18]
+        assert case.facts.slice == int(case.name[-3:])
+    for case in cases[::50]:
+        header = nibabel.load(whole / f"database/training/{case.name[:10]}/{case.name[:18]}.nii.gz").header
+        spacing = (case.facts.column_mm, case.facts.row_mm, case.facts.slice_mm)
+        assert spacing == pytest.approx(tuple(map(float, header.get_zooms())))
     assert list(in_order(patients).values()) == ["train"] * 28 + ["val"] * 4 + ["test"] * 8  # of all 40
 
 

@@ -88,12 +88,18 @@ def kvasir(root: Path) -> Tree:
     return tree
 
 
-def _polyps(image: str, mask: str, truth: Callable[[np.ndarray, int], np.ndarray]) -> Callable[[Path], Tree]:
+def _polyps(
+    image: str, mask: str, truth: Callable[[np.ndarray, int], np.ndarray], others: tuple[str, ...] = ()
+) -> Callable[[Path], Tree]:
+    """``others``: masks of something else."""
+
     def build(root: Path) -> Tree:
         names = [str(number) for number in range(1, 13)]  # 10 sorts before 2 as text
         split, tree = share(names), {}
         for number, name in enumerate(names, start=1):
             save(root / mask.format(name), truth(box(number), number))
+            for other in others:
+                save(root / other.format(name), truth(box(number + 1), number))
             tree[name] = Entry(split[name], box(number), save(root / image.format(name), colour(number)), name)
         return tree
 
@@ -110,7 +116,7 @@ def isic(root: Path) -> Tree:
         images, masks = root / f"ISIC2018_Task1-2_{part}_Input", root / f"ISIC2018_Task1_{part}_GroundTruth"
         for number in range(start, start + count):
             stem = f"ISIC_{number:07d}"
-            save(masks / f"{stem}_Segmentation.png", box(number, 255))
+            save(masks / f"{stem}_segmentation.png", box(number, 255))
             tree[stem] = Entry(split, box(number), save(images / f"{stem}.jpg", colour(number)), stem)
         (images / "ATTRIBUTION.txt").write_text("who")
         start += count
@@ -158,43 +164,72 @@ def busi(root: Path) -> Tree:
     return tree
 
 
+_INSTRUMENTS: dict[int, dict[str, int]] = {  # official folders of each sequence, with the number of their type
+    1: {"Left_Prograsp_Forceps_labels": 2, "Maryland_Bipolar_Forceps_labels": 1, "Other_labels": 7},
+    2: {"Left_Prograsp_Forceps_labels": 2, "Other_labels": 7, "Right_Prograsp_Forceps_labels": 2},
+    3: {"Left_Large_Needle_Driver_labels": 3, "Right_Large_Needle_Driver_labels": 3},
+    4: {"Large_Needle_Driver_Left_labels": 3, "Large_Needle_Driver_Right_labels": 3, "Prograsp_Forceps_labels": 2},
+    5: {"Bipolar_Forceps_labels": 1, "Grasping_Retractor_labels": 5, "Vessel_Sealer_labels": 4},
+    6: {"Left_Large_Needle_Driver_labels": 3, "Monopolar_Curved_Scissors_labels": 6, "Prograsp_Forceps": 2},
+    7: {"Left_Bipolar_Forceps": 1, "Right_Vessel_Sealer": 4},
+    8: {"Bipolar_Forceps_labels": 1, "Left_Grasping_Retractor_labels": 5, "Monopolar_Curved_Scissors_labels": 6},
+}
+
+
 def _endovis(variant: str) -> Callable[[Path], Tree]:
     def build(root: Path) -> Tree:
         tree: Tree = {}
-        for sequence in range(1, 9):
+        for sequence, instruments in _INSTRUMENTS.items():
             half = "instrument_1_4_training" if sequence < 5 else "instrument_5_8_training"
             folder = root / f"{half}/instrument_dataset_{sequence}"
             split = "train" if sequence < 7 else "val" if sequence == 7 else "test"
             for frame in range(2):
                 stem, number = f"frame{frame:03d}", 2 * sequence + frame
-                forceps, probe, driver = (np.zeros((HEIGHT, WIDTH), np.uint8) for _ in range(3))
-                forceps[0:8], forceps[8:12], forceps[12:16] = 10, 20, 30
-                driver[20:26, number:], driver[26:30] = 10, 20
-                probe[32:36] = 10
-                truth = folder / "ground_truth"
-                save(truth / f"Left_Prograsp_Forceps_labels/{stem}.png", forceps)
-                save(truth / f"Right_Large_Needle_Driver_labels/{stem}.png", driver)
-                save(truth / f"Other_labels/{stem}.png", probe)
+                mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+                for place, (name, kind) in enumerate(instruments.items()):
+                    labels = np.zeros((HEIGHT, WIDTH), np.uint8)
+                    rows = labels[12 * place :, number:]
+                    if kind == 7:
+                        rows[:7] = 40
+                    else:
+                        rows[:3], rows[3:5], rows[5:7] = 10, 20, 30
+                    rows = mask[12 * place :, number:]
+                    if variant == "types":
+                        rows[:7] = kind
+                    elif kind < 7:
+                        rows[:3], rows[3:5], rows[5:7] = (1, 2, 3) if variant == "parts" else (1, 1, 1)
+                    if sequence == 7:  # colours, grey but for a few pixels without a meaning
+                        labels = np.stack([labels] * 3, axis=-1)
+                        labels[12 * place + 9, :2] = (10, 11, 10), (31, 31, 31)
+                        mask[12 * place + 9, :2] = 255
+                    save(folder / f"ground_truth/{name}/{stem}.png", labels)
                 pixels = save(folder / f"left_frames/{stem}.png", colour(number))
                 save(folder / f"right_frames/{stem}.png", colour(number + 99))
-                parts = forceps // 10 + driver // 10
-                mask = {
-                    "binary": (parts > 0).astype(np.uint8),
-                    "parts": parts,
-                    "types": 2 * (forceps > 0) + 3 * (driver > 0) + 7 * (probe > 0),
-                }[variant]
                 name = f"instrument_dataset_{sequence}_{stem}"
                 tree[name] = Entry(split, mask, pixels, f"instrument_dataset_{sequence}")
-        save(root / "test/instrument_dataset_9/left_frames/frame000.png", colour(0))  # no ground_truth
+        # of the test part: frames that follow, another sequence, and the truth of it in its own form
+        save(root / "instrument_1_4_training/instrument_dataset_1/left_frames/frame225.png", colour(0))
+        save(root / "instrument_9_10_testing/instrument_dataset_9/left_frames/frame000.png", colour(0))
+        save(root / "test/instrument_dataset_1/left_frames/frame225.png", colour(0))
+        save(root / "test/instrument_dataset_1/ground_truth/PartsSegmentation/frame225.png", box(0, 100))
         return tree
 
     return build
 
 
+SPACING = (4.0, 0.75, 0.5)  # mm between slices, rows and columns
+
+
 def nifti(file: Path, slices: np.ndarray) -> None:
     """Write (slices, H, W) as a volume (x, y, z)."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    nibabel.Nifti1Image(slices.transpose(2, 1, 0), np.eye(4)).to_filename(file)
+    nibabel.Nifti1Image(slices.transpose(2, 1, 0), np.diag([*SPACING[::-1], 1.0])).to_filename(file)
+
+
+def windowed(volume: np.ndarray) -> np.ndarray:
+    """8 bits by one window for the volume, 0.5 to 99.5 % of its values."""
+    low, high = np.quantile(volume.astype(float), [0.005, 0.995])
+    return np.rint(255 * np.clip((volume - low) / (high - low), 0, 1)).astype(np.uint8)
 
 
 def brats(root: Path) -> Tree:
@@ -206,7 +241,7 @@ def brats(root: Path) -> Tree:
         for place, sequence in enumerate(("flair", "t1", "t1ce", "t2")):
             volume = noise(10 * number + place, 3, HEIGHT, WIDTH, high=3000, dtype=np.int16)
             volume[0] = 0  # above the head
-            volumes[sequence] = volume
+            volumes[sequence] = windowed(volume)
             nifti(folder / patient / f"{patient}_{sequence}.nii.gz", volume)
         labels = np.zeros((3, HEIGHT, WIDTH), np.int16)
         for slice_ in (1, 2):
@@ -215,7 +250,7 @@ def brats(root: Path) -> Tree:
         nifti(folder / patient / (f"{patient}_seg.nii.gz" if number else "W39_1998.09.19_Segm.nii"), labels)
         for slice_ in (1, 2):
             mask = np.where(labels[slice_] == 4, 3, labels[slice_]).astype(np.uint8)
-            pixels = np.stack([volume[slice_] for volume in volumes.values()], axis=-1).astype(np.uint16)
+            pixels = np.stack([volume[slice_] for volume in volumes.values()], axis=-1)
             tree[f"{patient}_slice{slice_:03d}"] = Entry(split[patient], mask, pixels, patient)
     (folder / "name_mapping.csv").write_text("Grade")
     hidden = root / "BraTS2020_ValidationData/MICCAI_BraTS2020_ValidationData/BraTS20_Validation_001"
@@ -245,13 +280,13 @@ def acdc(root: Path) -> Tree:
             folder = root / f"ACDC/database/{part}/{patient}"
             split = "test" if part == "testing" else "train" if number <= 14 else "val"
             for frame in (1, 12):
-                name, high = f"{patient}_frame{frame:02d}", 200 if frame == 1 else 900
-                volume = noise(number + frame, 2, HEIGHT, WIDTH, high=high, dtype=np.int16)
+                name, kind = f"{patient}_frame{frame:02d}", np.uint8 if frame == 1 else np.int16
+                volume = noise(number + frame, 2, HEIGHT, WIDTH, high=200 if frame == 1 else 900, dtype=kind)
                 labels = np.stack([box(number), 2 * box(number) + box(number + 1)])
                 nifti(folder / f"{name}.nii.gz", volume)
                 nifti(folder / f"{name}_gt.nii.gz", labels)
                 for slice_ in range(2):
-                    pixels = volume[slice_].astype(np.uint8 if high < 256 else np.uint16)
+                    pixels = volume[slice_] if frame == 1 else windowed(volume)[slice_]
                     tree[f"{name}_slice{slice_:03d}"] = Entry(split, labels[slice_], pixels, patient)
             nifti(folder / f"{patient}_4d.nii.gz", np.ones((2, 8, 8), np.int16))
             (folder / "Info.cfg").write_text("ED: 1")
@@ -308,8 +343,12 @@ def chase(root: Path) -> Tree:
 BUILDERS: dict[str, Callable[[Path], Tree]] = {
     "Kvasir-SEG": kvasir,
     "CVC-ClinicDB": _polyps("CVC-ClinicDB/PNG/Original/{}.png", "CVC-ClinicDB/PNG/Ground Truth/{}.png", noisy),
-    "CVC-ColonDB": _polyps("CVC-ColonDB/images/{}.png", "CVC-ColonDB/masks/{}.png", _exact),
-    "ETIS-LaribPolypDB": _polyps("ETIS/{}.tif", "ETIS/Ground Truth/p{}.tif", _exact),
+    "CVC-ColonDB": _polyps(
+        "CVC-ColonDB/{}.bmp", "CVC-ColonDB/p{}.bmp", _exact, ("CVC-ColonDB/s{}.bmp", "CVC-ColonDB/c{}.bmp")
+    ),
+    "ETIS-LaribPolypDB": _polyps(
+        "ETIS-LaribPolypDB/ETIS-LaribPolypDB/{}.tif", "ETIS-LaribPolypDB/Ground Truth/p{}.tif", _exact
+    ),
     "CVC-300": _polyps("CVC-300/bbdd/{}.bmp", "CVC-300/gtpolyp/{}.bmp", _exact),
     "ISIC-2018": isic,
     "PH2": ph2,

@@ -5,21 +5,15 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from s2mnet.data.cases import Split
 from s2mnet.data.splits import in_order
 from s2mnet.datasets.reading import natural
 from s2mnet.datasets.record import Found, PublicSet, Record
-from s2mnet.datasets.volumes import read_labels, read_volume, storable
+from s2mnet.datasets.volumes import read_labels, read_slices
 from s2mnet.errors import S2MNetError
 
 _IN_ORDER = "by patient, in order of number: 70 % train, 10 % validation, 20 % test"
 _OFFICIAL = "official: training and testing by patient; of training, in order of number, the last eighth is validation"
-
-
-def _pixels(file: Path) -> np.ndarray:
-    return storable(read_volume(file))
 
 
 def _truths(folder: Path) -> dict[Path, str]:
@@ -33,7 +27,9 @@ def _record(truth: Path, patient: str, split: Split) -> Record:
     image = truth.with_name(truth.name.replace("_gt.nii", ".nii"))
     if not image.is_file():
         raise S2MNetError(truth, "a truth without its volume", image.name, "Complete the download.")
-    return Record(name, split, patient, partial(_pixels, image), partial(read_labels, truth, [0, 1, 2, 3]), volume=True)
+    return Record(
+        name, split, patient, partial(read_slices, image), partial(read_labels, truth, [0, 1, 2, 3]), volume=True
+    )
 
 
 def _find(root: Path) -> Found:
@@ -52,8 +48,8 @@ SET = PublicSet(
     modality="cardiac MRI",
     images=300,
     unit="volumes",
-    url="https://www.creatis.insa-lyon.fr/Challenge/acdc/databases.html",
-    terms="Research only.",
+    url="https://humanheart-project.creatis.insa-lyon.fr/database/#collection/637218c173e9f0047faa00fb",
+    terms="CC BY-NC-SA 4.0; cite the paper.",
     citation="Bernard et al., Deep learning techniques for automatic MRI cardiac multi-structures segmentation and "
     "diagnosis: is the problem solved? IEEE Transactions on Medical Imaging, 2018.",
     split=f"official where testing is there with masks; else {_IN_ORDER}",

@@ -10,7 +10,7 @@ import numpy as np
 from s2mnet.data.splits import in_order
 from s2mnet.datasets.reading import natural
 from s2mnet.datasets.record import Found, PublicSet, Record
-from s2mnet.datasets.volumes import read_labels, read_volume, storable
+from s2mnet.datasets.volumes import Slices, read_labels, read_slices
 from s2mnet.errors import S2MNetError
 
 _SEQUENCES = ("flair", "t1", "t1ce", "t2")
@@ -33,14 +33,14 @@ def _one(patient: Path, *patterns: str) -> Path:
     raise S2MNetError(patient, f"no file {patterns[0]}", "four sequences and the labels", "Complete the download.")
 
 
-def _channels(files: list[Path]) -> np.ndarray:
-    volumes = {file: read_volume(file) for file in files}
-    first = files[0]
-    for file, volume in volumes.items():
-        if volume.shape != volumes[first].shape:
-            found, expected = f"a volume {volume.shape}", f"{volumes[first].shape} as in {first.name}"
+def _channels(files: list[Path]) -> Slices:
+    volumes = [read_slices(file) for file in files]
+    first = volumes[0]
+    for file, volume in zip(files, volumes, strict=True):
+        if volume.pixels.shape != first.pixels.shape:
+            found, expected = f"a volume {volume.pixels.shape}", f"{first.pixels.shape} as in {files[0].name}"
             raise S2MNetError(file, found, expected, "Download it again.")
-    return storable(np.stack(list(volumes.values()), axis=-1))
+    return Slices(np.stack([volume.pixels for volume in volumes], axis=-1), first.spacing)
 
 
 def _find(root: Path) -> Found:

@@ -43,7 +43,8 @@ SET = PublicSet(
     images=None,
     url="https://www.synapse.org/Synapse:syn51156910",
     terms="Research only; terms of the challenge.",
-    citation=CITATION,
+    citation="Baid et al., The RSNA-ASNR-MICCAI BraTS 2021 benchmark on brain tumor segmentation and radiogenomic "
+    "classification. arXiv:2107.02314, 2021; " + CITATION,
     split="by patient (the number before the underscore), in order: 70 % train, 10 % validation, 20 % test",
     classes=CLASSES,
     colours=COLOURS,

@@ -49,7 +49,7 @@ SET = PublicSet(
     modality="fundus photography",
     images=40,
     url="https://drive.grand-challenge.org/",
-    terms="Research only, after registration.",
+    terms="Research and education only, after registration; no copies to others.",
     citation="Staal et al., Ridge-based vessel segmentation in color images of the retina. IEEE Transactions on "
     "Medical Imaging, 2004.",
     split="official training and test; training images 37–40 are validation",

@@ -30,7 +30,8 @@ SET = PublicSet(
     url="https://warwick.ac.uk/fac/cross_fac/tia/data/glascontest/",
     terms="Research only.",
     citation="Sirinukunwattana et al., Gland segmentation in colon histology images: the GlaS challenge contest. "
-    "Medical Image Analysis, 2017.",
+    "Medical Image Analysis, 2017; Sirinukunwattana et al., A stochastic polygons model for glandular structures in "
+    "colon histology images. IEEE Transactions on Medical Imaging, 2015.",
     split="official: train, and testA as test; the 20 images of testB are left out",
     classes={0: "background", 1: "gland"},
     colours={1: "#00b050"},

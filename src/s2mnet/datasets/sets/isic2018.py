@@ -14,12 +14,17 @@ _PARTS = dict(zip(SPLITS, ("Training", "Validation", "Test"), strict=True))
 _IMAGES, _MASKS = "ISIC2018_Task1-2_{}_Input", "ISIC2018_Task1_{}_GroundTruth"
 
 
+def _masks(folder: Path) -> dict[str, Path]:
+    """By stem; the official _segmentation is also met with a capital S, as in the challenges before."""
+    return {stem.replace("_Seg", "_seg"): file for stem, file in by_stem(folder, "ISIC_*").items()}
+
+
 def _find(root: Path) -> Found:
     images = {split: by_stem(root / _IMAGES.format(part), "ISIC_*", "_superpixels") for split, part in _PARTS.items()}
-    masks = {split: by_stem(root / _MASKS.format(part), "ISIC_*") for split, part in _PARTS.items()}
+    masks = {split: _masks(root / _MASKS.format(part)) for split, part in _PARTS.items()}
     official = all(masks[split] for split in SPLITS)
     used = SPLITS if official else SPLITS[:1]
-    found = {split: pairs(images[split], masks[split], "{}_Segmentation") for split in used}
+    found = {split: pairs(images[split], masks[split], "{}_segmentation") for split in used}
     by_stems = by_hash(found["train"])
     records = [
         Record(stem, split if official else by_stems[stem], stem, image, partial(foreground, mask))

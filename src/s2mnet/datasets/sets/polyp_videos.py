@@ -28,8 +28,8 @@ class _Place(NamedTuple):
 
 _FOLDERS = _Place("images", "masks")
 _CLINIC = (_Place("PNG/Original", "PNG/Ground Truth"), _Place("Original", "Ground Truth"))
-_COLON = (_FOLDERS, _Place(".", ".", "p{}"))
-_ETIS = (_FOLDERS, _Place(".", "Ground Truth", "p{}"))
+_COLON = (_FOLDERS, _Place(".", ".", "p{}"))  # with masks s, c of other things beside
+_ETIS = (_FOLDERS, _Place("ETIS-LaribPolypDB", "Ground Truth", "p{}"))
 _CVC_300 = (_FOLDERS, _Place("bbdd", "gtpolyp"))
 
 
@@ -75,9 +75,9 @@ SETS = (
     ),
     _set(
         "CVC-ColonDB",
-        380,
+        380,  # as most papers have it; the page of the owners tells of 300
         _COLON,
-        "http://vi.cvc.uab.es/colon-qa/cvccolondb/",
+        "https://pages.cvc.uab.es/CVC-Colon/index.php/databases/",
         "Bernal et al., Towards automatic polyp detection with a polyp appearance model. Pattern Recognition, 2012.",
     ),
     _set(
@@ -92,7 +92,7 @@ SETS = (
         "CVC-300",
         300,
         _CVC_300,
-        "http://www.cvc.uab.es/CVC-Colon/index.php/databases/cvc-endoscenestill/",
+        "https://pages.cvc.uab.es/CVC-Colon/index.php/databases/cvc-endoscenestill/",
         "Vázquez et al., A benchmark for endoluminal scene segmentation of colonoscopy images. Journal of Healthcare "
         "Engineering, 2017.",
     ),
