@@ -8,26 +8,10 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-import torch
 from dicoms import write_series
 
-from s2mnet import Predictor, S2MNet, S2MNetError
-from s2mnet.data import LabelMap
-from s2mnet.modelfolder import ModelConfig, save_model
-from s2mnet.plan import Preprocessing
+from s2mnet import Predictor, S2MNetError
 from s2mnet.volumes import predict_volume, read_volume
-
-
-@pytest.fixture(scope="session")
-def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
-    """An untrained model whose classes differ from pixel to pixel."""
-    labels = LabelMap(kind="classes", values=[0, 10, 300])
-    torch.manual_seed(1)
-    network = S2MNet(1, 3, channels=(8, 8, 8, 8, 8), num_frequencies=4).eval()
-    preprocessing = Preprocessing(extent="whole", size=(32, 32), channels=1, mean=[0.5], std=[0.05])
-    folder = tmp_path_factory.mktemp("model")
-    save_model(network, ModelConfig(preprocessing=preprocessing, labels=labels), folder)
-    return Predictor(folder, "cpu")
 
 
 def test_each_slice_is_predicted_as_it_would_be_alone(tmp_path: Path, predictor: Predictor) -> None:

@@ -1,9 +1,19 @@
-"""Volumes: NIfTI and DICOM files read as stacks of slices, predicted slice by slice, written back as NIfTI."""
+"""Volumes: NIfTI and DICOM files read as stacks of slices, predicted slice by slice, written back as NIfTI or DICOM."""
 
+from s2mnet.volumes.dicom import write_dicom_seg
 from s2mnet.volumes.nifti import write_nifti_mask
 from s2mnet.volumes.predict import predict_volume
 from s2mnet.volumes.read import is_volume, read_volume
 from s2mnet.volumes.volume import Volume, check_same_grid
 from s2mnet.volumes.window import to_uint8
 
-__all__ = ["Volume", "check_same_grid", "is_volume", "predict_volume", "read_volume", "to_uint8", "write_nifti_mask"]
+__all__ = [
+    "Volume",
+    "check_same_grid",
+    "is_volume",
+    "predict_volume",
+    "read_volume",
+    "to_uint8",
+    "write_dicom_seg",
+    "write_nifti_mask",
+]

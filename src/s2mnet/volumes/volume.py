@@ -31,6 +31,7 @@ class Volume:
         header: of the NIfTI file; None for DICOM.
         window: (centre, width) of the intensities to show, from DICOM, if all slices agree on one: centre − width/2
             is black, centre + width/2 is white.
+        sources: of each slice the DICOM file and the place of its frame in it, from 0; empty for NIfTI.
     """
 
     path: Path
@@ -41,6 +42,7 @@ class Volume:
     affine: np.ndarray | None
     header: Any = None
     window: tuple[float, float] | None = None
+    sources: tuple[tuple[Path, int], ...] = ()
 
     @property
     def is_rgb(self) -> bool:

@@ -1,6 +1,7 @@
-"""DICOM files and series as volumes. pydicom, an extra, is imported when the first file is read."""
+"""DICOM files and series as volumes, masks as DICOM. pydicom and highdicom, extras, are imported when needed."""
 
 from s2mnet.volumes.dicom.files import is_dicom
 from s2mnet.volumes.dicom.reader import read_dicom
+from s2mnet.volumes.dicom.segmentation import check_dicom_seg, write_dicom_seg
 
-__all__ = ["is_dicom", "read_dicom"]
+__all__ = ["check_dicom_seg", "is_dicom", "read_dicom", "write_dicom_seg"]

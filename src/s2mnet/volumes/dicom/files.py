@@ -39,7 +39,8 @@ def find_series(path: Path) -> list[tuple[Path, Any]]:
 
     Args:
         path: a DICOM image, or a folder with the images of one series, at any depth. Files that are not DICOM,
-            hidden ones, a DICOMDIR, and DICOM objects that are no images (reports, plans) are passed over in a folder.
+            hidden ones, a DICOMDIR, and DICOM objects that are no images (reports, plans, segmentations) are passed
+            over in a folder.
 
     Raises:
         S2MNetError: no image; several series, which are named; a file called .dcm that is none; slices of several
@@ -55,7 +56,7 @@ def find_series(path: Path) -> list[tuple[Path, Any]]:
         files = [file for file in sorted(path.rglob("*")) if file.is_file() and not file.name.startswith(".")]
         candidates = [file for file in files if file.name != "DICOMDIR" and is_dicom(file)]
         headers = [(file, load_dataset(file, pixels=False)) for file in candidates]
-        found_files = [(file, header) for file, header in headers if _is_image(header)]
+        found_files = [(file, header) for file, header in headers if _is_image(header) and not _is_mask(header)]
         if not found_files:
             found = f"{len(files)} files, none of them a DICOM image"
             raise S2MNetError(path, found, "the files of one DICOM series", "Name the folder of one series.")
@@ -75,6 +76,10 @@ def _is_image(header: Any) -> bool:
     return bool(header.get("Rows") and header.get("Columns"))
 
 
+def _is_mask(header: Any) -> bool:
+    return bool(header.get("Modality") == "SEG")
+
+
 def _check_one_series(path: Path, files: list[tuple[Path, Any]]) -> None:
     series: dict[str, list[tuple[Path, Any]]] = {}
     for file, header in files:
@@ -92,7 +97,7 @@ def _check_one_series(path: Path, files: list[tuple[Path, Any]]) -> None:
 
 
 def _check_kind(path: Path, header: Any, files: int) -> None:
-    if header.get("Modality") == "SEG":
+    if _is_mask(header):
         raise S2MNetError(path, "a DICOM segmentation", _EXPECTED, "Name the image it was drawn on.")
     if "MOSAIC" in (header.get("ImageType") or ()):
         mend = "Convert it to NIfTI, e.g. with dcm2niix."

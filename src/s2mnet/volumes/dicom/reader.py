@@ -39,4 +39,5 @@ def read_dicom(path: Path) -> Volume:
     array = np.stack(arrays)
     check_finite(path, array)
     window = windows.pop() if len(windows) == 1 else None
-    return Volume(path, array, spacing, (2, 1, 0), (columns, rows, len(ordered)), affine, None, window)
+    sources = tuple((frame.file, frame.index) for frame in ordered)
+    return Volume(path, array, spacing, (2, 1, 0), (columns, rows, len(ordered)), affine, None, window, sources)
