@@ -15,6 +15,7 @@ from s2mnet.evaluation.metrics import image_metrics
 RNG = np.random.default_rng(0)
 TRUE = {name: RNG.integers(0, 2, (16, 24)).astype(np.uint8) for name in ("a", "b")}
 PREDICTED = {name: RNG.integers(0, 2, (16, 24)).astype(np.uint8) for name in ("a", "b")}
+FOREGROUND = {"foreground": [1]}
 CLASSES = RNG.integers(0, 3, (16, 24)).astype(np.uint8)
 
 
@@ -41,7 +42,7 @@ def test_two_classes_in_any_encoding(tmp_path: Path, predicted, true) -> None:
     got = evaluate_folders(folder(tmp_path / "p", predicted(PREDICTED)), folder(tmp_path / "t", true(TRUE)))
     assert [case.name for case in got.cases] == ["a", "b"]
     for case in got.cases:
-        assert case.metrics == {"foreground": image_metrics(PREDICTED[case.name], TRUE[case.name], 2)[1]}
+        assert case.metrics == image_metrics(PREDICTED[case.name], TRUE[case.name], FOREGROUND)
 
 
 def test_classes_with_ignored_pixels_and_other_formats(tmp_path: Path) -> None:
@@ -49,7 +50,7 @@ def test_classes_with_ignored_pixels_and_other_formats(tmp_path: Path) -> None:
     truth[:4] = 255
     predicted = np.roll(CLASSES, 1, axis=1)
     got = evaluate_folders(folder(tmp_path / "p", {"a": predicted}, ".tif"), folder(tmp_path / "t", {"a": truth}))
-    assert list(got.cases[0].metrics.values()) == list(image_metrics(predicted, truth, 3).values())
+    assert list(got.cases[0].metrics.values()) == list(image_metrics(predicted, truth, {"a": [1], "b": [2]}).values())
 
 
 @pytest.mark.parametrize("factor", [1, 255])
@@ -90,7 +91,7 @@ def test_an_explicit_threshold_holds_for_grey_predictions_but_not_for_indices(tm
     grey = np.linspace(0, 255, 384).astype(np.uint8).reshape(16, 24)
     truths = folder(tmp_path / "t", {"a": TRUE["a"] * np.uint8(255)})
     got = evaluate_folders(folder(tmp_path / "p", {"a": grey}), truths, labels="threshold")
-    assert got.cases[0].metrics["foreground"] == image_metrics((grey > 127).astype(int), TRUE["a"], 2)[1]
+    assert got.cases[0].metrics == image_metrics((grey > 127).astype(int), TRUE["a"], FOREGROUND)
     with pytest.raises(S2MNetError, match=r"q/a\.png"):
         evaluate_folders(folder(tmp_path / "q", {"a": CLASSES}), truths, labels="threshold")
 
@@ -100,7 +101,7 @@ def test_instances_read_as_one_foreground(tmp_path: Path) -> None:
     got = evaluate_folders(
         folder(tmp_path / "p", {"a": PREDICTED["a"] * np.uint8(7)}), folder(tmp_path / "t", {"a": instances}), "binary"
     )
-    assert got.cases[0].metrics["foreground"] == image_metrics(PREDICTED["a"], (instances > 0).astype(int), 2)[1]
+    assert got.cases[0].metrics == image_metrics(PREDICTED["a"], (instances > 0).astype(int), FOREGROUND)
 
 
 def test_refuses_a_truth_without_prediction(tmp_path: Path) -> None:
@@ -126,7 +127,7 @@ def test_refuses_different_sizes(tmp_path: Path) -> None:
 def test_two_single_files_need_no_common_name(tmp_path: Path) -> None:
     predicted = folder(tmp_path / "p", {"21_result": PREDICTED["a"]}) / "21_result.png"
     got = evaluate_folders(predicted, folder(tmp_path / "t", {"21_manual": TRUE["a"]}) / "21_manual.png")
-    assert got.cases[0].metrics["foreground"] == image_metrics(PREDICTED["a"], TRUE["a"], 2)[1]
+    assert got.cases[0].metrics == image_metrics(PREDICTED["a"], TRUE["a"], FOREGROUND)
 
 
 def test_jpeg_masks_of_kvasir(tmp_path: Path, shared_data: Path) -> None:

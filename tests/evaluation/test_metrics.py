@@ -16,19 +16,28 @@ from scipy.spatial.distance import cdist
 from skimage.draw import disk
 from skimage.segmentation import find_boundaries
 
-from s2mnet.evaluation.metrics import METRIC_NAMES, METRICS, image_metrics
+from s2mnet.evaluation.metrics import METRIC_NAMES, image_metrics, metrics_in
 
-RATIOS = [metric.name for metric in METRICS if not metric.unit]
+RATIOS = [metric.name for metric in metrics_in("px") if not metric.unit]
 
 
 def binary(prediction: np.ndarray, truth: np.ndarray, **options) -> dict[str, float]:
-    return image_metrics(prediction.astype(np.uint8), truth.astype(np.uint8), 2, **options)[1]
+    return image_metrics(prediction.astype(np.uint8), truth.astype(np.uint8), {"x": [1]}, **options)["x"]
+
+
+def by_class(prediction: np.ndarray, truth: np.ndarray, num_classes: int, **options) -> dict[int, dict[str, float]]:
+    """Metrics by class index."""
+    structures = {str(index): [index] for index in range(1, num_classes)}
+    return {int(name): held for name, held in image_metrics(prediction, truth, structures, **options).items()}
+
+
+SPACINGS = st.sampled_from([None, (0.7, 2.5, 1.1)])
 
 
 @st.composite
 def label_pairs(draw: st.DrawFn, ignore: bool = True) -> tuple[np.ndarray, np.ndarray, int]:
     """(prediction, truth, number of classes): often with a class that one or both masks lack."""
-    shape = draw(st.tuples(st.integers(1, 24), st.integers(1, 24)))
+    shape = draw(st.tuples(*[st.integers(1, 24)] * 2) | st.tuples(*[st.integers(1, 9)] * 3))
     num_classes = draw(st.integers(2, 4))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
 
@@ -48,11 +57,11 @@ def surface(mask: np.ndarray) -> np.ndarray:
     return np.argwhere(find_boundaries(np.pad(mask, 1), connectivity=1, mode="inner")).astype(float)
 
 
-def brute_force(p: np.ndarray, t: np.ndarray, spacing=(1.0, 1.0)) -> dict[str, float]:
+def brute_force(p: np.ndarray, t: np.ndarray, spacing=None) -> dict[str, float]:
     """Every metric of two non-empty masks from its definition, distances from all pairs of surface pixels."""
-    pixels = cdist(surface(p), surface(t))
+    spacing = np.asarray(spacing or (1.0,) * p.ndim)
     scaled = cdist(surface(p) * spacing, surface(t) * spacing)
-    near = np.concatenate([pixels.min(1), pixels.min(0)]) <= 2
+    near = np.concatenate([scaled.min(1), scaled.min(0)]) <= 2
     tp, fp, fn = (p & t).sum(), (p & ~t).sum(), (~p & t).sum()
     return {
         "dice": 2 * tp / (2 * tp + fp + fn),
@@ -71,7 +80,7 @@ def monai_distances(p: np.ndarray, t: np.ndarray, spacing=None) -> tuple[float, 
 
         a, b = (torch.from_numpy(np.ascontiguousarray(m))[None, None] for m in (p, t))
         hd95 = compute_hausdorff_distance(a, b, include_background=True, percentile=95, spacing=spacing)
-        return hd95.item(), compute_surface_dice(a, b, [2.0], include_background=True).item()
+        return hd95.item(), compute_surface_dice(a, b, [2.0], True, spacing=spacing).item()
 
 
 # Closed forms
@@ -94,10 +103,11 @@ def test_two_parallel_lines(gap: int) -> None:
     truth[:, 4] = True
     prediction[:, 4 + gap] = True
     assert binary(prediction, truth) == dict.fromkeys(RATIOS, 0.0) | {"surface_dice": float(gap <= 2), "hd95": gap}
-    # Millimetres change HD95 along the axis of the shift only; the tolerance stays 2 pixels.
+    # Millimetres change distances along the axis of the shift only; the tolerance is 2 of them, then.
     assert binary(prediction, truth, spacing=(9.0, 0.5))["hd95"] == pytest.approx(gap * 0.5)
     assert binary(prediction.T, truth.T, spacing=(9.0, 0.5))["hd95"] == pytest.approx(gap * 9)
-    assert binary(prediction, truth, spacing=(9.0, 9.0))["surface_dice"] == float(gap <= 2)
+    for size in (0.15, 0.7, 9.0):
+        assert binary(prediction, truth, spacing=(9.0, size))["surface_dice"] == float(gap * size <= 2)
 
 
 @pytest.mark.parametrize(("radius", "offset"), [(40, 5), (40, 20), (60, 45)])
@@ -125,6 +135,43 @@ def test_hd95_is_the_larger_direction() -> None:
         assert got["hd95"] == pytest.approx(np.quantile([0] * 18 + [81, 82], 0.95))
 
 
+@pytest.mark.parametrize("spacing", [None, (10.0, 1.5, 1.5), (0.3, 2.0, 1.0)])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_two_boxes_in_space(axis: int, spacing: tuple[float, float, float] | None) -> None:
+    """A box moved by two voxels along one axis: the overlap is that of the axis, most of the surface stays near."""
+    truth = np.zeros((20, 22, 24), bool)
+    truth[4:12, 5:15, 6:18] = True
+    prediction = np.roll(truth, 2, axis)
+    got = binary(prediction, truth, spacing=spacing)
+    side = (8, 10, 12)[axis]
+    assert got["dice"] == pytest.approx((side - 2) / side)
+    assert got["iou"] == pytest.approx((side - 2) / (side + 2))
+    # The face that moved ahead and lies outside the other box is farthest from it: by the shift. It and the one it left
+    # are more than 5 % of the surface, and no voxel is farther.
+    shift = 2 * (spacing or (1.0, 1.0, 1.0))[axis]
+    assert got["hd95"] == pytest.approx(shift)
+    if shift <= 2:
+        assert got["surface_dice"] == 1.0
+    else:
+        assert got == pytest.approx(brute_force(prediction, truth, spacing))
+        assert got["surface_dice"] < 1.0
+
+
+def test_structures_are_unions_that_may_overlap() -> None:
+    """The regions of BraTS: their masks made here by hand."""
+    rng = np.random.default_rng(5)
+    prediction, truth = rng.integers(0, 4, (2, 12, 11, 10))
+    truth[0] = 255
+    got = image_metrics(prediction, truth, {"whole": [1, 2, 3], "core": [1, 3], "enhancing": [3]})
+    known = truth != 255
+    for name, p, t in (
+        ("whole", prediction > 0, truth > 0),
+        ("core", prediction % 2 == 1, truth % 2 == 1),
+        ("enhancing", prediction == 3, truth == 3),
+    ):
+        assert got[name] == pytest.approx(brute_force(p & known, t & known))
+
+
 # Conventions
 
 
@@ -136,19 +183,23 @@ def test_empty_masks() -> None:
     assert binary(empty, empty) == agreement
     assert binary(empty, spot) == binary(spot, empty) == miss
     assert binary(empty, spot, spacing=(2.0, 2.0))["hd95"] == 100.0
+    solid = np.ones((2, 3, 6), bool)
+    assert binary(~solid, solid)["hd95"] == 7.0 and binary(~solid, solid, spacing=(10, 5, 5))["hd95"] == math.hypot(
+        20, 15, 30
+    )
 
 
 def test_classes_are_scored_apart() -> None:
     truth = np.zeros((6, 6), np.uint8)
     truth[:3], truth[3:] = 1, 2
-    got = image_metrics(np.where(truth == 2, 3, truth), truth, num_classes=4)
+    got = by_class(np.where(truth == 2, 3, truth), truth, 4)
     assert list(got) == [1, 2, 3]
     assert [got[index]["dice"] for index in got] == [1.0, 0.0, 0.0]
 
 
 def test_every_metric_has_a_direction() -> None:
     assert METRIC_NAMES == ("dice", "iou", "precision", "recall", "hd95", "surface_dice")
-    assert [m.name for m in METRICS if not m.higher_is_better] == ["hd95"]
+    assert [m.name for m in metrics_in("mm") if not m.higher_is_better] == ["hd95"]
 
 
 @pytest.mark.parametrize(
@@ -156,18 +207,20 @@ def test_every_metric_has_a_direction() -> None:
     [
         (np.zeros((3, 4), int), np.zeros((4, 3), int), {}, "one shape"),
         (np.zeros((3, 4)), np.zeros((3, 4), int), {}, "integer"),
-        (np.zeros((1, 3, 4), int), np.zeros((1, 3, 4), int), {}, r"\(H, W\)"),
+        (np.zeros((1, 1, 3, 4), int), np.zeros((1, 1, 3, 4), int), {}, r"\(H, W\)"),
         (np.zeros((0, 4), int), np.zeros((0, 4), int), {}, "non-empty"),
         (np.full((3, 4), 255), np.zeros((3, 4), int), {}, r"prediction holds \[255\]"),
         (np.zeros((3, 4), int), np.full((3, 4), 2), {}, r"truth holds \[2\]"),
         (np.zeros((3, 4), int), np.full((3, 4), -1), {}, r"truth holds \[-1\]"),
-        (np.zeros((3, 4), int), np.zeros((3, 4), int), {"num_classes": 1}, "at least 2"),
-        (np.zeros((3, 4), int), np.zeros((3, 4), int), {"spacing": (0.0, 1.0)}, "positive"),
+        (np.zeros((3, 4), int), np.zeros((3, 4), int), {"structures": {"x": []}}, "above 0"),
+        (np.zeros((3, 4), int), np.zeros((3, 4), int), {"structures": {"x": [-1, 1]}}, "above 0"),
+        (np.zeros((3, 4), int), np.zeros((3, 4), int), {"spacing": (0.0, 1.0)}, "2 positive"),
+        (np.zeros((2, 3, 4), int), np.zeros((2, 3, 4), int), {"spacing": (1.0, 1.0)}, "3 positive"),
     ],
 )
 def test_refuses(prediction: np.ndarray, truth: np.ndarray, options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        image_metrics(prediction, truth, **({"num_classes": 2} | options))
+        image_metrics(prediction, truth, **({"structures": {"x": [1]}} | options))
 
 
 # Properties
@@ -176,7 +229,7 @@ def test_refuses(prediction: np.ndarray, truth: np.ndarray, options: dict, messa
 @given(label_pairs())
 def test_always_finite_and_in_range(pair: tuple[np.ndarray, np.ndarray, int]) -> None:
     prediction, truth, num_classes = pair
-    got = image_metrics(prediction, truth, num_classes)
+    got = by_class(prediction, truth, num_classes)
     assert list(got) == list(range(1, num_classes))
     for values in got.values():
         assert tuple(values) == METRIC_NAMES
@@ -189,7 +242,7 @@ def test_always_finite_and_in_range(pair: tuple[np.ndarray, np.ndarray, int]) ->
 @given(label_pairs(ignore=False))
 def test_exchanging_the_masks_exchanges_precision_and_recall(pair: tuple[np.ndarray, np.ndarray, int]) -> None:
     prediction, truth, num_classes = pair
-    there, back = image_metrics(prediction, truth, num_classes), image_metrics(truth, prediction, num_classes)
+    there, back = by_class(prediction, truth, num_classes), by_class(truth, prediction, num_classes)
     for index, values in there.items():
         assert values["precision"] == back[index]["recall"]
         for name in ("dice", "iou", "hd95", "surface_dice"):
@@ -201,25 +254,27 @@ def test_ignored_pixels_do_not_matter(pair: tuple[np.ndarray, np.ndarray, int]) 
     prediction, truth, num_classes = pair
     ignored = truth == 255
     other = np.where(ignored, 1 - (prediction == 1), prediction)
-    got = image_metrics(prediction, truth, num_classes)
-    assert got == image_metrics(other, truth, num_classes)
-    assert got == image_metrics(np.where(ignored, 0, prediction), np.where(ignored, 0, truth), num_classes)
+    got = by_class(prediction, truth, num_classes)
+    assert got == by_class(other, truth, num_classes)
+    assert got == by_class(np.where(ignored, 0, prediction), np.where(ignored, 0, truth), num_classes)
 
 
-@given(label_pairs(), st.sampled_from([(1.0, 1.0), (0.7, 2.5)]))
-def test_equals_the_definitions(pair: tuple[np.ndarray, np.ndarray, int], spacing: tuple[float, float]) -> None:
+@given(label_pairs(), SPACINGS)
+def test_equals_the_definitions(pair: tuple[np.ndarray, np.ndarray, int], spacing: tuple[float, ...] | None) -> None:
     prediction, truth, num_classes = pair
+    spacing = spacing and spacing[: truth.ndim]
     counted = truth != 255
-    for index, values in image_metrics(prediction, truth, num_classes, spacing=spacing).items():
+    for index, values in by_class(prediction, truth, num_classes, spacing=spacing).items():
         p, t = (prediction == index) & counted, (truth == index) & counted
         if p.any() and t.any():
             assert values == pytest.approx(brute_force(p, t, spacing))
 
 
-@given(label_pairs(ignore=False), st.sampled_from([None, (0.7, 2.5)]))
-def test_distances_equal_monai(pair: tuple[np.ndarray, np.ndarray, int], spacing: tuple[float, float] | None) -> None:
+@given(label_pairs(ignore=False), SPACINGS)
+def test_distances_equal_monai(pair: tuple[np.ndarray, np.ndarray, int], spacing: tuple[float, ...] | None) -> None:
     prediction, truth, num_classes = pair
-    got = image_metrics(prediction, truth, num_classes, spacing=spacing)
+    spacing = spacing and spacing[: truth.ndim]
+    got = by_class(prediction, truth, num_classes, spacing=spacing)
     both = [index for index in got if (prediction == index).any() and (truth == index).any()]
     assume(both)
     for index in both:
@@ -244,7 +299,7 @@ def test_second_observer_of_drive(shared_data: Path) -> None:
                 f"mask/{number:02d}_test_mask.gif",
             )
         )
-        got = image_metrics(second, np.where(field, first, 255), num_classes=2)[1]
+        got = binary(second, np.where(field, first, 255))
         dice.append(got["dice"])
         if number <= 2:
             hd95, surface_dice = monai_distances(second & field, first & field)

@@ -13,9 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from s2mnet.data.casetable import CaseFacts
 from s2mnet.errors import S2MNetError
 from s2mnet.evaluation.metrics import METRIC_NAMES, image_metrics
-from s2mnet.evaluation.results import MEAN, Evaluation, evaluate, load, save, summarise, summarise_values, table
+from s2mnet.evaluation.records import summarise, summarise_values
+from s2mnet.evaluation.results import MEAN, Evaluation, evaluate, load, save, table
 
 SQUARE = np.zeros((12, 12), np.uint8)
 SQUARE[2:8, 3:9] = 1
@@ -29,7 +31,9 @@ def random_evaluation(images: int = 6, seed: int = 0) -> Evaluation:
         (f'Zürich, "{i}"', rng.choice(3, (9, 7), p=[0.9, 0.1, 0.0] if i % 2 else None), rng.integers(0, 3, (9, 7)))
         for i in range(images)
     ]
-    return evaluate(pairs, ["left [ventricle]", "Läsion"], split="test").with_context(commit="abc", data="Zürich")
+    return evaluate(pairs, {"left [ventricle]": [1], "Läsion": [2]}, split="test").with_context(
+        commit="abc", data="Zürich"
+    )
 
 
 def rendered(evaluation: Evaluation, width: int = 80) -> str:
@@ -40,7 +44,7 @@ def rendered(evaluation: Evaluation, width: int = 80) -> str:
 
 def test_one_complete_miss_among_ten_counts_in_full() -> None:
     pairs = [(str(i), SQUARE, SQUARE) for i in range(9)] + [("miss", EMPTY, SQUARE)]
-    got = evaluate(pairs, ["lesion"])
+    got = evaluate(pairs, {"lesion": [1]})
     for metric in METRIC_NAMES:
         expected = np.hypot(12, 12) / 10 if metric == "hd95" else 1.0 - 0.1
         assert got.summary["lesion"][metric].mean == pytest.approx(expected, abs=1e-15)
@@ -51,7 +55,7 @@ def test_empty_masks_are_counted_apart_from_disjoint_ones() -> None:
     far[SQUARE == 1] = 0
     pairs = [("both", EMPTY, EMPTY), ("missed", EMPTY, SQUARE), ("alarm", SQUARE, EMPTY), ("far", far, SQUARE)]
     outside = np.where(SQUARE == 1, 255, 0)
-    got = evaluate([*pairs, ("outside", SQUARE, outside)], ["lesion"])
+    got = evaluate([*pairs, ("outside", SQUARE, outside)], {"lesion": [1]})
     assert [case.empty["lesion"] for case in got.cases] == ["both", "prediction", "truth", "neither", "both"]
     assert (got.empty["lesion"].complete_misses, got.empty["lesion"].both_empty) == (2, 2)
     assert [case.metrics["lesion"]["dice"] for case in got.cases] == [1, 0, 0, 0, 1]
@@ -68,22 +72,21 @@ def test_summary_is_over_images_and_the_mean_is_within_each_image() -> None:
             assert (s.mean, s.std, s.median) == pytest.approx((values.mean(), values.std(ddof=1), np.median(values)))
             assert values.min() <= s.low <= s.mean <= s.high <= values.max()
     assert got == random_evaluation()
-    assert summarise(got.cases, got.class_names).summary == got.summary
+    assert summarise(got.cases) == got.summary
 
 
 def test_cases_hold_the_metrics_of_their_image() -> None:
     rng = np.random.default_rng(3)
     pairs = [(name, *rng.integers(0, 3, (2, 9, 7))) for name in ("a", "b")]
     seen: list[tuple[int, str]] = []
-    got = evaluate(iter(pairs), ["x", "y"], progress=lambda done, name: seen.append((done, name)))
+    got = evaluate(iter(pairs), {"x": [1], "y": [2]}, progress=lambda done, name: seen.append((done, name)))
     assert seen == [(1, "a"), (2, "b")]
     for case, (name, prediction, truth) in zip(got.cases, pairs, strict=True):
-        expected = image_metrics(prediction, truth, 3)
-        assert (case.name, case.metrics) == (name, {"x": expected[1], "y": expected[2]})
+        assert (case.name, case.metrics) == (name, image_metrics(prediction, truth, {"x": [1], "y": [2]}))
 
 
 def test_a_single_image_has_no_spread() -> None:
-    s = evaluate([("only", SQUARE, SQUARE)], ["lesion"]).summary["lesion"]["dice"]
+    s = evaluate([("only", SQUARE, SQUARE)], {"lesion": [1]}).summary["lesion"]["dice"]
     assert (s.mean, s.std, s.median, s.low, s.high) == (1, 0, 1, 1, 1)
 
 
@@ -109,19 +112,21 @@ def test_interval_holds_the_mean_and_shifts_with_the_values(values: list[float])
 
 
 @pytest.mark.parametrize(
-    ("pairs", "names", "message"),
+    ("pairs", "structures", "options", "message"),
     [
-        ([], ["lesion"], "no image"),
-        ([("a", EMPTY, EMPTY)] * 2, ["lesion"], "'a'"),
-        ([("a", EMPTY, EMPTY[1:])], ["lesion"], "a: .*one shape"),
-        ([("a", EMPTY, EMPTY)], [], "distinct"),
-        ([("a", EMPTY, EMPTY)], ["x", "x"], "distinct"),
-        ([("a", EMPTY, EMPTY)], [MEAN], "distinct"),
+        ([], {"lesion": [1]}, {}, "no image"),
+        ([("a", EMPTY, EMPTY)] * 2, {"lesion": [1]}, {}, "'a'"),
+        ([("a", EMPTY, EMPTY[1:])], {"lesion": [1]}, {}, "a: .*one shape"),
+        ([("a", EMPTY, EMPTY)], {}, {}, "above 0"),
+        ([("a", EMPTY, EMPTY)], {"x": [0]}, {}, "above 0"),
+        ([("a", EMPTY, EMPTY)], {MEAN: [1]}, {}, "may be called"),
+        ([("a", EMPTY, EMPTY)], {"x": [1]}, {"facts": {"b": CaseFacts()}}, "no facts of 'a'"),
+        ([("a", EMPTY, EMPTY)], {"x": [1]}, {"facts": {"a": CaseFacts(), "b": CaseFacts()}}, "did not come"),
     ],
 )
-def test_refuses(pairs: list, names: list[str], message: str) -> None:
+def test_refuses(pairs: list, structures: dict, options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        evaluate(pairs, names)
+        evaluate(pairs, structures, **options)
 
 
 def test_files_come_back(tmp_path: Path) -> None:
@@ -188,4 +193,4 @@ def test_table_shows_each_class_with_its_interval() -> None:
 
 
 def test_table_of_one_class_has_no_mean_over_classes() -> None:
-    assert MEAN not in rendered(evaluate([("a", SQUARE, SQUARE)], ["lesion"]))
+    assert MEAN not in rendered(evaluate([("a", SQUARE, SQUARE)], {"lesion": [1]}))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from s2mnet.data import Dataset
 from s2mnet.data.cases import SPLITS, Split
+from s2mnet.data.casetable import UNKNOWN, CaseFacts, write_case_table
 from s2mnet.datasets.record import Found, PublicSet, Record
 from s2mnet.datasets.sets import named
 from s2mnet.datasets.source import open_source
@@ -39,24 +40,31 @@ class PreparedSummary:
     notes: list[str]
 
 
-def prepare(name: str, source: str | Path, output: str | Path, progress: Progress | None = None) -> PreparedSummary:
+def prepare(
+    name: str, source: str | Path, output: str | Path, progress: Progress | None = None, neighbours: int = 0
+) -> PreparedSummary:
     """Turn a public data set, as downloaded, into the folder form.
 
-    Writes ``output/{train,val,test}/{images,masks}`` and ``output/dataset.yaml``: images with their original pixels,
-    masks as class indices. The split is the official one, or the project's where there is none. Archives are
-    unpacked beside the output, up to 128 GiB each. Nothing is left behind if it fails.
+    Writes ``output/{train,val,test}/{images,masks}`` and ``output/dataset.yaml``: images with their original pixels
+    (slices of volumes in 8 bits, see :func:`~s2mnet.datasets.volumes.read_slices`), masks as class indices; and
+    ``output/cases.csv`` with the patient or sequence, the volume and the spacing of each image where they are known.
+    The split is the official one, or the project's where there is none. Archives are unpacked beside the output, up
+    to 128 GiB each. Nothing is left behind if it fails.
 
     Args:
         name: of the data set, see :func:`~s2mnet.datasets.describe_datasets`; case and punctuation do not matter.
         source: the folder of the download, one around it, or an archive (zip, tar, tar.gz, tgz).
         output: a folder that does not exist or is empty.
         progress: called with the images (or volumes) done and their total after each.
+        neighbours: slices on either side that become channels of each slice of a volume.
 
     Raises:
         S2MNetError: no such data set or source, another layout, a file that cannot be read, an image without its
-            mask, an output that is not empty or cannot be written.
+            mask, an output that is not empty or cannot be written; neighbours of images that are no slices.
     """
     public, source, output = named(name), Path(source), Path(output).absolute()
+    if neighbours < 0:
+        raise S2MNetError("--neighbours", f"{neighbours}", "0 or more", "Give the slices on either side, such as 1.")
     if (output.is_dir() and any(output.iterdir())) or output.is_file():
         raise S2MNetError(output, "that it is there already", "a new or an empty folder", "Name another folder.")
     with _scratch(output) as scratch:
@@ -65,9 +73,14 @@ def prepare(name: str, source: str | Path, output: str | Path, progress: Progres
         except OSError as error:
             raise S2MNetError(source, f"{error.strerror or error}", "files you may read", "Check it.") from None
         _check(public, found, source)
-        dataset = public.dataset(found.split)
-        counts = _write_all(found.records, scratch / "folder", progress)
+        if neighbours and not all(record.volume for record in found.records):
+            held = f"{public.name}, which is no set of volumes"
+            raise S2MNetError("--neighbours", held, "slices, which have neighbours", "Leave --neighbours out.")
+        dataset = public.dataset(found.split, neighbours)
+        counts, facts = _write_all(found.records, scratch / "folder", progress, neighbours)
         dataset.save(scratch / "folder")
+        if any(known != UNKNOWN for known in facts.values()):
+            write_case_table(scratch / "folder", facts)
         try:
             if output.is_dir():
                 output.rmdir()  # it is empty; some systems do not replace it
@@ -108,18 +121,22 @@ def _check(public: PublicSet, found: Found, source: Path) -> None:
         raise S2MNetError(source, f"none among {count} {public.unit}", expected, "Complete the download.")
 
 
-def _write_all(records: list[Record], folder: Path, progress: Progress | None) -> dict[Split, int]:
+def _write_all(
+    records: list[Record], folder: Path, progress: Progress | None, neighbours: int
+) -> tuple[dict[Split, int], dict[str, CaseFacts]]:
     counts: dict[Split, int] = dict.fromkeys(SPLITS, 0)
+    facts: dict[str, CaseFacts] = {}
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
     try:
-        written = pool.map(lambda record: write_record(record, folder / record.split), records)
+        written = pool.map(lambda record: write_record(record, folder / record.split, neighbours), records)
         for done, (record, images) in enumerate(zip(records, written, strict=True), start=1):
-            counts[record.split] += images
+            counts[record.split] += len(images)
+            facts |= images
             if progress is not None:
                 progress(done, len(records))
     finally:
         pool.shutdown(cancel_futures=True)  # after an error, what has not begun does not begin
-    return counts
+    return counts, facts
 
 
 def _notes(public: PublicSet, found: Found, counts: dict[Split, int]) -> list[str]:
@@ -127,7 +144,7 @@ def _notes(public: PublicSet, found: Found, counts: dict[Split, int]) -> list[st
     if public.images is not None and len(found.records) < public.images:
         notes.append(f"{len(found.records)} of the {public.images} {public.unit} of {public.name} are here.")
     if not counts["val"]:
-        notes.append("There is no validation part: training takes the last eighth of the training images instead.")
+        notes.append("There is no validation part: training takes an eighth of the training images instead.")
     if not counts["val"] and len({record.group for record in found.records if record.split == "train"}) == 1:
         notes.append("All training images are of one patient or sequence, and so will the validation images be.")
     return notes

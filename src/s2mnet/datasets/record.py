@@ -10,6 +10,7 @@ import numpy as np
 
 from s2mnet.data import Dataset
 from s2mnet.data.cases import Split
+from s2mnet.datasets.volumes import Slices
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,8 @@ class Record:
         name: file stem in the prepared folder; slices of a volume append ``_sliceNNN``, counted from 0.
         split: where it goes.
         group: what must not be torn apart (patient, sequence); the name itself where nothing is known of it.
-        image: the file to copy as it is; or a function giving the pixels, (H, W) or (H, W, C), for a volume
-            (slices, H, W) or (slices, H, W, C).
+        image: the file to copy as it is; or a function giving the pixels, (H, W) or (H, W, C); or, for a volume, one
+            giving its slices.
         mask: gives the class indices, uint8 (H, W) or (slices, H, W), 255 without a truth.
         volume: whether it is a volume.
     """
@@ -29,7 +30,7 @@ class Record:
     name: str
     split: Split
     group: str
-    image: Path | Callable[[], np.ndarray]
+    image: Path | Callable[[], np.ndarray | Slices]
     mask: Callable[[], np.ndarray]
     volume: bool = False
 
@@ -84,8 +85,10 @@ class PublicSet:
     ignore: int | None = None
     field_of_view: str = ""
 
-    def dataset(self, split: str = "") -> Dataset:
+    def dataset(self, split: str = "", neighbours: int = 0) -> Dataset:
         """The content of ``dataset.yaml``; ``split`` replaces the general split rule."""
+        offsets = [f"{offset:+d}" if offset else "0" for offset in range(-neighbours, neighbours + 1)]
+        stacked = [f"{channel} {offset}" for channel in self.channels or ["slice"] for offset in offsets]
         return Dataset(
             name=self.name,
             modality=self.modality,
@@ -93,7 +96,8 @@ class PublicSet:
             ignore=self.ignore,
             colours=self.colours,
             regions=self.regions,
-            channels=self.channels,
+            channels=stacked if neighbours else self.channels,
+            neighbours=neighbours,
             field_of_view=self.field_of_view,
             split=split or self.split,
             source=self.url,

@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from s2mnet.data import LabelMap
 from s2mnet.errors import S2MNetError
+from s2mnet.volumes import Volume, to_uint8
 from s2mnet.volumes.nifti import read_nifti
 
 
-def read_volume(path: Path) -> np.ndarray:
-    """A NIfTI volume as (slices, H, W): slices along its third axis, rows along its second, columns its first.
+@dataclass(frozen=True, eq=False)
+class Slices:
+    """The slices of a volume.
 
-    Unlike those of :func:`s2mnet.volumes.read_volume` they do not depend on the spacing: a download has one layout.
+    Attributes:
+        pixels: uint8 (slices, H, W), or (slices, H, W, C).
+        spacing: millimetres from slice to slice, row to row and column to column; None where the file does not say.
+    """
+
+    pixels: np.ndarray
+    spacing: tuple[float | None, float | None, float | None]
+
+
+def read_slices(path: Path) -> Slices:
+    """A NIfTI volume in 8 bits: slices along its third axis, rows along its second, columns its first.
+
+    Intensities of more than 8 bits are windowed as when a model predicts a volume (:func:`s2mnet.volumes.to_uint8`): by
+    one window for the whole volume. Unlike those of :func:`s2mnet.volumes.read_volume` the slices do not depend on the
+    spacing: a download has one layout.
 
     Raises:
         S2MNetError: the file cannot be read, is no volume of three axes, or has colours.
     """
-    volume = read_nifti(path)
-    if volume.is_rgb or len(volume.shape) < 3:
-        found = "colours" if volume.is_rgb else f"{len(volume.shape)} axes"
-        raise S2MNetError(path, found, "a volume of three axes", "Check that it is the right file.")
-    return volume.array.transpose(np.argsort(volume.axes)).transpose(2, 1, 0)
+    volume = _read(path)
+    first, second, third = (volume.spacing[place] for place in np.argsort(volume.axes))
+    return Slices(_upright(volume, to_uint8(volume)), (third, second, first))
 
 
 def read_labels(path: Path, values: list[int]) -> np.ndarray:
@@ -36,22 +51,20 @@ def read_labels(path: Path, values: list[int]) -> np.ndarray:
     Raises:
         S2MNetError: the file cannot be read, or holds another label.
     """
-    volume = read_volume(path)
-    whole = np.rint(volume).astype(np.int32)
-    if not np.array_equal(whole, volume):
+    volume = _read(path)
+    whole = np.rint(volume.array).astype(np.int32)
+    if not np.array_equal(whole, volume.array):
         raise S2MNetError(path, "fractional labels", "whole numbers", "Check that it is the right file.")
-    return LabelMap(kind="classes", values=values).encode(whole, path)
+    return LabelMap(kind="classes", values=values).encode(_upright(volume, whole), path)
 
 
-def storable(volume: np.ndarray) -> np.ndarray:
-    """The same values as uint8 or uint16 if they are whole and in range, else as float32.
+def _read(path: Path) -> Volume:
+    volume = read_nifti(path)
+    if volume.is_rgb or len(volume.shape) < 3:
+        found = "colours" if volume.is_rgb else f"{len(volume.shape)} axes"
+        raise S2MNetError(path, found, "a volume of three axes", "Check that it is the right file.")
+    return volume
 
-    Example:
-        >>> [storable(np.array(values)).dtype.name for values in ([0.0, 255.0], [0, 256], [-1, 0], [0.5, 1])]
-        ['uint8', 'uint16', 'float32', 'float32']
-    """
-    low, high = volume.min(), volume.max()
-    whole = volume.dtype.kind in "bui" or np.array_equal(volume, np.rint(volume))
-    if not (whole and low >= 0 and high <= 65535):
-        return volume.astype(np.float32)
-    return volume.astype(np.uint8 if high <= 255 else np.uint16)
+
+def _upright(volume: Volume, array: np.ndarray) -> np.ndarray:
+    return array.transpose(np.argsort(volume.axes)).transpose(2, 1, 0)

@@ -9,40 +9,58 @@ from pathlib import Path
 import numpy as np
 
 from s2mnet.data import read_image, write_mask
+from s2mnet.data.casetable import CaseFacts
 from s2mnet.datasets.record import Record
+from s2mnet.datasets.volumes import Slices
 from s2mnet.errors import S2MNetError
 from s2mnet.files import unwritable, write_atomically, write_png
+from s2mnet.volumes.neighbours import with_neighbours
 
 
-def write_record(record: Record, folder: Path) -> int:
-    """Write ``folder/images`` and ``folder/masks`` of a record; gives the number of images.
+def write_record(record: Record, folder: Path, neighbours: int = 0) -> dict[str, CaseFacts]:
+    """Write ``folder/images`` and ``folder/masks`` of a record; gives what is known of each image, by name.
 
-    An image that is a file is copied as it is. Slices of a volume without any signal, all zero, are left out.
+    An image that is a file is copied as it is. Slices of a volume without any signal, all zero, and without any
+    foreground are left out; but they are neighbours.
+
+    Args:
+        neighbours: of each slice of a volume, on either side, to be channels of its image.
 
     Raises:
         S2MNetError: a file that cannot be read or written, or an image and a mask of different sizes.
     """
     mask = record.mask()
-    pixels = read_image(record.image) if isinstance(record.image, Path) else record.image()
+    read = read_image(record.image) if isinstance(record.image, Path) else record.image()
+    pixels = read.pixels if isinstance(read, Slices) else read
     if pixels.shape[: mask.ndim] != mask.shape:
         sizes = [" × ".join(map(str, shape)) for shape in (pixels.shape[: mask.ndim], mask.shape)]
         found = f"an image of {sizes[0]} and a mask of {sizes[1]} pixels"
         raise S2MNetError(record.name, found, "equal sizes", "Check that the download is complete and unchanged.")
+    if isinstance(read, Slices):
+        return _write_slices(record, folder, read, mask, neighbours)
     if isinstance(record.image, Path):
         _copy(record.image, folder / "images" / f"{record.name}{record.image.suffix.lower()}")
         write_mask(folder / "masks" / f"{record.name}.png", mask)
-        return 1
-    if not record.volume:
+    else:
         _write_pair(folder, record.name, pixels, mask)
-        return 1
-    kept = [number for number, image in enumerate(pixels) if image.any()]
-    for number in kept:
-        _write_pair(folder, f"{record.name}_slice{number:03d}", pixels[number], mask[number])
-    return len(kept)
+    return {record.name: CaseFacts(patient=record.group if record.group != record.name else None)}
+
+
+def _write_slices(
+    record: Record, folder: Path, slices: Slices, mask: np.ndarray, neighbours: int
+) -> dict[str, CaseFacts]:
+    slice_mm, row_mm, column_mm = slices.spacing
+    stacked, facts = with_neighbours(slices.pixels, neighbours), {}
+    for number, (own, truth) in enumerate(zip(slices.pixels, mask, strict=True)):
+        if own.any() or truth.any():
+            name = f"{record.name}_slice{number:03d}"
+            _write_pair(folder, name, stacked[number], truth)
+            facts[name] = CaseFacts(record.group, record.name, number, row_mm, column_mm, slice_mm)
+    return facts
 
 
 def _write_pair(folder: Path, name: str, pixels: np.ndarray, mask: np.ndarray) -> None:
-    if pixels.dtype.kind == "f" or (pixels.ndim == 3 and pixels.shape[2] > 3):  # what a PNG cannot hold
+    if pixels.ndim == 3 and pixels.shape[2] != 3:  # what a PNG cannot hold
         _write_tiff(folder / "images" / f"{name}.tif", pixels)
     else:
         write_png(folder / "images" / f"{name}.png", pixels)
@@ -53,8 +71,7 @@ def _write_tiff(path: Path, pixels: np.ndarray) -> None:
     import tifffile
 
     buffer = io.BytesIO()
-    planar = "contig" if pixels.ndim == 3 else None
-    tifffile.imwrite(buffer, pixels, photometric="minisblack", planarconfig=planar, compression="zlib", metadata=None)
+    tifffile.imwrite(buffer, pixels, photometric="minisblack", planarconfig="contig", compression="zlib", metadata=None)
     write_atomically(path, buffer.getvalue())
 
 

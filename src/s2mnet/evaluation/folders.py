@@ -52,23 +52,19 @@ def evaluate_folders(
         1.0
     """
     predictions, truth = Path(predictions), Path(truth)
-    pairs, without_truth = _match(predictions, truth)
+    pairs, without_truth = match(predictions, truth, lambda path: {file.stem: file for file in find_images(path)})
     predicted_values, true_values = _read_values(pairs)
     true_labels = infer_labels(true_values, labels)
-    predicted_labels = _labels_of_predictions(predicted_values, true_labels, labels)
+    predicted_labels = labels_of_predictions(predicted_values, true_labels, labels)
 
     def read() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         for predicted_file, true_file in pairs:
             predicted = predicted_labels.encode(read_mask(predicted_file), predicted_file)
             true = true_labels.encode(read_mask(true_file), true_file)
-            unclear = int(np.count_nonzero((predicted == IGNORE_INDEX) & (true != IGNORE_INDEX)))
-            if unclear:
-                found = f"the ignored value {true_labels.ignore_value} on {unclear} px that have a truth"
-                expected = "one of " + ", ".join(map(str, true_labels.values)) + " there"
-                raise S2MNetError(predicted_file, found, expected, "Write the prediction with the truth's labels.")
+            check_clear(predicted_file, predicted, true, true_labels)
             yield true_file.stem, predicted, true
 
-    return evaluate(read(), true_labels.names[1:], progress=progress).with_context(
+    return evaluate(read(), true_labels.structures, progress=progress).with_context(
         predictions=str(predictions),
         truth=str(truth),
         labels_of_truth=true_labels.describe(),
@@ -77,12 +73,21 @@ def evaluate_folders(
     )
 
 
-def _match(predictions: Path, truth: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
-    """(prediction, truth) of each truth, and the names of predictions that have none."""
+def match(
+    predictions: Path, truth: Path, find: Callable[[Path], Mapping[str, Path]]
+) -> tuple[list[tuple[Path, Path]], list[str]]:
+    """(prediction, truth) of each truth, and the names of predictions that have none.
+
+    Args:
+        predictions, truth: folders, or one file each.
+        find: gives the masks of a folder by stem.
+
+    Raises:
+        S2MNetError: a truth without prediction.
+    """
     if predictions.is_file() and truth.is_file():
         return [(predictions, truth)], []
-    predicted = {file.stem: file for file in find_images(predictions)}
-    true = {file.stem: file for file in find_images(truth)}
+    predicted, true = find(predictions), find(truth)
     missing = [file.name for stem, file in true.items() if stem not in predicted]
     if missing:
         names = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
@@ -108,11 +113,23 @@ def _read_values(pairs: list[tuple[Path, Path]]) -> tuple[dict[Path, Histogram],
     return predicted_values, true_values
 
 
-def _labels_of_predictions(values: Mapping[Path, Histogram], true_labels: LabelMap, labels: LabelRule) -> LabelMap:
+def check_clear(file: Path, predicted: np.ndarray, true: np.ndarray, labels: LabelMap) -> None:
+    """Raise if a prediction, as class indices, is ignored where there is a truth."""
+    unclear = int(np.count_nonzero((predicted == IGNORE_INDEX) & (true != IGNORE_INDEX)))
+    if unclear:
+        found = f"the ignored value {labels.ignore_value} on {unclear} px that have a truth"
+        expected = "one of " + ", ".join(map(str, labels.values)) + " there"
+        raise S2MNetError(file, found, expected, "Write the prediction with the truth's labels.")
+
+
+def labels_of_predictions(values: Mapping[Path, Histogram], true_labels: LabelMap, labels: LabelRule) -> LabelMap:
     """The labels of the truth, unless both are 0/1 or 0/255 (exact or noisy) and differ in that alone.
 
     A threshold takes every value, so that predictions of 0/1 or of class indices would pass as all background: what the
     truth's labels do not explain is refused here.
+
+    Raises:
+        S2MNetError: a value that they do not explain.
     """
     present = {value for histogram in values.values() for value in histogram}
     if present <= {*true_labels.values, true_labels.ignore_value} or true_labels.kind == "binary":

@@ -1,198 +1,145 @@
-"""The metrics of many images: one record each, their mean with a 95 % interval, and both on disk as JSON and CSV."""
+"""The metrics of many images, of their volumes and patients, with 95 % intervals, and on disk as JSON and CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
+from s2mnet.data.casetable import UNKNOWN, CaseFacts
 from s2mnet.errors import S2MNetError
-from s2mnet.evaluation.metrics import IGNORE_INDEX, METRIC_NAMES, METRICS, class_masks, mask_metrics
-from s2mnet.files import write_atomically
+from s2mnet.evaluation.metrics import IGNORE_INDEX, METRIC_NAMES, Unit, mask_metrics, structure_masks
+from s2mnet.evaluation.records import (
+    MEAN,
+    Empty,
+    Evaluation,
+    ImageResult,
+    VolumeResult,
+    Volumes,
+    count_empty,
+    patients_of,
+    summarise,
+    volumes_of,
+)
+from s2mnet.evaluation.stacks import Stacks
+from s2mnet.evaluation.table import table
+from s2mnet.files import unwritable, write_atomically
 
-if TYPE_CHECKING:
-    from rich.table import Table
+__all__ = ["MEAN", "Evaluation", "ImageResult", "evaluate", "load", "measure", "save", "table"]
 
-MEAN = "mean over classes"
-"""The key of ``Evaluation.summary`` under which the mean over the foreground classes stands."""
-RESAMPLES = 2000
-BOOTSTRAP_SEED = 0
-JSON_NAME, CSV_NAME = "metrics.json", "metrics.csv"
-
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Empty = Literal["neither", "prediction", "truth", "both"]
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ImageResult(_Record):
-    """One image: its metrics and which of its two masks were empty, for each foreground class."""
-
-    name: str
-    split: str | None = None
-    metrics: dict[str, dict[str, Finite]]
-    """class name → metric → value (HD95 in pixels)."""
-    empty: dict[str, Empty]
-    """class name → which mask held no pixel of it."""
-
-    def mean(self, metric: str) -> float:
-        """Mean of this image's class values of ``metric``."""
-        return float(np.mean([values[metric] for values in self.metrics.values()]))
-
-
-class Summary(_Record):
-    """One metric over all images: ``low`` and ``high`` bound the mean (95 % percentile bootstrap over images)."""
-
-    mean: Finite
-    std: Finite
-    """Sample standard deviation over images (n − 1); 0 for a single image."""
-    median: Finite
-    low: Finite
-    high: Finite
-
-
-class EmptyCounts(_Record):
-    """How many images of a class had an empty mask."""
-
-    complete_misses: int
-    """Exactly one of prediction and truth is empty."""
-    both_empty: int
-    """Both are empty, which counts as agreement."""
-
-
-class Evaluation(_Record):
-    """The metrics of a set of images, their summary, and what they were measured on."""
-
-    class_names: list[str]
-    """Foreground classes, in the order of their indices 1, 2, …"""
-    cases: list[ImageResult]
-    summary: dict[str, dict[str, Summary]]
-    """class name, or `MEAN` for the mean over classes of each image → metric → summary over images."""
-    empty: dict[str, EmptyCounts]
-    """class name → counts."""
-    context: dict[str, Any] = Field(default_factory=dict)
-    """Data, split, command, commit, versions, hardware, date: whatever the caller knows, as JSON values."""
-
-    def with_context(self, **context: Any) -> Evaluation:
-        """A copy with more context; a key given again is replaced."""
-        return self.model_copy(update={"context": self.context | context})
+JSON_NAME, CSV_NAME, VOLUMES_NAME = "metrics.json", "metrics.csv", "volumes.csv"
+Structures = Mapping[str, Sequence[int]]
+"""By name the class indices that a structure is made of, as `s2mnet.data.LabelMap.structures` gives them."""
 
 
 def evaluate(
     pairs: Iterable[tuple[str, np.ndarray, np.ndarray]],
-    class_names: Sequence[str],
+    structures: Structures,
     ignore_index: int = IGNORE_INDEX,
     progress: Callable[[int, str], None] | None = None,
     split: str | None = None,
+    facts: Mapping[str, CaseFacts] | None = None,
 ) -> Evaluation:
-    """Measure predictions against their truth, one pair in memory at a time.
+    """Measure predictions against their truth, one pair, and the volume it is of, in memory at a time.
+
+    Where every image is of a volume, volumes are measured in 3-D too; where every image is of a patient, the mean of
+    each patient's volumes, or images, is summed up too.
 
     Args:
         pairs: (name, prediction, truth); the arrays (H, W) integer class indices as in `metrics.image_metrics`.
-        class_names: names of the foreground classes 1, 2, …
+        structures: what is measured, as in `metrics.image_metrics`.
         ignore_index: the value of a truth whose pixels do not count.
         progress: called after each image with the number of images done and the name of this one.
         split: which part of the data the images are, kept with each of them.
+        facts: what is known of each image, by name; of exactly the images that come. Distances are in millimetres
+            where row and column spacing (for volumes, slice spacing too) are known of all of them.
 
     Returns:
         The evaluation, its context still empty.
 
     Raises:
-        ValueError: no pair, a name given twice, or an array that `metrics.image_metrics` refuses (naming the image).
+        ValueError: no pair, a name given twice, facts of other images, or an array that `metrics.image_metrics`
+            refuses (naming the image).
+        S2MNetError: slices of one volume that differ in size.
 
     Example:
         >>> disc = np.array([[0, 1], [1, 1]])
-        >>> done = evaluate([("a", disc, disc), ("b", 0 * disc, disc)], ["lesion"])
+        >>> done = evaluate([("a", disc, disc), ("b", 0 * disc, disc)], {"lesion": [1]})
         >>> done.summary["lesion"]["dice"].mean, done.empty["lesion"].complete_misses
         (0.5, 1)
     """
-    class_names = list(class_names)
-    if not class_names or len({*class_names, MEAN}) != len(class_names) + 1:
-        raise ValueError(f"class_names must be distinct names and none of them {MEAN!r}, not {class_names}")
+    if MEAN in structures:
+        raise ValueError(f"no structure may be called {MEAN!r}")
+    known = list((facts or {}).values())
+    in_mm = bool(known) and all(own.row_mm and own.column_mm for own in known)
+    unit: Unit = "mm" if in_mm else "px"
+    volume_unit: Unit = "mm" if in_mm and all(own.slice_mm for own in known) else "voxels"
+    stacks = Stacks(known) if known and all(own.volume for own in known) else None
     cases: dict[str, ImageResult] = {}
+    volumes: list[VolumeResult] = []
     for name, prediction, truth in pairs:
-        if name in cases:
-            raise ValueError(f"two images are called {name!r}")
-        metrics: dict[str, dict[str, float]] = {}
-        empty: dict[str, Empty] = {}
-        try:
-            for index, predicted, true in class_masks(prediction, truth, len(class_names) + 1, ignore_index):
-                metrics[class_names[index - 1]] = mask_metrics(predicted, true)
-                empty[class_names[index - 1]] = _which_empty(predicted, true)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
-        cases[name] = ImageResult(name=name, split=split, metrics=metrics, empty=empty)
+        if name in cases or (facts is not None and name not in facts):
+            raise ValueError(f"two images are called {name!r}" if name in cases else f"no facts of {name!r}")
+        own = facts[name] if facts else UNKNOWN
+        metrics, empty = measure(name, prediction, truth, structures, ignore_index, _spacing(own, 2, unit))
+        cases[name] = ImageResult(
+            name=name, split=split, patient=own.patient, volume=own.volume, metrics=metrics, empty=empty
+        )
+        stack = stacks.add(own, prediction, truth) if stacks else None
+        if stack is not None and own.volume is not None:
+            spacing = _spacing(own, 3, volume_unit)
+            metrics, empty = measure(own.volume, stack.prediction, stack.truth, structures, ignore_index, spacing)
+            volumes.append(
+                VolumeResult(
+                    name=own.volume, split=split, patient=own.patient, slices=stack.slices, metrics=metrics, empty=empty
+                )
+            )
         if progress is not None:
             progress(len(cases), name)
-    if not cases:
-        raise ValueError("there is no image to evaluate")
-    return summarise(list(cases.values()), class_names)
-
-
-def summarise(cases: Sequence[ImageResult], class_names: Sequence[str]) -> Evaluation:
-    """Build the summary of finished images, e.g. of a part of another evaluation's cases.
-
-    Args:
-        cases: at least one image, all with the classes ``class_names``.
-        class_names: foreground classes.
-
-    Raises:
-        ValueError: no case.
-
-    Example:
-        >>> disc = np.array([[0, 1], [1, 1]])
-        >>> both = evaluate([("a", disc, disc), ("b", 0 * disc, disc)], ["lesion"])
-        >>> summarise(both.cases[:1], both.class_names).summary["lesion"]["dice"].mean
-        1.0
-    """
-    if not cases:
-        raise ValueError("there is no image to summarise")
-    values = {(name, m): [case.metrics[name][m] for case in cases] for name in class_names for m in METRIC_NAMES}
-    values |= {(MEAN, m): [case.mean(m) for case in cases] for m in METRIC_NAMES}
-    summaries = dict(zip(values, summarise_values(np.array(list(values.values()))), strict=True))
-    kinds = {name: [case.empty[name] for case in cases] for name in class_names}
+    if not cases or (facts is not None and len(facts) != len(cases)):
+        raise ValueError("there is no image to evaluate" if not cases else "facts of images that did not come")
     return Evaluation(
-        class_names=list(class_names),
-        cases=list(cases),
-        summary={key: {m: summaries[key, m] for m in METRIC_NAMES} for key in [*class_names, MEAN]},
-        empty={
-            name: EmptyCounts(complete_misses=k.count("prediction") + k.count("truth"), both_empty=k.count("both"))
-            for name, k in kinds.items()
-        },
+        class_names=list(structures),
+        unit=unit,
+        cases=list(cases.values()),
+        summary=summarise(list(cases.values())),
+        empty=count_empty(list(cases.values())),
+        volumes=volumes_of(volumes, volume_unit) if volumes else None,
+        patients=patients_of(volumes, volume_unit) if volumes else patients_of(list(cases.values()), unit),
     )
 
 
-def summarise_values(values: np.ndarray) -> list[Summary]:
-    """Mean, spread and the 95 % percentile bootstrap interval of the mean over images, with a fixed seed.
+def measure(
+    name: str,
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    structures: Structures,
+    ignore_index: int = IGNORE_INDEX,
+    spacing: Sequence[float] | None = None,
+) -> tuple[dict[str, dict[str, float]], dict[str, Empty]]:
+    """The metrics of one image or volume, and which of its two masks were empty, for each structure.
 
-    Args:
-        values: (quantities, images) finite numbers; every quantity is resampled by the same images.
-
-    Returns:
-        One summary for each quantity.
-
-    Example:
-        >>> summarise_values(np.array([[0.0, 1.0], [0.5, 0.5]]))[1].high
-        0.5
+    Args and errors as in `metrics.image_metrics`; errors begin with ``name``.
     """
-    rng = np.random.default_rng(BOOTSTRAP_SEED)
-    images = values.shape[1]
-    means = np.stack([values[:, rng.integers(0, images, images)].mean(axis=1) for _ in range(RESAMPLES)])
-    low, high = np.percentile(means, [2.5, 97.5], axis=0)
-    std = values.std(axis=1, ddof=1) if images > 1 else np.zeros(len(values))
-    rows = zip(values.mean(axis=1), std, np.median(values, axis=1), low, high, strict=True)
-    return [Summary(mean=m, std=s, median=d, low=lo, high=hi) for m, s, d, lo, hi in np.array(list(rows)).tolist()]
+    metrics: dict[str, dict[str, float]] = {}
+    empty: dict[str, Empty] = {}
+    try:
+        for structure, predicted, true in structure_masks(prediction, truth, structures, ignore_index):
+            metrics[structure] = mask_metrics(predicted, true, spacing)
+            empty[structure] = _which_empty(predicted, true)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    return metrics, empty
 
 
 def save(evaluation: Evaluation, folder: Path) -> None:
-    """Write metrics.json (everything) and metrics.csv (one row for each image and class), each whole or not at all.
+    """Write metrics.json (everything), metrics.csv (one row for each image and class) and, of volumes, volumes.csv.
+
+    Each appears whole or not at all; a table that was there and is not written is taken away.
 
     Args:
         evaluation: what to write.
@@ -203,20 +150,25 @@ def save(evaluation: Evaluation, folder: Path) -> None:
 
     Example:
         >>> import tempfile
-        >>> done = evaluate([("a", np.eye(2, dtype=int), np.eye(2, dtype=int))], ["lesion"])
+        >>> done = evaluate([("a", np.eye(2, dtype=int), np.eye(2, dtype=int))], {"lesion": [1]})
         >>> with tempfile.TemporaryDirectory() as run:
         ...     save(done, Path(run))
         ...     load(Path(run)) == done
         True
     """
-    rows = io.StringIO(newline="")
-    writer = csv.writer(rows)
-    writer.writerow(["image", "split", "class", "empty", *METRIC_NAMES])
-    for case in evaluation.cases:
-        for name in evaluation.class_names:
-            values = [case.metrics[name][metric] for metric in METRIC_NAMES]
-            writer.writerow([case.name, case.split or "", name, case.empty[name], *values])
-    write_atomically(folder / CSV_NAME, rows.getvalue().encode())
+    volumes = evaluation.volumes
+    images = _rows(evaluation, ["split", "patient", "volume"]) if evaluation.cases else None
+    for name, content in (
+        (CSV_NAME, images),
+        (VOLUMES_NAME, _rows(volumes, ["split", "patient", "slices"]) if volumes else None),
+    ):
+        if content is not None:
+            write_atomically(folder / name, content.encode())
+            continue
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise unwritable(folder / name, error) from None
     write_atomically(folder / JSON_NAME, f"{evaluation.model_dump_json(indent=2)}\n".encode())
 
 
@@ -242,36 +194,23 @@ def load(folder: Path) -> Evaluation:
         raise S2MNetError(path, found, "the result of an evaluation", "Run `s2mnet evaluate` again.") from error
 
 
-def table(evaluation: Evaluation) -> Table:
-    """The summary for the terminal: mean and 95 % interval of each metric, for each class and their mean.
+def _rows(held: Evaluation | Volumes, about: list[str]) -> str:
+    """A row for each image, or volume, and structure."""
+    rows = io.StringIO(newline="")
+    writer = csv.writer(rows)
+    first = "image" if isinstance(held, Evaluation) else "volume"
+    writer.writerow([first, *about, "class", "empty", *METRIC_NAMES, "unit"])
+    for case in held.cases:
+        for name, values in case.metrics.items():
+            cells = ["" if getattr(case, column) is None else getattr(case, column) for column in about]
+            numbers = [values[metric] for metric in METRIC_NAMES]
+            writer.writerow([case.name, *cells, name, case.empty[name], *numbers, held.unit])
+    return rows.getvalue()
 
-    Example:
-        >>> done = evaluate([("a", np.eye(2, dtype=int), np.eye(2, dtype=int))], ["lesion"])
-        >>> table(done).row_count == len(METRIC_NAMES)
-        True
-    """
-    from rich.table import Table
-    from rich.text import Text
 
-    counts = "\n".join(
-        f"{name}: complete misses {c.complete_misses}, both empty {c.both_empty}"
-        for name, c in evaluation.empty.items()
-    )
-    images = f"{len(evaluation.cases)} image{'s' * (len(evaluation.cases) != 1)}"
-    out = Table(title=f"{images}, mean [95 % interval]", caption=Text(counts))
-    for column in ("Class", "Metric", "Mean", "Std", "Median"):
-        out.add_column(column, justify="left" if column in ("Class", "Metric") else "right")
-    # With one class the mean over classes is that class.
-    keys = evaluation.class_names if len(evaluation.class_names) == 1 else [*evaluation.class_names, MEAN]
-    for key in keys:
-        for metric in METRICS:
-            s = evaluation.summary[key][metric.name]
-            many, few, unit = (".1f", ".1f", f" {metric.unit}") if metric.unit else (".3f", ".2f", "")
-            first = Text(key if metric is METRICS[0] else "")  # Text: a bracket in a class name is no markup
-            mean = Text(f"{s.mean:{many}} [{s.low:{few}}, {s.high:{few}}]{unit}")
-            last = metric is METRICS[-1]
-            out.add_row(first, metric.title, mean, f"{s.std:{many}}", f"{s.median:{many}}", end_section=last)
-    return out
+def _spacing(facts: CaseFacts, axes: int, unit: Unit) -> Sequence[float] | None:
+    sizes = (facts.slice_mm, facts.row_mm, facts.column_mm)[-axes:]
+    return [size for size in sizes if size is not None] if unit == "mm" else None
 
 
 def _which_empty(predicted: np.ndarray, true: np.ndarray) -> Empty:

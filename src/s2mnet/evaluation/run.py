@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -13,12 +13,14 @@ from s2mnet.prediction import Predictor
 
 def evaluate_run(
     predictor: Predictor,
-    cases: Iterable[Case],
+    cases: Sequence[Case],
     split: str,
     tta: int | None = None,
     progress: Callable[[int, str], None] | None = None,
 ) -> Evaluation:
     """Predict each case at its own size and compare it with its mask, read with the model's own labels.
+
+    What ``cases.csv`` says of patients, volumes and spacing is used as in :func:`~s2mnet.evaluation.results.evaluate`.
 
     Args:
         predictor: the model.
@@ -36,4 +38,5 @@ def evaluate_run(
             image, truth = load_case(case, predictor.config.labels)
             yield case.name, predictor.predict(image, tta).indices, truth
 
-    return evaluate(pairs(), predictor.config.labels.names[1:], progress=progress, split=split)
+    facts = {case.name: case.facts for case in cases}
+    return evaluate(pairs(), predictor.config.labels.structures, progress=progress, split=split, facts=facts)

@@ -1,0 +1,209 @@
+"""What an evaluation holds: a record for each image, volume and patient, and their summaries."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from s2mnet.evaluation.metrics import METRIC_NAMES, Unit
+
+MEAN = "mean over classes"
+"""The key of a summary under which the mean over the structures stands."""
+RESAMPLES = 2000
+BOOTSTRAP_SEED = 0
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Empty = Literal["neither", "prediction", "truth", "both"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Result(_Record):
+    """The metrics of one image, volume or patient."""
+
+    name: str
+    metrics: dict[str, dict[str, Finite]]
+    """structure → metric → value."""
+
+    def mean(self, metric: str) -> float:
+        """Mean of the structures' values of ``metric``."""
+        return float(np.mean([values[metric] for values in self.metrics.values()]))
+
+
+class ImageResult(Result):
+    """One image: its metrics and which of its two masks were empty, for each structure."""
+
+    split: str | None = None
+    patient: str | None = None
+    volume: str | None = None
+    empty: dict[str, Empty]
+    """structure → which mask held no pixel of it."""
+
+
+class VolumeResult(Result):
+    """One volume, measured in 3-D."""
+
+    split: str | None = None
+    patient: str | None = None
+    slices: int
+    """Slices that were measured."""
+    empty: dict[str, Empty]
+    """structure → which mask held no voxel of it."""
+
+
+class PatientResult(Result):
+    """One patient: the mean over his or her volumes, or images."""
+
+    parts: int
+    """Volumes, or images."""
+
+
+class Summary(_Record):
+    """One metric over all images: ``low`` and ``high`` bound the mean (95 % percentile bootstrap over images).
+
+    The same of volumes and patients.
+    """
+
+    mean: Finite
+    std: Finite
+    """Sample standard deviation over images (n − 1); 0 for a single image."""
+    median: Finite
+    low: Finite
+    high: Finite
+
+
+Summaries = dict[str, dict[str, Summary]]
+"""structure, or `MEAN` for the mean over structures of each image → metric → summary over images."""
+
+
+class EmptyCounts(_Record):
+    """How many images or volumes of a structure had an empty mask."""
+
+    complete_misses: int
+    """Exactly one of prediction and truth is empty."""
+    both_empty: int
+    """Both are empty, which counts as agreement."""
+
+
+class Volumes(_Record):
+    """The volumes that the images are slices of."""
+
+    unit: Unit
+    """Of HD95, and of the tolerance of the surface Dice: millimetres where all three spacings are known of all."""
+    cases: list[VolumeResult]
+    summary: Summaries
+    empty: dict[str, EmptyCounts]
+
+
+class Patients(_Record):
+    """The patients that the volumes, or images, are of."""
+
+    unit: Unit
+    mean_over: Literal["volumes", "images"]
+    cases: list[PatientResult]
+    summary: Summaries
+
+
+class Evaluation(_Record):
+    """The metrics of a set of images, their summary, and what they were measured on.
+
+    Of volumes that were measured as such, ``cases``, ``summary`` and ``empty`` are empty.
+    """
+
+    class_names: list[str]
+    """The structures that were measured: foreground classes or regions, in their order."""
+    unit: Unit = "px"
+    """Of HD95 of an image, and of the tolerance of its surface Dice: millimetres where the spacing of all is known."""
+    cases: list[ImageResult]
+    summary: Summaries
+    empty: dict[str, EmptyCounts]
+    """structure → counts."""
+    volumes: Volumes | None = None
+    """Where every image is of a volume."""
+    patients: Patients | None = None
+    """Where every image is of a patient."""
+    context: dict[str, Any] = Field(default_factory=dict)
+    """Data, split, command, commit, versions, hardware, date: whatever the caller knows, as JSON values."""
+
+    def with_context(self, **context: Any) -> Evaluation:
+        """A copy with more context; a key given again is replaced."""
+        return self.model_copy(update={"context": self.context | context})
+
+
+def volumes_of(cases: list[VolumeResult], unit: Unit) -> Volumes:
+    """Volumes with their summary."""
+    return Volumes(unit=unit, cases=cases, summary=summarise(cases), empty=count_empty(cases))
+
+
+def patients_of(parts: Sequence[ImageResult | VolumeResult], unit: Unit) -> Patients | None:
+    """The mean of each patient's parts; None unless every part is of a patient."""
+    held: dict[str, list[ImageResult | VolumeResult]] = {}
+    for part in parts:
+        if part.patient is None:
+            return None
+        held.setdefault(part.patient, []).append(part)
+    cases = [
+        PatientResult(
+            name=patient,
+            parts=len(own),
+            metrics={
+                name: {m: float(np.mean([part.metrics[name][m] for part in own])) for m in METRIC_NAMES}
+                for name in own[0].metrics
+            },
+        )
+        for patient, own in sorted(held.items())
+    ]
+    over: Literal["volumes", "images"] = "volumes" if isinstance(parts[0], VolumeResult) else "images"
+    return Patients(unit=unit, mean_over=over, cases=cases, summary=summarise(cases))
+
+
+def summarise(cases: Sequence[Result]) -> Summaries:
+    """The summary of at least one image, volume or patient, all with the same structures.
+
+    Example:
+        >>> results = [Result(name=str(v), metrics={"lesion": dict.fromkeys(METRIC_NAMES, v)}) for v in (0.5, 1.0)]
+        >>> summarise(results)["lesion"]["dice"].mean
+        0.75
+    """
+    names = list(cases[0].metrics)
+    values = {(name, m): [case.metrics[name][m] for case in cases] for name in names for m in METRIC_NAMES}
+    values |= {(MEAN, m): [case.mean(m) for case in cases] for m in METRIC_NAMES}
+    summaries = dict(zip(values, summarise_values(np.array(list(values.values()))), strict=True))
+    return {key: {m: summaries[key, m] for m in METRIC_NAMES} for key in [*names, MEAN]}
+
+
+def count_empty(cases: Sequence[ImageResult | VolumeResult]) -> dict[str, EmptyCounts]:
+    """How often which structure was missed altogether, or rightly nowhere."""
+    kinds = {name: Counter(case.empty[name] for case in cases) for name in cases[0].empty}
+    return {
+        name: EmptyCounts(complete_misses=held["prediction"] + held["truth"], both_empty=held["both"])
+        for name, held in kinds.items()
+    }
+
+
+def summarise_values(values: np.ndarray) -> list[Summary]:
+    """Mean, spread and the 95 % percentile bootstrap interval of the mean over images, with a fixed seed.
+
+    Args:
+        values: (quantities, images) finite numbers; every quantity is resampled by the same images.
+
+    Returns:
+        One summary for each quantity.
+
+    Example:
+        >>> summarise_values(np.array([[0.0, 1.0], [0.5, 0.5]]))[1].high
+        0.5
+    """
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    images = values.shape[1]
+    means = np.stack([values[:, rng.integers(0, images, images)].mean(axis=1) for _ in range(RESAMPLES)])
+    low, high = np.percentile(means, [2.5, 97.5], axis=0)
+    std = values.std(axis=1, ddof=1) if images > 1 else np.zeros(len(values))
+    rows = zip(values.mean(axis=1), std, np.median(values, axis=1), low, high, strict=True)
+    return [Summary(mean=m, std=s, median=d, low=lo, high=hi) for m, s, d, lo, hi in np.array(list(rows)).tolist()]
