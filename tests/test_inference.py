@@ -19,10 +19,16 @@ from s2mnet.data import Case, LabelMap
 from s2mnet.inference import dihedral, predict_probabilities, prepare_image, prepare_mask, to_labels
 from s2mnet.plan import Plan, Preprocessing
 from s2mnet.training.module import SegmentationModule, mean_dice
+from s2mnet.training.store import PreparedCases
 
 
 def preprocessing(extent: str = "whole", size: tuple[int, int] = (32, 32), channels: int = 1) -> Preprocessing:
     return Preprocessing(extent=extent, size=size, channels=channels, mean=[0.0] * channels, std=[1.0] * channels)
+
+
+TWO = LabelMap(kind="classes", values=[0, 255])
+THREE = LabelMap(kind="classes", values=[0, 1, 2])
+ONE, BOTH = [(1,)], [(1,), (2,)]  # structures to measure
 
 
 class Known(nn.Module):
@@ -58,7 +64,7 @@ def test_whole_images_equal_the_pipeline_made_by_hand(classes: int, shape: tuple
     settings = Preprocessing(
         extent="whole", size=(32, 40), channels=3, normalisation=normalisation, mean=mean.tolist(), std=std.tolist()
     )
-    found = predict_probabilities(network, [image], settings)[0][0]
+    found = predict_probabilities(network, [image], settings, THREE if classes == 3 else TWO)[0][0]
 
     colour = Image.fromarray(image).convert("RGB").resize((40, 32), Image.Resampling.LANCZOS)
     if normalisation == "image":
@@ -77,11 +83,11 @@ def test_windows_are_normalised_each_by_itself() -> None:
     """So a darker image is the same image, and a corner that changes changes nothing in windows elsewhere."""
     settings = preprocessing("patches", channels=3).model_copy(update={"normalisation": "image"})
     network, image = narrow(3, 1), noise(100, 120, 3) // 2 * 2
-    bright, dark = (predict_probabilities(network, [x], settings, tta=4)[0][0] for x in (image, image // 2))
+    bright, dark = (predict_probabilities(network, [x], settings, TWO, tta=4)[0][0] for x in (image, image // 2))
     np.testing.assert_allclose(dark, bright, atol=1e-4)
     corner = image.copy()
     corner[:10, :10] = 0
-    changed, same = (predict_probabilities(network, [x], settings)[0][0] for x in (corner, image))
+    changed, same = (predict_probabilities(network, [x], settings, TWO)[0][0] for x in (corner, image))
     assert np.abs(changed - same)[:, :20, :20].max() > 1e-3
     np.testing.assert_allclose(changed[:, 64:, 64:], same[:, 64:, 64:], atol=1e-6)
 
@@ -89,30 +95,34 @@ def test_windows_are_normalised_each_by_itself() -> None:
 def test_a_batch_of_sizes_equals_one_at_a_time() -> None:
     network, images = narrow(3, 1), [noise(40, 50, 3), noise(64, 33, 3, seed=1), noise(32, 32, seed=2)]
     settings = preprocessing(channels=3)
-    together = predict_probabilities(network, images, settings, tta=4, batch_size=2)
+    together = predict_probabilities(network, images, settings, TWO, tta=4, batch_size=2)
     for image, (found, beta) in zip(images, together, strict=True):
         assert found.shape == (1, *image.shape[:2]) and beta is None
-        np.testing.assert_allclose(found, predict_probabilities(network, [image], settings, tta=4)[0][0], atol=1e-5)
+        np.testing.assert_allclose(
+            found, predict_probabilities(network, [image], settings, TWO, tta=4)[0][0], atol=1e-5
+        )
 
 
 def test_boundaries_are_those_of_the_shallowest_stage() -> None:
     network, image = narrow(1, 1), noise(32, 32)
     for extent in ("whole", "patches"):
         settings = preprocessing(extent)
-        probabilities, beta = predict_probabilities(network, [image], settings, boundaries=True)[0]
+        probabilities, beta = predict_probabilities(network, [image], settings, TWO, boundaries=True)[0]
         with torch.no_grad():
             logits, maps = network(torch.from_numpy(image)[None, None] / 255, return_boundaries=True)
         np.testing.assert_allclose(probabilities[0], expit(logits[0, 0].numpy()), atol=1e-5)
         expected = resize(maps[-1][0, 0].numpy(), (32, 32), order=1, mode="edge", anti_aliasing=False)
         np.testing.assert_allclose(beta, expected, atol=1e-5)
     without = S2MNet(1, channels=(8, 8, 8, 8, 8), num_frequencies=4, decoder="conv").eval()
-    assert predict_probabilities(without, [image], preprocessing(), boundaries=True)[0][1] is None
+    assert predict_probabilities(without, [image], preprocessing(), TWO, boundaries=True)[0][1] is None
 
 
 @pytest.mark.parametrize("classes", [1, 3])
 def test_a_patch_of_one_window_is_the_network_itself(classes: int) -> None:
     network, image = narrow(3, classes), noise(48, 40, 3)
-    found = predict_probabilities(network, [image], preprocessing("patches", (48, 40), 3))[0][0]
+    found = predict_probabilities(
+        network, [image], preprocessing("patches", (48, 40), 3), THREE if classes == 3 else TWO
+    )[0][0]
     with torch.no_grad():
         logits = network(torch.from_numpy(image.transpose(2, 0, 1).copy())[None] / 255)[0].numpy()
     np.testing.assert_allclose(found, expit(logits) if classes == 1 else softmax(logits, axis=0), atol=1e-5)
@@ -128,7 +138,7 @@ def test_windows_put_every_pixel_in_its_place(
     # A network that answers each pixel by its own intensity must give the image back, smaller than a window or not.
     image = noise(height, width, 3) if colour else noise(height, width)
     settings = preprocessing("patches", size, channels)
-    found = predict_probabilities(Known(logit_of_grey), [image], settings, tta)[0][0]
+    found = predict_probabilities(Known(logit_of_grey), [image], settings, TWO, tta)[0][0]
     if not colour:
         expected = image / 255
     elif channels == 1:
@@ -147,7 +157,9 @@ def test_windows_never_differ_from_the_size_of_training() -> None:
         return x[:, :1] * 0 + 1.5
 
     for shape in ((97, 71), (20, 90), (9, 11)):
-        found = predict_probabilities(Known(remember), [noise(*shape)], preprocessing("patches", (48, 32)), 4)[0][0]
+        found = predict_probabilities(Known(remember), [noise(*shape)], preprocessing("patches", (48, 32)), TWO, 4)[0][
+            0
+        ]
         np.testing.assert_allclose(found, expit(1.5), atol=1e-5)
     assert seen == {(1, 48, 32)}
 
@@ -159,14 +171,14 @@ def test_a_small_image_is_mirrored_as_in_training() -> None:
         seen.append(x[0, 0].numpy() * 255)
         return x[:, :1]
 
-    predict_probabilities(Known(remember), [image], preprocessing("patches", (48, 32)))
+    predict_probabilities(Known(remember), [image], preprocessing("patches", (48, 32)), TWO)
     np.testing.assert_allclose(seen[0], np.pad(image, ((0, 28), (0, 7)), mode="symmetric"), atol=1e-3)
 
 
 @pytest.mark.parametrize("tta", [1, 4, 8])
 def test_every_transform_is_undone(tta: int) -> None:
     image = noise(32, 32)
-    found = predict_probabilities(Known(logit_of_grey), [image], preprocessing(), tta)[0][0]
+    found = predict_probabilities(Known(logit_of_grey), [image], preprocessing(), TWO, tta)[0][0]
     np.testing.assert_allclose(found[0], image / 255, atol=1e-5)
 
 
@@ -184,7 +196,7 @@ def test_the_mean_is_over_distinct_transforms(tta: int) -> None:
     ramp = np.random.default_rng(5).normal(size=(32, 32))
     image = noise(32, 32)
     known = Known(lambda x: x * torch.from_numpy(ramp).float() * 4)
-    found = predict_probabilities(known, [image], preprocessing(), tta)[0][0][0]
+    found = predict_probabilities(known, [image], preprocessing(), TWO, tta)[0][0][0]
     views = all_views(image / 255, tta)
     assert len({view.tobytes() for _, _, view in views}) == tta
     undone = []
@@ -199,8 +211,8 @@ def test_the_mean_is_over_distinct_transforms(tta: int) -> None:
 def test_transforms_change_nothing_for_a_network_that_commutes_with_them(extent: str, tta: int) -> None:
     network = nn.Sequential(nn.Conv2d(3, 6, 1), nn.ELU(), nn.Conv2d(6, 3, 1)).eval()
     image, settings = noise(45, 70, 3), preprocessing(extent, (32, 32), 3)
-    alone = predict_probabilities(network, [image], settings, 1)[0][0]
-    np.testing.assert_allclose(predict_probabilities(network, [image], settings, tta)[0][0], alone, atol=1e-5)
+    alone = predict_probabilities(network, [image], settings, TWO, 1)[0][0]
+    np.testing.assert_allclose(predict_probabilities(network, [image], settings, TWO, tta)[0][0], alone, atol=1e-5)
 
 
 def test_quarter_turns_are_left_out_where_the_input_is_not_square() -> None:
@@ -210,7 +222,7 @@ def test_quarter_turns_are_left_out_where_the_input_is_not_square() -> None:
         seen.add(tuple(x.shape[2:]))
         return x
 
-    predict_probabilities(Known(remember), [noise(50, 60)], preprocessing("whole", (32, 48)), 8)
+    predict_probabilities(Known(remember), [noise(50, 60)], preprocessing("whole", (32, 48)), TWO, 8)
     assert seen == {(32, 48)}
 
 
@@ -232,10 +244,10 @@ def test_preparing_keeps_image_and_mask_together(height: int, width: int, channe
 
 
 def test_labels_of_probabilities() -> None:
-    assert to_labels(np.array([[[0.2, 0.5, 0.51]]])).tolist() == [[0, 0, 1]]
-    assert to_labels(np.array([[[0.2, 0.5, 0.51]]]), threshold=0.1).tolist() == [[1, 1, 1]]
+    assert to_labels(np.array([[[0.2, 0.5, 0.51]]]), TWO).tolist() == [[0, 0, 1]]
+    assert to_labels(np.array([[[0.2, 0.5, 0.51]]]), TWO, threshold=0.1).tolist() == [[1, 1, 1]]
     three = np.array([[[0.5, 0.2]], [[0.3, 0.2]], [[0.2, 0.6]]])
-    assert to_labels(three).tolist() == [[0, 2]] and to_labels(three).dtype == np.uint8
+    assert to_labels(three, THREE).tolist() == [[0, 2]] and to_labels(three, THREE).dtype == np.uint8
 
 
 def test_validation_is_prediction(tmp_path: Path) -> None:
@@ -250,22 +262,22 @@ def test_validation_is_prediction(tmp_path: Path) -> None:
         cases.append(Case(str(index), tmp_path / f"i{index}.png", tmp_path / f"m{index}.png"))
         Image.fromarray(image).save(cases[-1].image)
         Image.fromarray(truth * 100).save(cases[-1].mask)
-    module = SegmentationModule(plan, cases).eval()
+    module = SegmentationModule(plan, PreparedCases(cases, settings, labels, False, None)).eval()
     module.validation_step([0, 1], 0)
     module.validation_step([2], 1)
     for found, image, truth in zip(module.val_dice, images, truths, strict=True):
-        indices = predict_probabilities(module.network, [image], settings, tta=1)[0][0].argmax(0)
+        indices = predict_probabilities(module.network, [image], settings, labels, tta=1)[0][0].argmax(0)
         dice = [2 * ((indices == c) & (truth == c)).sum() / ((indices == c).sum() + (truth == c).sum()) for c in (1, 2)]
         assert found == pytest.approx(np.mean(dice), abs=1e-9)
 
 
 def test_mean_dice_of_the_empty_and_the_ignored() -> None:
     nothing, full = np.zeros((4, 4), np.uint8), np.ones((4, 4), np.uint8)
-    assert mean_dice(nothing, nothing, 2) == 1.0
-    assert mean_dice(full, nothing, 2) == 0.0 and mean_dice(nothing, full, 2) == 0.0
+    assert mean_dice(nothing, nothing, ONE) == 1.0
+    assert mean_dice(full, nothing, ONE) == 0.0 and mean_dice(nothing, full, ONE) == 0.0
     ignored = full.copy()
     ignored[:2] = 255
     half = full.copy()
     half[:2] = 0
-    assert mean_dice(half, ignored, 2) == 1.0 and mean_dice(full, full * 255, 2) == 1.0
-    assert mean_dice(full, full, 3) == 1.0 and mean_dice(full * 2, full, 3) == 0.0
+    assert mean_dice(half, ignored, ONE) == 1.0 and mean_dice(full, full * 255, ONE) == 1.0
+    assert mean_dice(full, full, BOTH) == 1.0 and mean_dice(full * 2, full, BOTH) == 0.0

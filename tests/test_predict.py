@@ -94,7 +94,9 @@ def test_an_array_and_its_file_give_the_same(tmp_path: Path, tiny_run: Path, tin
 
 def test_the_model_has_its_own_transforms(tiny_run: Path) -> None:
     predictor, image = Predictor(tiny_run), noise(48, 64, 3)
-    own = predict_probabilities(predictor.network, [image], predictor.config.preprocessing, 4)[0][0]
+    own = predict_probabilities(predictor.network, [image], predictor.config.preprocessing, predictor.config.labels, 4)[
+        0
+    ][0]
     assert np.array_equal(predictor.predict(image).probabilities, own)
     assert np.array_equal(predictor.predict(image, tta=4).probabilities, own)
     assert not np.allclose(predictor.predict(image, tta=1).probabilities, own)
@@ -112,14 +114,19 @@ def test_grey_is_grey_in_every_form(tmp_path: Path) -> None:
     "image",
     [
         np.zeros((40, 40), np.uint16), np.zeros((40, 40), np.float32), np.zeros((40, 40), bool),
-        np.zeros((40, 40, 4), np.uint8), np.zeros((3, 40, 40), np.uint8), np.zeros(40, np.uint8),
-        np.zeros((1, 40, 40, 3), np.uint8),
+        np.zeros(40, np.uint8), np.zeros((1, 40, 40, 3), np.uint8),
     ],
     ids=lambda image: f"{image.dtype}{image.shape}",
 )  # fmt: skip
 def test_other_arrays_are_refused(tiny_run: Path, image: np.ndarray) -> None:
     with pytest.raises(ValueError, match="uint8"):
         Predictor(tiny_run).predict(image)
+
+
+@pytest.mark.parametrize("shape", [(40, 40, 4), (3, 40, 40)])
+def test_other_channels_are_refused(tiny_run: Path, shape: tuple[int, ...]) -> None:
+    with pytest.raises(S2MNetError, match="channels"):
+        Predictor(tiny_run).predict(np.zeros(shape, np.uint8))
 
 
 def test_other_numbers_of_transforms_are_refused(tiny_run: Path) -> None:

@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import tifffile
@@ -249,7 +250,7 @@ def many_channels(data: Path) -> Spoiled:
     file = an_image(data).with_suffix(".tif")
     an_image(data).unlink()
     tifffile.imwrite(file, np.zeros((48, 64, 9), np.uint16), photometric="minisblack", planarconfig="contig")
-    return str(file), "9 channels", "grey or RGB"
+    return str(file), "9 channels", "3 channels as in most images", "Make the images alike"
 
 
 def deep_cmyk(data: Path) -> Spoiled:
@@ -259,12 +260,39 @@ def deep_cmyk(data: Path) -> Spoiled:
     return str(file), "colours stored as SEPARATED", "Export it again"
 
 
+def case_table(data: Path, rows: str) -> None:
+    (data / "cases.csv").write_text("name,patient,volume,slice\n" + rows)
+
+
+def a_table_of_other_images(data: Path) -> Spoiled:
+    case_table(data, "train_0,p1,,\n")
+    return str(data / "cases.csv"), "11 names of the folder that are not in it", "one row"
+
+
+def a_patient_in_two_splits(data: Path) -> Spoiled:
+    stems = sorted(file.stem for file in data.glob("*/images/*"))
+    case_table(data, "".join(f"{stem},patient {stem[-1]},,\n" for stem in stems))
+    return str(data / "cases.csv"), "patient 0 in both train/ (train_0) and", "into one split"
+
+
+def two_slices_of_one_number(data: Path) -> Spoiled:
+    stems = sorted(file.stem for file in data.glob("*/images/*"))
+    case_table(data, "".join(f"{stem},,{stem[:-2]},{int(stem[-1]) // 2}\n" for stem in stems))
+    return str(data / "cases.csv"), "test_0 and test_1 both as slice 0", "in their order"
+
+
+def a_table_of_another_form(data: Path) -> Spoiled:
+    (data / "cases.csv").write_text("name;patient\ntrain_0;p1\n")
+    return str(data / "cases.csv"), "a column 'name;patient'", "commas"
+
+
 SPOILS = [
     truncated_image, truncated_mask, zero_bytes, html, thirty_thousand_pixels, a_mask_on_its_side,
     an_image_turned_by_exif_alone, equal_stems, stems_that_look_equal, a_name_that_is_no_unicode, a_link_to_nowhere,
     an_image_without_mask, a_mask_without_image, an_empty_folder, an_archive_in_place_of_a_folder, a_path_too_long,
     all_masks_empty, no_foreground_in_train, broad_soft_edges, soft_edges_of_halved_masks, one_mask_with_a_stray_value,
     a_value_that_no_class_has, a_colour_mask, several_pages, many_channels, deep_cmyk,
+    a_table_of_other_images, a_patient_in_two_splits, two_slices_of_one_number, a_table_of_another_form,
 ]  # fmt: skip
 
 
@@ -294,6 +322,24 @@ def test_inspect_names_each_file_at_fault(data: Path, tmp_path: Path, s2mnet: Cl
     soft_edges_of_halved_masks(write_data(tmp_path / "soft"))
     status, out, _ = s2mnet("inspect", tmp_path / "soft", "-o", tmp_path / "out")
     assert status == 1 and "--labels threshold" in " ".join(out.split())
+
+
+def test_masks_of_volumes_in_other_grids(tmp_path: Path, s2mnet: Cli) -> None:
+    for name, size in (("predicted", 1.0), ("true", 1.1)):
+        (tmp_path / name).mkdir()
+        image = nibabel.Nifti1Image(np.ones((5, 4, 3), np.uint8), np.diag([size, size, 8.0, 1.0]))
+        nibabel.save(image, tmp_path / name / "a.nii.gz")
+    words = (str(tmp_path / "predicted" / "a.nii.gz"), "an affine that puts a corner", "Resample")
+    refused(s2mnet("evaluate", tmp_path / "predicted", tmp_path / "true"), *words)
+
+
+def test_neighbours_of_images_that_are_no_slices(tmp_path: Path, s2mnet: Cli) -> None:
+    for kind in ("images", "masks"):
+        (tmp_path / "source" / kind).mkdir(parents=True)
+        Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(tmp_path / "source" / kind / "a.jpg")
+    arguments = ("prepare", "Kvasir-SEG", tmp_path / "source", tmp_path / "out", "--neighbours", 1)
+    refused(s2mnet(*arguments), "--neighbours", "no set of volumes")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
 
 
 # Coped with -----------------------------------------------------------------------------------------------------------

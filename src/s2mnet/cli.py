@@ -54,12 +54,15 @@ def prepare(
     name: Annotated[str, typer.Argument(help="Name of a public data set; s2mnet datasets lists them.")],
     source: Annotated[Path, typer.Argument(help="The official download: a folder, or a zip or tar archive.")],
     output: Annotated[Path, typer.Argument(help="Data folder to write.")],
+    neighbours: Annotated[
+        int, typer.Option(help="Slices on either side that become channels of each image; for volumes only.")
+    ] = 0,
 ) -> None:
     """Turn a public data set, as downloaded, into a data folder with its split."""
     from s2mnet.datasets import prepare as prepare_set
 
     with progress_bar("preparing") as progress:
-        done = prepare_set(name, source, output, progress)
+        done = prepare_set(name, source, output, progress, neighbours)
     for note in done.notes:
         typer.echo(f"note: {note}")
     counts = ", ".join(f"{count} {split}" for split, count in done.counts.items())
@@ -165,6 +168,9 @@ def predict(
         tuple[float, float] | None,
         typer.Option(help="Centre and width of the intensities of a volume; its own or its 0.5–99.5 % if not given."),
     ] = None,
+    dicom_seg: Annotated[
+        bool, typer.Option("--dicom-seg", help="Also write the mask of a DICOM input as a DICOM Segmentation object.")
+    ] = False,
     tta: Tta = None,
 ) -> None:
     """Predict masks, in the size of the images and the label values of the training masks; of a volume as NIfTI."""
@@ -172,12 +178,16 @@ def predict(
     from s2mnet.volumes import is_volume, predict_volume
 
     _check_tta(tta)
+    volume = is_volume(images)
+    if dicom_seg and not volume:
+        raise S2MNetError(images, "no DICOM images", "a DICOM file or series for --dicom-seg", "Leave --dicom-seg out.")
     predictor = Predictor(run)
     with progress_bar("predicting") as progress:
-        if is_volume(images):
-            target = output / f"{images.name.removesuffix('.gz').removesuffix('.nii').removesuffix('.dcm')}.nii.gz"
-            predict_volume(predictor, images, target, window, tta, progress)
-            typer.echo(f"mask: {target}")
+        if volume:
+            name = images.name.removesuffix(".gz").removesuffix(".nii").removesuffix(".dcm")
+            target, segmentation = output / f"{name}.nii.gz", output / f"{name}.seg.dcm" if dicom_seg else None
+            predict_volume(predictor, images, target, window, tta, progress, segmentation)
+            typer.echo(f"mask: {target}" + (f" and {segmentation}" if segmentation else ""))
             return
         done = predict_folder(predictor, images, output, overlays, probabilities, tta, progress)
     typer.echo(f"{len(done)} masks in {output / 'masks'}")

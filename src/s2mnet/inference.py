@@ -11,22 +11,25 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from s2mnet.data import to_channels
+from s2mnet.data import LabelMap, select_channels
+from s2mnet.data.channels import clahe
 from s2mnet.plan import Preprocessing
 
 OVERLAP = 0.25  # of neighbouring windows, Gaussian-weighted
 
 
 def prepare_image(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """Channels and, for whole images, size that the network works on.
+    """Channels, equalised if the plan says so, and for whole images the size that the network works on.
 
     Args:
-        image: uint8 (H, W) or (H, W, 3).
+        image: uint8 (H, W), (H, W, 3) or a stack (H, W, n).
 
     Returns:
         uint8 (channels, h, w): h×w is ``preprocessing.size`` for whole images, H×W for patches.
     """
-    planes = to_channels(image, preprocessing.channels)
+    planes = select_channels(image, preprocessing.channels, preprocessing.stored)
+    if preprocessing.clahe:
+        planes = np.stack([clahe(plane) for plane in planes])
     if preprocessing.extent == "patches":
         return planes
     height, width = preprocessing.size
@@ -55,29 +58,46 @@ def predict_probabilities(
     network: nn.Module,
     images: Sequence[np.ndarray],
     preprocessing: Preprocessing,
+    labels: LabelMap,
     tta: int = 1,
     batch_size: int = 8,
     boundaries: bool = False,
 ) -> list[tuple[np.ndarray, np.ndarray | None]]:
-    """Class probabilities of images, each at its own size, predicted at the extent that the network was trained at.
+    """Probabilities of images, each at its own size, predicted at the extent that the network was trained at.
 
     Args:
         network: an S2MNet, or anything that maps (B, channels, h, w) to logits, in eval mode.
-        images: uint8 (H, W) or (H, W, 3); whole images are predicted ``batch_size`` at a time.
+        images: uint8 (H, W) or (H, W, C); whole images are predicted ``batch_size`` at a time.
+        labels: what the outputs stand for.
         tta: 1, or the mean over 4 flips, or over the 8 flips and quarter turns.
         boundaries: also give β of the shallowest decoder stage, where the network has one.
 
     Returns:
-        For each image: probabilities float32 (outputs, H, W) — one sigmoid, or a softmax over the classes — and β
-        float32 (H, W) or None.
+        For each image: probabilities float32 (outputs, H, W) — one sigmoid, one of each region, or a softmax over the
+        classes — and β float32 (H, W) or None.
     """
-    prepared = [torch.from_numpy(_fill_window(prepare_image(image, preprocessing), preprocessing)) for image in images]
-    sizes = [image.shape[:2] for image in images]
+    prepared = [prepare_image(image, preprocessing) for image in images]
+    sizes = [(image.shape[0], image.shape[1]) for image in images]
+    return predict_prepared(network, prepared, sizes, preprocessing, labels, tta, batch_size, boundaries)
+
+
+def predict_prepared(
+    network: nn.Module,
+    prepared: Sequence[np.ndarray],
+    sizes: Sequence[tuple[int, int]],
+    preprocessing: Preprocessing,
+    labels: LabelMap,
+    tta: int = 1,
+    batch_size: int = 8,
+    boundaries: bool = False,
+) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    """:func:`predict_probabilities` of what :func:`prepare_image` gave for images of the sizes (H, W)."""
+    inputs = [torch.from_numpy(_fill_window(planes, preprocessing)) for planes in prepared]
     results: list[tuple[np.ndarray, np.ndarray | None]] = []
     step = batch_size if preprocessing.extent == "whole" else 1
-    for start in range(0, len(prepared), step):
-        batch = torch.stack(prepared[start : start + step])
-        maps, with_boundary = _predict_batch(network, batch, preprocessing, tta, batch_size, boundaries)
+    for start in range(0, len(inputs), step):
+        batch = torch.stack(inputs[start : start + step])
+        maps = _predict_batch(network, batch, preprocessing, labels, tta, batch_size, boundaries)
         for index, size in enumerate(sizes[start : start + step]):
             own = maps[index : index + 1]
             if preprocessing.extent == "patches":
@@ -85,7 +105,8 @@ def predict_probabilities(
             elif tuple(own.shape[2:]) != tuple(size):
                 own = F.interpolate(own, size=size, mode="bilinear", align_corners=False)
             array = own[0].cpu().numpy()
-            results.append((array[:-1], array[-1]) if with_boundary else (array, None))
+            beta = array[labels.num_outputs] if len(array) > labels.num_outputs else None
+            results.append((array[: labels.num_outputs], beta))
     return results
 
 
@@ -99,24 +120,26 @@ def _fill_window(planes: np.ndarray, preprocessing: Preprocessing) -> np.ndarray
 
 @torch.no_grad()
 def _predict_batch(
-    network: nn.Module, batch: Tensor, preprocessing: Preprocessing, tta: int, batch_size: int, boundaries: bool
-) -> tuple[Tensor, bool]:
-    """(B, channels, h, w) uint8 → (B, outputs [+ 1], h, w) float32, mean over the transforms; whether the 1 is β."""
+    network: nn.Module,
+    batch: Tensor,
+    preprocessing: Preprocessing,
+    labels: LabelMap,
+    tta: int,
+    batch_size: int,
+    boundaries: bool,
+) -> Tensor:
+    """(B, channels, h, w) uint8 → (B, outputs, h, w) float32, mean over the transforms; β behind, if there is one."""
     parameter = next(network.parameters())
     x = batch.to(parameter.device, torch.float32) / 255
     square = preprocessing.size[0] == preprocessing.size[1]
     total = torch.zeros(())
     transforms = dihedral(tta if square else min(tta, 4))
 
-    with_boundary = False
-
     def probabilities(windows: Tensor) -> Tensor:
         windows = normalise(windows, preprocessing).contiguous(memory_format=torch.channels_last)
         logits, maps = network(windows, return_boundaries=True) if boundaries else (network(windows), [])
-        nonlocal with_boundary
-        with_boundary = len(maps) > 0
         logits = logits.float()
-        outputs = [logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)]
+        outputs = [logits.softmax(1) if labels.exclusive else logits.sigmoid()]
         outputs += [F.interpolate(m.float(), size=logits.shape[2:], mode="bilinear") for m in maps[-1:]]
         return torch.cat(outputs, 1)
 
@@ -138,7 +161,7 @@ def _predict_batch(
             seen = cast(Tensor, tiled)
         seen = torch.rot90(seen, -turns, (-2, -1))
         total = total + (seen.flip(-1) if flip else seen)
-    return total / len(transforms), with_boundary
+    return total / len(transforms)
 
 
 def dihedral(tta: int) -> list[tuple[bool, int]]:
@@ -153,8 +176,18 @@ def dihedral(tta: int) -> list[tuple[bool, int]]:
     ]
 
 
-def to_labels(probabilities: np.ndarray, threshold: float = 0.5) -> np.ndarray:
-    """Class indices uint8 (H, W) of probabilities (outputs, H, W): above the threshold, or the most probable class."""
+def to_labels(probabilities: np.ndarray, labels: LabelMap, threshold: float = 0.5) -> np.ndarray:
+    """Class indices uint8 (H, W) of probabilities (outputs, H, W).
+
+    One output: above the threshold. Exclusive classes: the most probable one. Regions: the class whose regions, and no
+    others, are most probably here, Π p of its regions · Π (1 − p) of the others.
+    """
+    if labels.regions:
+        p = np.clip(probabilities, 1e-6, 1 - 1e-6)
+        inside, outside = np.log(p), np.log1p(-p)
+        member = labels.membership.T.astype(np.float32)  # (classes, regions)
+        scores = np.tensordot(member, inside - outside, 1)  # log Π, less what all classes share
+        return scores.argmax(0).astype(np.uint8)
     if probabilities.shape[0] == 1:
         return (probabilities[0] > threshold).astype(np.uint8)
     return probabilities.argmax(0).astype(np.uint8)

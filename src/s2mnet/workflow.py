@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import track
+from rich.progress import Progress
 
 from s2mnet.data import Case, FolderSummary, ImageFolder, find_cases, read_folder
 from s2mnet.data.cases import Split
@@ -19,8 +18,9 @@ from s2mnet.errors import S2MNetError
 from s2mnet.evaluation.folders import evaluate_folders
 from s2mnet.evaluation.results import Evaluation, save, table
 from s2mnet.evaluation.run import evaluate_run
+from s2mnet.evaluation.volumes import evaluate_volumes, find_volumes
 from s2mnet.modelfolder import CONFIG
-from s2mnet.plan import Plan, Training, make_plan
+from s2mnet.plan import Plan, Training, make_plan, this_machine
 from s2mnet.prediction import Predictor
 from s2mnet.provenance import environment
 from s2mnet.report.run import write_run_report
@@ -60,7 +60,7 @@ def run_training(
     folder = find_cases(data)
     given = _given_plan(run, plan_file, resume, options)
     summary = read_folder(folder, given.labels if given and labels == "auto" else labels)
-    plan = given or make_plan(summary, on_gpu=torch.cuda.is_available(), **options)
+    plan = given or make_plan(summary, machine=this_machine(), **options)
     if plan.labels.values != summary.label_map.values and given:
         found = f"masks with the values {summary.label_map.values}"
         raise S2MNetError(data, found, f"{plan.labels.values}, as the plan says", "Use the plan with its own data.")
@@ -85,7 +85,7 @@ def write_plan(data: Path, file: Path, labels: LabelRule = "auto", **options: An
         raise S2MNetError(file, "a file already", "a new one", "Name another with -o, or take it away.")
     folder = find_cases(data)
     summary = read_folder(folder, labels)
-    plan = make_plan(summary, on_gpu=torch.cuda.is_available(), **options)
+    plan = make_plan(summary, machine=this_machine(), **options)
     describe(Console(), folder, summary, plan)
     plan.save(file)
     return plan
@@ -130,7 +130,9 @@ def evaluate_cases(
     predictor: Predictor, cases: list[Case], split: str, tta: int | None, console: Console
 ) -> Evaluation:
     """:func:`evaluate_run` with a progress bar."""
-    return evaluate_run(predictor, track(cases, f"testing on {split}", console=console, transient=True), split, tta)
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task(f"testing on {split}", total=len(cases))
+        return evaluate_run(predictor, cases, split, tta, lambda done, _: bar.update(task, completed=done))
 
 
 def describe(console: Console, folder: ImageFolder, summary: FolderSummary, plan: Plan) -> None:
@@ -138,8 +140,8 @@ def describe(console: Console, folder: ImageFolder, summary: FolderSummary, plan
     counts = ", ".join(f"{count} {split}" for split, count in summary.counts.items())
     console.print(f"[bold]data[/]    {escape(str(folder.root))}: {counts} (split: {summary.split_rule})")
     console.print(f"[bold]labels[/]  {escape(plan.labels.describe())}")
-    for reason in plan.reasons:
-        console.print(f"[bold]plan[/]    {escape(reason)}")
+    for what, reason in plan.reasons.items():
+        console.print(f"[bold]plan[/]    {what}: {escape(reason)}")
     for warning in summary.warnings:
         console.print(f"[yellow]warning[/] {escape(warning)}")
 
@@ -156,7 +158,8 @@ def evaluate_against(
 
     Args:
         source: a run folder if it holds a model, else a folder of masks.
-        truth: for a run, a folder as :func:`s2mnet.data.find_cases` reads it; else a folder of masks.
+        truth: for a run, a folder as :func:`s2mnet.data.find_cases` reads it; else a folder of masks: images, or NIfTI
+            volumes, which are measured in 3-D.
         split: "test", "val", "train" or "all", of a data folder.
         tta: see :meth:`s2mnet.Predictor.predict`.
         labels: how to read masks that are compared with masks.
@@ -165,7 +168,8 @@ def evaluate_against(
         S2MNetError: a folder or file that does not fit.
     """
     if not (source / CONFIG).is_file():
-        return evaluate_folders(source, truth, labels).with_context(command=command_line(), **environment())
+        measured = evaluate_volumes if find_volumes(truth) else evaluate_folders
+        return measured(source, truth, labels).with_context(command=command_line(), **environment())
     folder = find_cases(truth)
     cases = [case for name, part in folder.splits.items() if split in (name, "all") for case in part]
     if not cases:

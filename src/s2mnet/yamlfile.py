@@ -34,4 +34,5 @@ def read_yaml(path: Path, model: type[Model], expected: str, mend: str, empty: A
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise S2MNetError(path, f"{place} = {first['input']!r}", first["msg"], mend) from None
+        found = place if isinstance(first["input"], dict) else f"{place} = {first['input']!r}"
+        raise S2MNetError(path, found, first["msg"].removeprefix("Value error, "), mend) from None

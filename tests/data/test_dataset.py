@@ -45,14 +45,15 @@ def test_a_value_that_was_not_declared_is_an_error_that_names_the_file(tmp_path:
         read_folder(find_cases(folder), progress=False)
 
 
-def test_channels_that_cannot_be_read_are_refused_and_regions_are_not_passed_over_in_silence(tmp_path: Path) -> None:
+def test_regions_must_tell_the_classes_apart(tmp_path: Path) -> None:
     folder = write_pairs(tmp_path, [1, 2])
-    regions = TISSUES.model_copy(update={"regions": {"brain": [1, 2]}})
-    regions.save(folder)
-    assert any("brain" in warning for warning in read_folder(find_cases(folder), progress=False).warnings)
-    regions.model_copy(update={"channels": ["FLAIR", "T1", "T1ce", "T2"]}).save(folder)
-    with pytest.raises(S2MNetError, match=r"4 channels \(FLAIR.*one or three"):
-        read_folder(find_cases(folder), progress=False)
+    TISSUES.model_copy(update={"regions": {"brain": [1, 2], "white matter": [2]}}).save(folder)
+    labels = read_folder(find_cases(folder), progress=False).label_map
+    assert labels.structures == {"brain": (1, 2), "white matter": (2,)} and labels.num_outputs == 2
+    assert labels.membership.tolist() == [[False, True, True], [False, False, True]]
+    TISSUES.model_copy(update={"regions": {"brain": [1, 2]}}).save(folder)
+    with pytest.raises(S2MNetError, match="tell the classes apart"):
+        find_cases(folder)
 
 
 def test_without_the_file_the_folder_has_its_own_name(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def case(name: str, role: str, size: int = 64, shift: int = 3) -> CaseFigure:
 def full() -> Report:
     pairs = [(f"image {i}", disc(64, 2 * i), disc(64)) for i in range(8)]
     pairs += [("empty", 0 * disc(64), disc(64)), ("apart", np.roll(disc(64), 32, 1) * (1 - disc(64)), disc(64))]
-    evaluation = evaluate(pairs, ["polyp"], split="test").with_context(images="10")
+    evaluation = evaluate(pairs, {"polyp": [1]}, split="test").with_context(images="10")
     keys = ("core", "bnd", "str", "sca", "tex")
     history = [
         {"epoch": e, "seconds": 30.0 * e, "lr": 1e-3, "train_loss": 1 / e, "val_loss": 1.1 / e, "val_dice": 1 - 0.6 / e}
@@ -168,7 +168,7 @@ def test_all_that_was_given_is_said(full: Report, page: Page) -> None:
 
 def test_classes_have_rows_and_a_mean(plain: Report) -> None:
     truth = disc(64) + disc(64, 10) * disc(64)
-    evaluation = evaluate([("a", np.roll(truth, 2, 1), truth), ("b", truth, truth)], ["rim", "core"])
+    evaluation = evaluate([("a", np.roll(truth, 2, 1), truth), ("b", truth, truth)], {"rim": [1], "core": [2]})
     report = dataclasses.replace(plain, class_names=["rim", "core"], evaluation=evaluation.model_dump())
     page = Page(render(report))
     assert "marks rim and core in" in page.text
@@ -178,7 +178,7 @@ def test_classes_have_rows_and_a_mean(plain: Report) -> None:
 
 def test_escapes_every_text(full: Report) -> None:
     bad = '<b onload="x">&\'$title'
-    evaluation = evaluate([(bad, disc(64), disc(64))], [bad]).with_context(**{bad: bad})
+    evaluation = evaluate([(bad, disc(64), disc(64))], {bad: [1]}).with_context(**{bad: bad})
     report = Report(
         bad,
         [bad],

@@ -117,7 +117,7 @@ def test_heat_is_magma() -> None:
     "call",
     [
         lambda: overlay(np.zeros((4, 4)), np.zeros((4, 4), int)),
-        lambda: overlay(np.zeros((4, 4, 2), np.uint8), np.zeros((4, 4), int)),
+        lambda: overlay(np.zeros((1, 4, 4, 3), np.uint8), np.zeros((4, 4), int)),
         lambda: overlay(np.zeros((4, 4), np.uint8), np.zeros((4, 5), int)),
         lambda: overlay(np.zeros((4, 4), np.uint8), np.full((4, 4), 0.5)),
         lambda: errors(np.zeros((4, 4), np.uint8), np.zeros((4, 4), int), np.zeros((5, 4), int)),

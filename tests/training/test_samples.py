@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,19 +11,23 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from tiny import HEIGHT, WIDTH, tiny_plan
 from torch.utils.data import DataLoader
 
-from s2mnet.data import find_cases, read_image, read_mask
+from s2mnet.data import Case, find_cases, load_case, read_image, read_mask
+from s2mnet.inference import prepare_image, prepare_mask
 from s2mnet.plan import Augmentation, Plan
 from s2mnet.training.samples import EpochSampler, TrainingSamples, patch_centre
+from s2mnet.training.store import PreparedCases, cache_folder
 
 STILL = Augmentation(rotate_p=0, flip_p=0, scale_shift_p=0, elastic_p=0, light_p=0, noise_p=0)
 
 
 def samples_of(data: Path, **changes: object) -> tuple[TrainingSamples, Plan]:
     plan = tiny_plan(data, epochs=1, **changes)
-    return TrainingSamples(find_cases(data).splits["train"], plan), plan
+    cases = PreparedCases(find_cases(data).splits["train"], plan.preprocessing, plan.labels, True, None)
+    return TrainingSamples(cases, plan), plan
 
 
 @pytest.mark.parametrize("extent", ["whole", "patches"])
@@ -88,15 +94,14 @@ def test_the_order_differs_by_epoch_and_seed() -> None:
 
 @pytest.mark.parametrize("normalisation", ["image", "dataset"])
 def test_a_still_whole_sample_is_the_resized_normalised_file(tiny_data: Path, normalisation: str) -> None:
-    from PIL import Image
-
     samples, plan = samples_of(tiny_data, augmentation=STILL)
     assert plan.preprocessing.normalisation == "image"
-    preprocessing = plan.preprocessing.model_copy(update={"normalisation": normalisation})
+    known = {"normalisation": normalisation, "mean": [0.4, 0.5, 0.6], "std": [0.1, 0.2, 0.3]}
+    preprocessing = plan.preprocessing.model_copy(update=known)
     samples.plan = plan.model_copy(update={"preprocessing": preprocessing})
     case = find_cases(tiny_data).splits["train"][2]
     pixels = np.asarray(Image.open(case.image).resize((32, 32), Image.Resampling.LANCZOS)) / 255
-    mean, std = np.array(plan.preprocessing.mean), np.array(plan.preprocessing.std)
+    mean, std = np.array(known["mean"]), np.array(known["std"])
     if normalisation == "image":
         mean, std = pixels.mean((0, 1)), pixels.std((0, 1))
     expected = ((pixels - mean) / std).transpose(2, 0, 1)
@@ -159,3 +164,97 @@ def test_patches_are_spread_over_the_image() -> None:
     for share in (0.25, 0.5, 0.75):
         np.testing.assert_allclose((starts < share).mean(0), share, atol=0.08)
     assert starts.min() < 0.02 and starts.max() > 0.98
+
+
+def test_a_stride_visits_the_windows_of_a_grid_that_show_foreground(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "train"
+    for number in range(3):
+        mask = np.zeros((70, 90), np.uint8)
+        mask[40:48, 50:60] = 255
+        for kind, array in (("images", rng.integers(0, 255, (70, 90, 3)).astype(np.uint8)), ("masks", mask)):
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array).save(folder / kind / f"{number}.png")
+    samples, _ = samples_of(tmp_path, extent="patches", stride=16, repeats=1, augmentation=STILL)
+    # Tops 0, 16, 32 and lefts 0, 16, 32, 48 lie inside; of these windows of 32² …
+    seen = [(top, left) for top in (0, 16, 32) for left in (0, 16, 32, 48) if (mask[top:, left:][:32, :32] > 0).any()]
+    shares = {place: (mask[place[0] :, place[1] :][:32, :32] > 0).mean() for place in seen}
+    kept = [place for place in seen if shares[place] >= 0.005]
+    cases = len(samples.cases)
+    assert samples.windows == [(case, *place) for case in range(cases) for place in kept]
+    assert len(samples) == cases * len(kept) and 2 <= len(kept) < 12
+    found = samples[(0, 1)][1].numpy()
+    assert np.array_equal(found, (mask > 0)[kept[1][0] :, kept[1][1] :][:32, :32])
+
+
+def test_prepared_cases_are_kept_by_their_content(tiny_data: Path, tmp_path: Path) -> None:
+    plan, cache, data = tiny_plan(tiny_data, epochs=1), tmp_path / "cache", tmp_path / "data"
+    shutil.copytree(tiny_data, data)
+
+    def prepared(changes: dict[str, object] | None = None, resized: bool = True) -> list[tuple[np.ndarray, np.ndarray]]:
+        preprocessing = plan.preprocessing.model_copy(update=changes or {})
+        cases = PreparedCases(find_cases(data).splits["train"], preprocessing, plan.labels, resized, cache)
+        assert all(isinstance(cases[n][0], np.memmap) for n in range(len(cases)))
+        return [cases[n] for n in range(len(cases))]
+
+    def files() -> int:
+        return len(list(cache.rglob("*.npy")))
+
+    first = prepared()
+    assert files() == 16
+    for (image, mask), case in zip(first, find_cases(data).splits["train"], strict=True):
+        pixels, truth = load_case(case, plan.labels)
+        assert np.array_equal(image, prepare_image(pixels, plan.preprocessing))
+        assert np.array_equal(mask, prepare_mask(truth, plan.preprocessing))
+    for again, before in zip(prepared(), first, strict=True):
+        assert np.array_equal(again[0], before[0]) and np.array_equal(again[1], before[1])
+    assert files() == 16
+    (data / "train" / "images" / "train_3.png").rename(data / "train" / "images" / "train_3.PNG")
+    prepared()
+    assert files() == 16  # a name is no content
+    assert prepared({"clahe": True}) and files() == 32
+    assert prepared({"mean": [0.0] * 3, "normalisation": "dataset"}) and files() == 32  # comes after the cache
+    own_size = prepared(resized=False)
+    assert files() == 48 and own_size[0][1].shape == (HEIGHT, WIDTH)
+    changed = Image.fromarray(255 - np.asarray(Image.open(data / "train" / "images" / "train_0.png")))
+    changed.save(data / "train" / "images" / "train_0.png")
+    assert not np.array_equal(prepared()[0][0], first[0][0]) and files() == 50
+    cut = next(cache.rglob("*.mask.npy"))
+    cut.write_bytes(cut.read_bytes()[:100])
+    for again, before in zip(prepared()[1:], first[1:], strict=True):
+        assert np.array_equal(again[1], before[1])
+
+
+def test_what_nobody_used_for_a_month_is_taken_away(tiny_data: Path, tmp_path: Path) -> None:
+    plan = tiny_plan(tiny_data, epochs=1)
+    cases = find_cases(tiny_data).splits["train"]
+
+    def prepare(part: list[Case]) -> None:
+        PreparedCases(part, plan.preprocessing, plan.labels, True, tmp_path)
+
+    prepare(cases)
+    for path in tmp_path.rglob("*.npy"):
+        os.utime(path, (0, 0))
+    prepare(cases[:3])
+    assert len(list(tmp_path.rglob("*.npy"))) == 6
+
+
+def test_where_nothing_can_be_written_all_stays_in_memory(tiny_data: Path, tmp_path: Path) -> None:
+    plan, cases = tiny_plan(tiny_data, epochs=1), find_cases(tiny_data).splits["train"]
+    (tmp_path / "file").write_text("not a folder")
+    kept = PreparedCases(cases, plan.preprocessing, plan.labels, True, tmp_path / "file" / "cache")
+    alone = PreparedCases(cases, plan.preprocessing, plan.labels, True, None)
+    assert kept.unwritable is not None and alone.unwritable is None
+    for index in range(len(cases)):
+        for a, b in zip(kept[index], alone[index], strict=True):
+            assert np.array_equal(a, b) and not isinstance(a, np.memmap)
+
+
+def test_where_the_cache_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("S2MNET_CACHE", str(tmp_path / "a"))
+    assert cache_folder() == tmp_path / "a"
+    monkeypatch.setenv("S2MNET_CACHE", "off")
+    assert cache_folder() is None
+    monkeypatch.delenv("S2MNET_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "s2mnet"

@@ -1,9 +1,10 @@
 """Data in and out: files, labels, folders."""
 
 from s2mnet.data.cases import Case, ImageFolder, find_cases, find_images
+from s2mnet.data.channels import select_channels
 from s2mnet.data.dataset import Dataset
 from s2mnet.data.folder import FolderError, FolderSummary, read_folder
-from s2mnet.data.images import IMAGE_SUFFIXES, read_image, read_mask, to_channels, write_mask
+from s2mnet.data.images import IMAGE_SUFFIXES, read_image, read_mask, write_mask
 from s2mnet.data.labels import IGNORE_INDEX, LabelMap, infer_labels
 from s2mnet.data.pairs import load_case
 
@@ -23,6 +24,6 @@ __all__ = [
     "read_folder",
     "read_image",
     "read_mask",
-    "to_channels",
+    "select_channels",
     "write_mask",
 ]

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from s2mnet.data.casetable import FILE as CASE_TABLE
+from s2mnet.data.casetable import UNKNOWN, CaseFacts, check_names, read_case_table
 from s2mnet.data.dataset import Dataset
 from s2mnet.data.images import is_image_file
 from s2mnet.data.splits import BY_HASH, SPLITS, Split, by_hash, digest
@@ -19,11 +21,21 @@ _LAYOUTS = "a folder with images/ and masks/, or with train/images and train/mas
 
 @dataclass(frozen=True)
 class Case:
-    """One image and, where there is a truth, its mask. The name is the file stem that both share."""
+    """One image and, where there is a truth, its mask. The name is the file stem that both share.
+
+    Attributes:
+        facts: what ``cases.csv`` says of it.
+    """
 
     name: str
     image: Path
     mask: Path | None
+    facts: CaseFacts = UNKNOWN
+
+    @property
+    def group(self) -> str:
+        """What must not be torn apart: its patient, else its volume, else the image itself."""
+        return self.facts.patient or self.facts.volume or self.name
 
 
 @dataclass(frozen=True)
@@ -54,14 +66,16 @@ def find_cases(root: str | Path) -> ImageFolder:
     Either root/images and root/masks: ordered by the SHA-1 hex digest of the file stem, the first 70 % are train,
     the next 10 % val, the rest test, halves rounded up, at least one in train and val. Or root/train, root/val and
     root/test, each with images and masks: as given; without val the last eighth of train by the same order is val.
-    A ``dataset.yaml`` in root is read along.
+    A ``dataset.yaml`` in root is read along, and a ``cases.csv`` (:func:`~s2mnet.data.casetable.read_case_table`):
+    where it names patients, or volumes, these are split rather than images, in the order of the SHA-1 of their names.
     Hidden files and files that are no images are passed over. Stems are compared, and named, in Unicode's composed form
     (NFC): some systems store é as two letters.
 
     Raises:
         S2MNetError: a wrong ``dataset.yaml``, no such folder or neither layout, an empty folder, no pair, fewer than
             two pairs to split, an image without a mask or the reverse, two files with one stem, one stem in two splits,
-            a folder that cannot be read, a name that is not UTF-8.
+            a folder that cannot be read, a name that is not UTF-8; a wrong ``cases.csv``, one of other images, one
+            by which a patient or volume is in two splits.
     """
     root = Path(root)
     with _readable(root):
@@ -79,9 +93,11 @@ def _find_cases(root: Path) -> ImageFolder:
         raise S2MNetError(root, found, _LAYOUTS, "Keep one of the two layouts.")
     dataset = Dataset.load(root)
     if flat:
-        return replace(_split_by_hash(root, _pair(root)), dataset=dataset)
+        cases: dict[Split, list[Case]] = {"train": _pair(root)}
+        return replace(_split_by_hash(root, _with_facts(root, cases)["train"]), dataset=dataset)
     if "train" in given:
-        folder = _split_as_given(root, {split: _pair(root / split) for split in SPLITS if split in given})
+        parts = {split: _pair(root / split) for split in SPLITS if split in given}
+        folder = _split_as_given(root, _with_facts(root, parts))
         rule = f"{folder.split_rule} ({dataset.split})" if dataset.split else folder.split_rule
         return replace(folder, split_rule=rule, dataset=dataset)
     inside = sorted(entry.name for entry in root.iterdir() if not entry.name.startswith("."))
@@ -166,37 +182,74 @@ def _pair(root: Path) -> list[Case]:
     return [Case(stem, images[stem], masks[stem]) for stem in common]
 
 
+def _with_facts(root: Path, parts: dict[Split, list[Case]]) -> dict[Split, list[Case]]:
+    """The cases with what ``cases.csv`` says of them, if there is one."""
+    table = read_case_table(root)
+    if table is None:
+        return parts
+    check_names(root, table, (case.name for cases in parts.values() for case in cases))
+    return {split: [replace(case, facts=table[case.name]) for case in cases] for split, cases in parts.items()}
+
+
 def _split_by_hash(root: Path, cases: list[Case]) -> ImageFolder:
-    _require_two(root, len(cases))
-    chosen = by_hash(case.name for case in cases)
-    return ImageFolder(
-        root, {split: _by_name([case for case in cases if chosen[case.name] == split]) for split in SPLITS}, BY_HASH
-    )
+    groups = {case.group for case in cases}
+    if len(groups) < 2:
+        found = f"{_unit(cases)} {cases[0].group} alone" if len(cases) > 1 else "1 pair"
+        expected = "at least 2, one to train and one to validate"
+        mend = "Add pairs of others." if len(cases) > 1 else "Add pairs."
+        raise S2MNetError(root, found, expected, mend)
+    chosen = by_hash(groups)
+    splits = {split: [case for case in cases if chosen[case.group] == split] for split in SPLITS}
+    return ImageFolder(root, splits, BY_HASH.replace("the file stem", _hashed(cases)))
 
 
 def _split_as_given(root: Path, given: Mapping[Split, list[Case]]) -> ImageFolder:
+    _check_apart(root, given)
+    splits = {split: list(given.get(split, [])) for split in SPLITS}
+    rule = "as given by the folders " + ", ".join(given)
+    if "val" not in given:
+        splits["train"], splits["val"], how = _take_val(root / "train", splits["train"])
+        rule += f"; validation is the last eighth of train, sorted by SHA-1 of {how}"
+    return ImageFolder(root, splits, rule)
+
+
+def _check_apart(root: Path, given: Mapping[Split, list[Case]]) -> None:
+    """Raise if an image, a patient or a volume is in two splits."""
     seen: dict[str, Split] = {}
+    groups: dict[tuple[str, str], tuple[Split, Case]] = {}
     for split, cases in given.items():
         for case in cases:
             if case.name in seen:
                 found = f"{case.name} in both {seen[case.name]}/ and {split}/"
                 raise S2MNetError(root, found, "each image in one split", "Remove or rename one of the two.")
             seen[case.name] = split
-    splits = {split: list(given.get(split, [])) for split in SPLITS}
-    rule = "as given by the folders " + ", ".join(given)
-    if "val" not in given:
-        count = len(splits["train"])
-        _require_two(root / "train", count)
-        ordered, val = sorted(splits["train"], key=lambda case: digest(case.name)), max(1, (count + 4) // 8)
-        splits["train"], splits["val"] = _by_name(ordered[:-val]), _by_name(ordered[-val:])
-        rule += "; validation is the last eighth of train, sorted by SHA-1 of the file stem"
-    return ImageFolder(root, splits, rule)
+            what = _unit([case])
+            other, first = groups.setdefault((what, case.group), (split, case))
+            if other != split:
+                found = f"{what} {case.group} in both {other}/ ({first.name}) and {split}/ ({case.name})"
+                mend = f"Move all images of a {what} into one split: else the test is of what was trained on."
+                raise S2MNetError(root / CASE_TABLE, found, f"each {what} in one split", mend)
 
 
-def _by_name(cases: list[Case]) -> list[Case]:
-    return sorted(cases, key=lambda case: case.name)
+def _take_val(root: Path, train: list[Case]) -> tuple[list[Case], list[Case], str]:
+    """What stays in train, what becomes validation, and by what it was sorted."""
+    alone = len({case.group for case in train}) == 1
+    keys = {case.name: case.name if alone else case.group for case in train}
+    ordered = sorted(set(keys.values()), key=digest)
+    if len(ordered) < 2:
+        raise S2MNetError(root, "1 pair", "at least 2, one to train and one to validate", "Add pairs.")
+    val = set(ordered[-max(1, (len(ordered) + 4) // 8) :])
+    how = f"the file stem, though all of train is of one {_unit(train)}" if alone else _hashed(train)
+    return [c for c in train if keys[c.name] not in val], [c for c in train if keys[c.name] in val], how
 
 
-def _require_two(root: Path, count: int) -> None:
-    if count < 2:
-        raise S2MNetError(root, f"{count} pair", "at least 2, one to train and one to validate", "Add pairs.")
+def _unit(cases: list[Case]) -> str:
+    """What the groups of the cases are."""
+    if any(case.facts.patient for case in cases):
+        return "patient"
+    return "volume" if any(case.facts.volume for case in cases) else "image"
+
+
+def _hashed(cases: list[Case]) -> str:
+    unit = _unit(cases)
+    return "the file stem" if unit == "image" else f"the {unit}'s name"

@@ -24,8 +24,11 @@ class Dataset(BaseModel):
             values are no longer guessed, and any other value is an error.
         ignore: the mask value of pixels without a truth, outside a field of view for one.
         colours: colour of each class for a picture, "#rrggbb", by mask value.
-        regions: overlapping structures as unions of classes, by name: ``{whole tumour: [1, 2, 3]}``.
+        regions: overlapping structures as unions of classes, by name: ``{whole tumour: [1, 2, 3]}``; with them regions
+            are predicted and measured rather than classes.
         channels: names of the channels of an image, if they are not grey or red, green and blue.
+        neighbours: slices of the volume on either side that each image holds beside its own. Channels are then the
+            2 · neighbours + 1 slices of the first sequence, in their order, then those of the next.
         field_of_view, split, source, citation, terms: one sentence each.
 
     Example:
@@ -43,6 +46,7 @@ class Dataset(BaseModel):
     colours: dict[int, str] = {}
     regions: dict[str, list[int]] = {}
     channels: list[str] = []
+    neighbours: int = Field(0, ge=0)
     field_of_view: str = ""
     split: str = ""
     source: str = ""
@@ -55,9 +59,10 @@ class Dataset(BaseModel):
             self.label_map()  # whatever is wrong with the values, the label map says so
         if len(set(self.classes.values())) < len(self.classes):
             raise ValueError("two classes must not have one name")
-        for name, members in self.regions.items():
-            if not members or not set(members) <= set(list(self.classes)[1:]):
-                raise ValueError(f"the region {name!r} must be made of classes other than the background")
+        if self.regions and not self.classes:
+            raise ValueError("regions are made of classes, and there are none")
+        if self.neighbours and (not self.channels or len(self.channels) % (2 * self.neighbours + 1)):
+            raise ValueError(f"{self.neighbours} neighbours make {2 * self.neighbours + 1} channels of each sequence")
         if not set(self.colours) <= set(self.classes):
             raise ValueError("colours must be those of classes")
         return self
@@ -71,6 +76,7 @@ class Dataset(BaseModel):
             values=list(self.classes),
             ignore_value=self.ignore,
             names=list(self.classes.values()),
+            regions=self.regions,
         )
 
     def save(self, folder: Path) -> None:

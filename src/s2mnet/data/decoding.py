@@ -14,6 +14,8 @@ from s2mnet.errors import S2MNetError
 
 MAX_PIXELS = 200_000_000
 MAX_SAMPLES = 4  # of one pixel: grey or colour, and alpha
+MAX_CHANNELS = 64  # of a stack
+STACK = "stack"  # the sample layout of a TIFF with several channels that are neither colour nor alpha
 WORD_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's modes of one channel and more than 8 bits
 
 # Pillow takes the format from the content, never from the suffix; other decoders (EPS runs a program) stay out.
@@ -26,7 +28,7 @@ def decode(path: Path) -> tuple[Image.Image | np.ndarray, str]:
     """The upright image (an array where tifffile had to read it) and Pillow's name of the stored sample layout.
 
     Raises:
-        S2MNetError: more than 200 megapixels, more than one page, or more than four channels.
+        S2MNetError: more than 200 megapixels, more than one page, or too many channels.
         Exception: whatever Pillow or tifffile raises on a file it cannot read.
     """
     # Opened here and not by Pillow, which maps a file it opens itself: Pillow 13 scrambles a TIFF turned by 90° then.
@@ -35,18 +37,18 @@ def decode(path: Path) -> tuple[Image.Image | np.ndarray, str]:
             image = _open(file)
         except UnidentifiedImageError:
             if _is_tiff(path):
-                return _decode_tiff(path), ""
+                return _decode_tiff(path)
             raise
         _check_pixels(path, *image.size)
         pages = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # MPO: a JPEG with a preview beside it
         _check_pages(path, pages)
         layout = _sample_layout(image)
         if image.format == "TIFF" and _is_beyond_pillow(image):
-            return _decode_tiff(path), ""
+            return _decode_tiff(path)
         try:
             image.load()
         except Image.DecompressionBombError:
-            return _decode_tiff(path), ""  # Pillow measures a TIFF again while decoding, by its own bound
+            return _decode_tiff(path)  # Pillow measures a TIFF again while decoding, by its own bound
         return ImageOps.exif_transpose(image), layout
 
 
@@ -60,8 +62,8 @@ def _open(file: BinaryIO) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _decode_tiff(path: Path) -> np.ndarray:
-    """A TIFF that Pillow has no mode for, as (H, W) or (H, W, C), upright, in its own dtype."""
+def _decode_tiff(path: Path) -> tuple[np.ndarray, str]:
+    """A TIFF that Pillow has no mode for, as (H, W) or (H, W, C), upright, in its own dtype; and STACK, or ""."""
     import tifffile
 
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it finds wrong reaches the user as one error
@@ -69,9 +71,11 @@ def _decode_tiff(path: Path) -> np.ndarray:
         _check_pages(path, len(tiff.pages))
         page = tiff.pages.first
         _check_pixels(path, page.imagewidth, page.imagelength)
-        if page.samplesperpixel > MAX_SAMPLES:
+        stack = page.photometric in (0, 1) and page.samplesperpixel > 1 and not any(page.extrasamples)
+        limit = MAX_CHANNELS if stack else MAX_SAMPLES
+        if page.samplesperpixel > limit:
             found = f"{page.samplesperpixel} channels"
-            raise S2MNetError(path, found, f"at most {MAX_SAMPLES}", "Save the channels to look at as grey or RGB.")
+            raise S2MNetError(path, found, f"at most {limit}", "Save the channels to look at as grey or RGB.")
         if page.photometric not in _PHOTOMETRIC:
             raise OSError(f"colours stored as {getattr(page.photometric, 'name', page.photometric)}")
         array = page.asarray()
@@ -82,7 +86,7 @@ def _decode_tiff(path: Path) -> np.ndarray:
         if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and array.dtype.kind in "bu":
             array = ~array
         orientation = page.tags.valueof("Orientation", default=1)
-    return _upright(array, int(orientation))
+    return _upright(array, int(orientation)), STACK if stack else ""
 
 
 def _upright(array: np.ndarray, orientation: int) -> np.ndarray:
@@ -109,8 +113,10 @@ def _is_tiff(path: Path) -> bool:
 
 
 def _is_beyond_pillow(tiff: Image.Image) -> bool:
-    """Colour of 16 bits, of which Pillow keeps the high byte, and unsigned 32 bits, which it reads as signed."""
+    """Stacks; colour of 16 bits, of which Pillow keeps the high byte; unsigned 32 bits, which it reads as signed."""
     tags = getattr(tiff, "tag_v2", {})
+    if tags.get(262, 1) in (0, 1) and tags.get(277, 1) > 1 and not any(tags.get(338, ())):
+        return True
     bits, sample_format = max(tags.get(258, (1,))), max(tags.get(339, (1,)))
     return bits > 8 and (tiff.mode not in WORD_MODES or (bits == 32 and sample_format == 1))
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from s2mnet.data.cases import SPLITS, Case, ImageFolder, Split, find_cases, find_images
 from s2mnet.data.dataset import FILE as DATASET_FILE
-from s2mnet.data.images import read_mask
 from s2mnet.data.labels import IGNORE_INDEX, LabelMap, LabelRule, infer_labels
-from s2mnet.data.measure import PairFacts, mean_thickness, measure_pair
+from s2mnet.data.measure import PairFacts, contrast, mean_thickness, measure_pair
+from s2mnet.data.pairs import load_case
 from s2mnet.errors import S2MNetError
 from s2mnet.progress import progress_bar
 
@@ -32,13 +32,19 @@ class FolderSummary(BaseModel):
     Attributes:
         counts: cases per split.
         height, width: minimum, median and maximum over all images, in pixels.
-        channels: 1 if every image is grey (stored as grey, or as RGB with equal channels), else 3.
+        channels: 1 if every image is grey (stored as grey, or as RGB with equal channels), 3 in colour, or the number
+            of channels of every image where it is neither.
+        stored: names of those channels; empty for grey and colour.
+        neighbours: slices on either side among the channels, from ``dataset.yaml``.
         label_map: what the mask values mean.
+        label_rule: where that is known from, one sentence.
         pixel_share: share of each class among the pixels with a truth, over all masks; sums to 1.
         mean, std: of the train images per channel, over pixels, in 0..1.
         foreground_share: foreground among the pixels with a truth, median over the train masks with foreground.
         thickness_px: mean thickness of the foreground (:func:`~s2mnet.data.measure.mean_thickness`), median over at
             most 50 train masks with foreground.
+        contrast: of the foreground to its surroundings in each channel (:func:`~s2mnet.data.measure.contrast`), median
+            over those.
         split_rule: how the split was made.
         warnings: sentences about what may hurt but does not stop.
     """
@@ -48,13 +54,17 @@ class FolderSummary(BaseModel):
     counts: dict[Split, int]
     height: tuple[int, float, int]
     width: tuple[int, float, int]
-    channels: Literal[1, 3]
+    channels: int
+    stored: list[str] = []
+    neighbours: int = 0
     label_map: LabelMap
+    label_rule: str = ""
     pixel_share: list[float]
     mean: list[float]
     std: list[float]
     foreground_share: float
     thickness_px: float
+    contrast: list[float] = []
     split_rule: str
     warnings: list[str]
 
@@ -90,17 +100,16 @@ def read_folder(folder: ImageFolder, labels: LabelRule | LabelMap = "auto", prog
         S2MNetError: one file at fault, labels that make no sense, no foreground in train.
         FolderError: several files at fault; shows up to ten.
     """
-    if len(folder.dataset.channels) not in (0, 1, 3):
-        found = f"images of {len(folder.dataset.channels)} channels ({', '.join(folder.dataset.channels)})"
-        mend = "Make a folder of the channels to train on, as grey or colour images."
-        raise S2MNetError(folder.root / DATASET_FILE, found, "images of one or three channels", mend)
     facts = _measure_all(folder, progress)
+    stored = _stored_channels(folder, facts)
     files = {split: [case.mask for case in cases if case.mask] for split, cases in folder.splits.items()}
-    if labels == "auto":
-        labels = folder.dataset.label_map() or "auto"
+    rule = "as the plan says" if isinstance(labels, LabelMap) else f"read as --labels {labels} says"
+    if labels == "auto" and (declared := folder.dataset.label_map()):
+        labels, rule = declared, f"as {DATASET_FILE} says"
     if isinstance(labels, LabelMap):
         label_map = labels
     else:
+        rule = "worked out from the values of all masks" if labels == "auto" else rule
         label_map = infer_labels({file: held.histogram for file, held in facts.items()}, labels)
     shares = {file: label_map.encode_counts(held.histogram, file) for file, held in facts.items()}
     marked = [file for file in files["train"] if any(0 < index != IGNORE_INDEX for index in shares[file])]
@@ -108,24 +117,29 @@ def read_folder(folder: ImageFolder, labels: LabelRule | LabelMap = "auto", prog
         mend = "Move masks with foreground into train, or say how to read the masks with --labels."
         raise S2MNetError(folder.root, "no foreground in any train mask", "foreground in train", mend)
     train = [facts[file] for file in files["train"]]
-    channels: Literal[1, 3] = 1 if all(held.grey for held in facts.values()) else 3
+    channels = len(stored) or (1 if all(held.grey for held in facts.values()) else 3)
     mean, std = _mean_and_std(train, channels)
     step = -(-len(marked) // MAX_THICKNESS_MASKS)
     with ThreadPoolExecutor(_workers()) as pool:
-        thickness = list(pool.map(lambda file: _thickness(file, label_map), marked[::step]))
+        pairs = [case for case in folder.splits["train"] if case.mask in set(marked[::step])]
+        shapes = list(pool.map(lambda case: _shape(case, label_map), pairs))
     return FolderSummary(
         counts={split: len(cases) for split, cases in folder.splits.items()},
         height=_spread([held.height for held in facts.values()]),
         width=_spread([held.width for held in facts.values()]),
         channels=channels,
+        stored=stored,
+        neighbours=folder.dataset.neighbours,
         label_map=label_map,
+        label_rule=f"{label_map.describe()}; {rule}",
         pixel_share=_pixel_share(shares.values(), label_map.num_classes),
         mean=mean,
         std=std,
         foreground_share=float(np.median([1 - _pixel_share([shares[file]], 1)[0] for file in marked])),
-        thickness_px=float(np.median(thickness)),
+        thickness_px=float(np.median([thickness for thickness, _ in shapes])),
+        contrast=_median_contrast([clear for _, clear in shapes], channels),
         split_rule=folder.split_rule,
-        warnings=_warnings(files, facts, shares, label_map) + _region_warnings(folder),
+        warnings=_warnings(files, facts, shares, label_map),
     )
 
 
@@ -159,9 +173,34 @@ def _workers() -> int:
     return min(8, os.cpu_count() or 1)
 
 
-def _thickness(file: Path, label_map: LabelMap) -> float:
-    indices = label_map.encode(read_mask(file), file)
-    return mean_thickness((indices > 0) & (indices != IGNORE_INDEX))
+def _stored_channels(folder: ImageFolder, facts: Mapping[Path, PairFacts]) -> list[str]:
+    """Names of the channels of images that are neither grey nor colour, or that ``dataset.yaml`` names; else none."""
+    named = folder.dataset.channels if len(folder.dataset.channels) > 1 else []
+    held = {file: fact.channels for file, fact in facts.items()}
+    if not named and all(count in (1, 3) for count in held.values()):
+        return []
+    number = len(named) or Counter(held.values()).most_common(1)[0][0]
+    allowed = (1, 3) if number in (1, 3) and not named else (number,)
+    odd = [file for file, count in held.items() if count not in allowed]
+    if odd:
+        case = next(case for cases in folder.splits.values() for case in cases if case.mask == odd[0])
+        why = f" ({', '.join(named)}) as {DATASET_FILE} says" if named else " as in most images"
+        expected = f"{number} channels{why}"
+        mend = "Make the images alike: a TIFF with so many grey samples per pixel, or grey or colour images throughout."
+        raise S2MNetError(case.image, f"{held[odd[0]]} channels", expected, mend)
+    return named or [f"channel {place}" for place in range(1, number + 1)]
+
+
+def _shape(case: Case, label_map: LabelMap) -> tuple[float, list[float]]:
+    """Mean thickness of the foreground, and its contrast in each channel."""
+    image, indices = load_case(case, label_map)
+    foreground = (indices > 0) & (indices != IGNORE_INDEX)
+    return mean_thickness(foreground), contrast(image, foreground)
+
+
+def _median_contrast(measured: list[list[float]], channels: int) -> list[float]:
+    fitting = [values for values in measured if len(values) == channels]
+    return np.median(fitting, axis=0).tolist() if fitting else []
 
 
 def _spread(sides: list[int]) -> tuple[int, float, int]:
@@ -182,14 +221,6 @@ def _mean_and_std(train: list[PairFacts], channels: int) -> tuple[list[float], l
     mean = np.sum([held.sums for held in train], axis=0) / pixels / 255
     variance = np.sum([held.squares for held in train], axis=0) / pixels / 255**2 - mean**2
     return mean[:channels].tolist(), np.sqrt(np.maximum(variance, 0))[:channels].tolist()
-
-
-def _region_warnings(folder: ImageFolder) -> list[str]:
-    if not folder.dataset.regions:
-        return []
-    return [
-        f"The regions {', '.join(folder.dataset.regions)} of dataset.yaml are not used: classes are exclusive here."
-    ]
 
 
 def _warnings(

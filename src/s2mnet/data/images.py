@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from s2mnet.data.decoding import WORD_MODES, decode
+from s2mnet.data.decoding import STACK, WORD_MODES, decode
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_png
 
@@ -34,13 +34,14 @@ def read_image(path: str | Path) -> np.ndarray:
     Alpha is dropped. A palette, CMYK or YCbCr image becomes RGB (a palette whose used entries are all grey becomes
     grey). Grey of more than 8 bits (and 16-bit RGB of a TIFF) is windowed per image: the 0.5 and 99.5 percentiles
     go to 0 and 255, what lies outside is clipped, a constant image gives zeros, NaN gives 0. A 16-bit RGB PNG is
-    read by its high byte, as Pillow does. An RGB file whose channels are equal stays RGB.
+    read by its high byte, as Pillow does. An RGB file whose channels are equal stays RGB. A TIFF of several grey
+    samples a pixel, none of them alpha, is a stack of channels: each is windowed by itself if it has more than 8 bits.
 
     Args:
         path: a png, jpg, tif, bmp or gif file with one page.
 
     Returns:
-        uint8 array, (H, W) or (H, W, 3), values 0–255.
+        uint8 array, (H, W), (H, W, 3) or for a stack (H, W, n), values 0–255.
 
     Raises:
         S2MNetError: the file is missing, empty, truncated, not an image, has several pages, or more than 200 Mpx.
@@ -105,27 +106,6 @@ def write_mask(path: str | Path, array: np.ndarray) -> None:
     write_png(path, array.astype(np.uint8 if high <= 255 else np.uint16))
 
 
-def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
-    """The image with 1 or 3 channels, channels first. RGB becomes grey as its luma (ITU-R 601).
-
-    Args:
-        image: uint8 (H, W) or (H, W, 3), as :func:`read_image` gives it.
-        channels: 1 or 3.
-
-    Returns:
-        uint8 (channels, H, W).
-
-    Example:
-        >>> to_channels(np.full((2, 4), 7, np.uint8), 3).shape
-        (3, 2, 4)
-        >>> to_channels(np.full((2, 4, 3), 7, np.uint8), 1)[0].tolist()
-        [[7, 7, 7, 7], [7, 7, 7, 7]]
-    """
-    if channels == 3:
-        return np.stack([image] * 3) if image.ndim == 2 else np.ascontiguousarray(image.transpose(2, 0, 1))
-    return (image if image.ndim == 2 else np.asarray(Image.fromarray(image).convert("L")))[None]
-
-
 def _guarded(path: Path, what: str, convert: Callable[[Path, Image.Image | np.ndarray, str], np.ndarray]) -> np.ndarray:
     expected = f"{what} that can be read (png, jpg, tif, bmp or gif)"
     try:
@@ -149,8 +129,10 @@ def _guarded(path: Path, what: str, convert: Callable[[Path, Image.Image | np.nd
         raise S2MNetError(path, found, expected, _REEXPORT) from error
 
 
-def _image_array(path: Path, image: Image.Image | np.ndarray, _layout: str) -> np.ndarray:
+def _image_array(path: Path, image: Image.Image | np.ndarray, layout: str) -> np.ndarray:
     if isinstance(image, np.ndarray):
+        if layout == STACK:
+            return np.stack([_window(image[..., channel]) for channel in range(image.shape[2])], axis=-1)
         return _window(_without_alpha(image)[0])
     if image.mode in WORD_MODES:
         return _window(np.asarray(image))
@@ -165,6 +147,9 @@ def _image_array(path: Path, image: Image.Image | np.ndarray, _layout: str) -> n
 
 def _mask_array(path: Path, image: Image.Image | np.ndarray, layout: str) -> np.ndarray:
     if isinstance(image, np.ndarray):
+        if layout == STACK:
+            found = f"a stack of {image.shape[2]} channels"
+            raise S2MNetError(path, found, "one value per pixel", "Save one label per pixel as grey PNG.")
         array, alpha = _without_alpha(image)
     elif image.mode == "P":
         array, alpha = np.asarray(image), None

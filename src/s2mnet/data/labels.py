@@ -26,6 +26,8 @@ class LabelMap(BaseModel):
         values: the original value of each class index; index 0 is background.
         ignore_value: the original value of pixels without a truth, or None. They become index 255.
         names: one name per class.
+        regions: structures that overlap, by name, each the values of the classes it is made of (SPEC 2.5). With them
+            the network predicts regions, a sigmoid each, and metrics are of regions; without, of exclusive classes.
 
     Example:
         >>> labels = LabelMap(kind="classes", values=[0, 10, 20], ignore_value=255)
@@ -35,6 +37,8 @@ class LabelMap(BaseModel):
         [[0, 20, 255]]
         >>> labels.num_classes, labels.num_outputs, labels.names
         (3, 3, ['background', 'class 1', 'class 2'])
+        >>> LabelMap(kind="classes", values=[0, 1, 2], regions={"tumour": [1, 2], "core": [2]}).structures
+        {'tumour': (1, 2), 'core': (2,)}
     """
 
     model_config = ConfigDict(frozen=True)
@@ -43,6 +47,7 @@ class LabelMap(BaseModel):
     values: list[int] = Field(min_length=2, max_length=IGNORE_INDEX)
     ignore_value: int | None = None
     names: list[str] = Field(default_factory=list)
+    regions: dict[str, list[int]] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -62,6 +67,11 @@ class LabelMap(BaseModel):
             raise ValueError("names must hold one name per value")
         if self.kind != "classes" and (len(self.values) != 2 or self.ignore_value is not None):
             raise ValueError(f"the kind {self.kind!r} has two values and no ignore_value")
+        for name, members in self.regions.items():
+            if not members or not set(members) <= set(self.values[1:]):
+                raise ValueError(f"the region {name!r} must be made of classes other than the background")
+        if self.regions and len(np.unique(self.membership, axis=1).T) < self.num_classes:
+            raise ValueError("regions must tell the classes apart: no two classes in the same regions, each in one")
         return self
 
     @property
@@ -71,8 +81,26 @@ class LabelMap(BaseModel):
 
     @property
     def num_outputs(self) -> int:
-        """Channels of the network: one logit for two classes, else one per class."""
-        return 1 if self.num_classes == 2 else self.num_classes
+        """Channels of the network: one per region; without regions one logit for two classes, else one per class."""
+        return len(self.regions) or (1 if self.num_classes == 2 else self.num_classes)
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether the outputs exclude each other (a softmax with the background); else each is a sigmoid."""
+        return self.num_outputs > 1 and not self.regions
+
+    @property
+    def structures(self) -> dict[str, tuple[int, ...]]:
+        """What is predicted, measured and shown, as class indices: the regions, or each class but the background."""
+        index = {value: place for place, value in enumerate(self.values)}
+        if self.regions:
+            return {name: tuple(index[value] for value in members) for name, members in self.regions.items()}
+        return {name: (place,) for place, name in enumerate(self.names) if place}
+
+    @property
+    def membership(self) -> np.ndarray:
+        """Which class belongs to which structure: bool (structures, classes)."""
+        return np.array([np.isin(np.arange(self.num_classes), members) for members in self.structures.values()])
 
     def encode(self, raw: np.ndarray, where: str | Path) -> np.ndarray:
         """Class indices of a raw mask.
@@ -132,7 +160,8 @@ class LabelMap(BaseModel):
             "binary": " (any value above 0 read as foreground)",
             "classes": "" if self.ignore_value is None else f"; {self.ignore_value} is ignored (no truth there)",
         }[self.kind]
-        return f"{count} labels: {labels}{note}"
+        regions = [f"{name} = {' + '.join(map(str, members))}" for name, members in self.regions.items()]
+        return f"{count} labels: {labels}{note}" + (f"; regions that overlap: {', '.join(regions)}" if regions else "")
 
     def _indices(self, values: Sequence[int] | Mapping[int, int]) -> list[int | None]:
         if self.kind != "classes":

@@ -16,13 +16,15 @@ class PairFacts:
 
     Attributes:
         height, width: of the image, in pixels.
+        channels: 1, 3, or those of a stack.
         grey: whether the image is grey, stored as such or as RGB with three equal channels.
-        sums, squares: sum and sum of squares of each of the three channels (a grey image counts in each), 0–255.
+        sums, squares: sum and sum of squares of each channel, of a grey image three times, 0–255.
         histogram: pixels of each raw mask value.
     """
 
     height: int
     width: int
+    channels: int
     grey: bool
     sums: tuple[float, ...]
     squares: tuple[float, ...]
@@ -36,8 +38,8 @@ def measure_pair(image_file: Path, mask_file: Path) -> PairFacts:
         S2MNetError: either cannot be read, or their sizes differ.
     """
     image, mask = read_pair(image_file, mask_file)
-    planes = [image] if image.ndim == 2 else [image[..., channel] for channel in range(3)]
-    grey = all(np.array_equal(planes[0], plane) for plane in planes[1:])
+    planes = [image] if image.ndim == 2 else [image[..., channel] for channel in range(image.shape[2])]
+    grey = len(planes) in (1, 3) and all(np.array_equal(planes[0], plane) for plane in planes[1:])
     levels, squared = np.arange(256.0), np.arange(256.0) ** 2
     bins = [np.bincount(plane.reshape(-1), minlength=256) for plane in (planes[:1] if grey else planes)]
     bins = bins * 3 if grey else bins
@@ -45,6 +47,7 @@ def measure_pair(image_file: Path, mask_file: Path) -> PairFacts:
     return PairFacts(
         height=image.shape[0],
         width=image.shape[1],
+        channels=len(planes),
         grey=grey,
         sums=tuple(float(levels @ counted) for counted in bins),
         squares=tuple(float(squared @ counted) for counted in bins),
@@ -80,3 +83,35 @@ def mean_thickness(foreground: np.ndarray) -> float:
     inside = np.pad(foreground[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 1)
     distance = distance_transform_edt(inside)
     return float(2 * distance[skeletonize(inside)].mean() - 0.5)
+
+
+def contrast(image: np.ndarray, foreground: np.ndarray, reach: int = 5) -> list[float]:
+    """How clearly the foreground stands out in each channel: its mean against that of its surroundings.
+
+    The difference of the two means, over the standard deviation within the surroundings: the pixels that are at most
+    ``reach`` away and no foreground.
+
+    Args:
+        image: uint8 (H, W) or (H, W, C).
+        foreground: (H, W) boolean.
+        reach: in pixels, city block.
+
+    Returns:
+        One number ≥ 0 for each channel; zeros without foreground or surroundings.
+
+    Example:
+        >>> image = np.zeros((20, 20, 2), np.uint8)
+        >>> image[5:9, :, 1] = 200
+        >>> image[::2] += 10
+        >>> contrast(image, image[..., 1] > 100)
+        [0.0, 40.0]
+    """
+    from scipy.ndimage import binary_dilation
+
+    around = binary_dilation(foreground, iterations=reach) & ~foreground
+    planes = image.reshape(*foreground.shape, -1)
+    if not foreground.any() or not around.any():
+        return [0.0] * planes.shape[2]
+    inside, outside = planes[foreground].astype(np.float64), planes[around].astype(np.float64)
+    deviation = np.maximum(outside.std(axis=0), 1.0)  # a flat background is known to one grey level at best
+    return (np.abs(inside.mean(axis=0) - outside.mean(axis=0)) / deviation).tolist()

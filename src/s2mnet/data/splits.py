@@ -43,7 +43,7 @@ def in_order(groups: Iterable[str], weights: tuple[int, ...] = (7, 1, 2)) -> dic
 
 
 def by_hash(stems: Iterable[str]) -> dict[str, Split]:
-    """The split of each file stem, in the order of the SHA-1 hex digest of the stem.
+    """The split of each file stem, or patient, in the order of the SHA-1 hex digest of its name.
 
     Example:
         >>> by_hash(["a", "b"])
@@ -53,7 +53,7 @@ def by_hash(stems: Iterable[str]) -> dict[str, Split]:
 
 
 def digest(stem: str) -> str:
-    """SHA-1 of a file stem in hexadecimal: an order that says nothing about the images and is the same everywhere.
+    """SHA-1 of a name in hexadecimal: an order that says nothing about the images and is the same everywhere.
 
     Example:
         >>> digest("a")[:8]

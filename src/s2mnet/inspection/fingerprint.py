@@ -67,7 +67,7 @@ class ImageFacts(_Facts):
     Attributes:
         image, mask: paths inside the data folder.
         height, width: in pixels, upright.
-        channels: 1 if grey, stored as such or as colour with three equal channels, else 3.
+        channels: 1 if grey, stored as such or as colour with three equal channels, 3 in colour, or those of a stack.
         mode, mask_mode: Pillow's name of the stored form: "L", "RGB", "P", "I;16", … ("other": read by tifffile).
         bits: stored bits per sample of the image.
         foreground: share of the pixels with a truth that are no background; None if the labels were not understood.
@@ -79,7 +79,7 @@ class ImageFacts(_Facts):
     mask: str
     height: int
     width: int
-    channels: Literal[1, 3]
+    channels: int
     mode: str
     mask_mode: str
     bits: int

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from s2mnet.data.cases import Case, Split
-from s2mnet.data.images import to_channels
+from s2mnet.data.channels import GREY, select_channels, to_show
 from s2mnet.data.labels import IGNORE_INDEX
 from s2mnet.data.pairs import read_pair
 from s2mnet.errors import S2MNetError
@@ -48,10 +48,10 @@ class CaseFacts:
 
     Attributes:
         grey: whether all channels are equal.
-        levels: (1 or 3, 256) pixels of each level, one row if grey.
+        levels: (channels, 256) pixels of each level, one row if grey.
         values: pixels of each raw mask value.
         image_hash, mask_hash: of the decoded pixels and their shape; a grey image hashes alike however it is stored.
-        thumbnail: (32, 32) float32, the grey image by area averaging.
+        thumbnail: (32, 32) float32, the grey image (of a stack the middle channel) by area averaging.
         mask_is_image: whether the mask holds the very pixels of the image.
         mask_likeness: correlation of the thumbnails of mask and image, -1 to 1; 0 if either is constant.
         energy: (K, with and without DC) as `energy_within` gives it, if it was asked for.
@@ -95,10 +95,10 @@ def measure(case: Case, split: Split, with_mask: bool, with_energy: bool) -> Cas
     if case.mask is None:
         raise S2MNetError(case.image, "no mask", "a mask of the same name", "Add the mask.")
     image, mask = read_pair(case.image, case.mask)
-    if image.ndim == 3 and (image == image[..., :1]).all():
+    if image.ndim == 3 and image.shape[2] == 3 and (image == image[..., :1]).all():
         image = np.ascontiguousarray(image[..., 0])
     planes = image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
-    grey = to_channels(image, 1)[0]
+    grey = select_channels(to_show(image), [GREY])[0]
     thumbnail, mask_thumbnail = _thumbnail(grey), _thumbnail(mask)
     mode, bits = stored_form(case.image)
     return CaseFacts(

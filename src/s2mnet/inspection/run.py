@@ -203,8 +203,9 @@ def _intensity(facts: Sequence[CaseFacts]) -> list[Channel]:
     train = [fact.levels for fact in facts if fact.split == "train"]
     if not train:
         return []
-    channels = 1 if all(fact.grey for fact in facts) else 3
-    total = np.sum([np.broadcast_to(levels, (channels, 256)) for levels in train], axis=0)
+    channels = max(len(levels) for levels in train)
+    alike = [levels for levels in train if len(levels) in (1, channels)]
+    total = np.sum([np.broadcast_to(levels, (channels, 256)) for levels in alike], axis=0)
     level = np.arange(256) / 255
     found = []
     for counts in total:
@@ -249,7 +250,7 @@ def _image(fact: CaseFacts, root: Path, share: Shares | None) -> ImageFacts:
         mask=inside(_mask(fact.case), root),
         height=fact.height,
         width=fact.width,
-        channels=1 if fact.grey else 3,
+        channels=len(fact.levels),
         mode=fact.mode,
         mask_mode=fact.mask_mode,
         bits=fact.bits,

@@ -47,9 +47,10 @@ def size_text(fingerprint: Fingerprint) -> str:
 
 def stored_text(fingerprint: Fingerprint) -> str:
     """Channels and stored forms of the images, the most common first."""
-    channels = {1: "grey", 3: "colour"}
+    kinds = {1: "grey", 3: "colour"}
+    held = {int(value): number for value, number in fingerprint.count_of("channels").items()}
     parts = [
-        _counted({channels[int(value)]: number for value, number in fingerprint.count_of("channels").items()}),
+        _counted({kinds.get(value, f"{value} channels"): number for value, number in held.items()}),
         _counted(fingerprint.count_of("mode")),
         _counted(
             {f"{value} bits" if value else "bits unknown": n for value, n in fingerprint.count_of("bits").items()}
@@ -60,7 +61,8 @@ def stored_text(fingerprint: Fingerprint) -> str:
 
 def intensity_text(fingerprint: Fingerprint) -> dict[str, str]:
     """A line for each channel, by its name."""
-    names = ("Red", "Green", "Blue") if len(fingerprint.intensity) == 3 else ("Grey",)
+    number = len(fingerprint.intensity)
+    names = {1: ["Grey"], 3: ["Red", "Green", "Blue"]}.get(number, [f"Channel {place + 1}" for place in range(number)])
     return {
         f"{name} of the train images": f"mean {channel.mean:.3f}, standard deviation {channel.std:.3f}; percentiles "
         + ", ".join(f"{percent}: {value:.3f}" for percent, value in channel.percentiles.items())

@@ -60,10 +60,9 @@ def predict_folder(
             drawn = overlay(image, prediction.indices, thickness=thickness)
             write_png(out / "overlays" / f"{path.stem}.png", drawn)
         if probabilities:
-            names = predictor.config.labels.names
-            for name, plane in zip(
-                names if len(prediction.probabilities) > 1 else [""], prediction.probabilities, strict=True
-            ):
+            labels = predictor.config.labels
+            names = list(labels.regions) or (labels.names if labels.exclusive else [""])
+            for name, plane in zip(names, prediction.probabilities, strict=True):
                 file = f"{path.stem}_{name}.png" if name else f"{path.stem}.png"
                 write_png(out / "probabilities" / file, np.round(plane * 65535).astype(np.uint16))
         if progress:
@@ -94,6 +93,8 @@ def _check_output(images: Path, out: Path) -> None:
 def _predict(predictor: Predictor, image: np.ndarray, tta: int | None, path: Path) -> Prediction:
     try:
         return predictor.predict(image, tta)
+    except S2MNetError as error:  # it knows the array alone
+        raise S2MNetError(path, error.found, error.expected, error.mend) from None
     except (MemoryError, RuntimeError) as error:
         # On a CPU, torch has no class of its own for it.
         short = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)

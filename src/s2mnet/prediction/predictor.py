@@ -19,7 +19,8 @@ class Prediction(NamedTuple):
     Attributes:
         mask: (H, W) in the label values of the masks it was trained on.
         indices: uint8 (H, W), class indices 0 … classes−1.
-        probabilities: float32 (outputs, H, W) in 0..1: of the foreground, or of every class, background first.
+        probabilities: float32 (outputs, H, W) in 0..1: of the foreground; of every class, background first; or of
+            every region.
         boundary: β float32 (H, W) in 0..1, where the model sees boundaries (SPEC 1.3), if asked for.
     """
 
@@ -54,24 +55,24 @@ class Predictor:
         """Segment one image.
 
         Args:
-            image: a file, or uint8 (H, W) grey or (H, W, 3) RGB.
+            image: a file, or uint8 (H, W) grey, (H, W, 3) RGB, or a stack (H, W, n) like those it was trained on.
             tta: 1, 4 or 8 test-time transforms; None takes the model's own.
             boundary: whether to give β too.
 
         Raises:
-            S2MNetError: the file cannot be read.
+            S2MNetError: the file cannot be read, or has other channels than the model was trained on.
             ValueError: an array of another shape or dtype, or another tta.
         """
         if isinstance(image, np.ndarray):
-            if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
-                raise ValueError(f"expected a uint8 array (H, W) or (H, W, 3), found {image.dtype} {image.shape}")
+            if image.dtype != np.uint8 or image.ndim not in (2, 3):
+                raise ValueError(f"expected a uint8 array (H, W) or (H, W, C), found {image.dtype} {image.shape}")
         else:
             image = read_image(Path(image))
         tta = self.config.tta if tta is None else tta
         if tta not in (1, 4, 8):
             raise ValueError(f"tta must be 1, 4 or 8, found {tta}")
         probabilities, beta = predict_probabilities(
-            self.network, [image], self.config.preprocessing, tta, boundaries=boundary
+            self.network, [image], self.config.preprocessing, self.config.labels, tta, boundaries=boundary
         )[0]
-        indices = to_labels(probabilities, self.config.threshold)
+        indices = to_labels(probabilities, self.config.labels, self.config.threshold)
         return Prediction(self.config.labels.decode(indices), indices, probabilities, beta)

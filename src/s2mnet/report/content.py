@@ -47,7 +47,7 @@ class Report:
 
     title: str
     class_names: Sequence[str]
-    """Foreground classes in the order of their indices 1, 2, …"""
+    """What is measured: the foreground classes in the order of their indices 1, 2, …, or regions made of them."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """Images of each part of the data: "train", "val", "test"."""
     data_sentences: Sequence[str] = ()
@@ -65,3 +65,5 @@ class Report:
     """For each stage (C, K, K), see `figures.spectral_filters`."""
     provenance: Mapping[str, object] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+    drawn: Sequence[str] = ()
+    """The foreground classes in that order, where regions are measured; empty if `class_names` are the classes."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from s2mnet.data.channels import to_show
 from s2mnet.errors import S2MNetError
 
 Colour = tuple[int, int, int]
@@ -156,19 +157,20 @@ def heat(map01: ArrayLike) -> NDArray[np.uint8]:
 
 
 def as_rgb(image: ArrayLike) -> NDArray[np.uint8]:
-    """A copy of a grey or colour image as (H, W, 3) uint8.
+    """A copy of a grey or colour image as (H, W, 3) uint8; of a stack of channels the middle one.
 
     Raises:
-        S2MNetError: the array is neither (H, W) nor (H, W, 3), or not uint8.
+        S2MNetError: the array is neither (H, W) nor (H, W, C), or not uint8.
 
     Example:
         >>> as_rgb(np.full((2, 3), 7, np.uint8)).shape
         (2, 3, 3)
     """
     array = np.asarray(image)
-    if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)) or not array.size:
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or not array.size:
         found = f"{array.dtype} of shape {array.shape}"
-        raise S2MNetError("the image", found, "uint8 of shape (H, W) or (H, W, 3)", "Convert it to 8-bit grey or RGB.")
+        raise S2MNetError("the image", found, "uint8 of shape (H, W) or (H, W, C)", "Convert it to 8-bit grey or RGB.")
+    array = to_show(array)
     return np.repeat(array[..., None], 3, axis=2) if array.ndim == 2 else array.copy()
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from s2mnet.evaluation.metrics import METRICS, Metric
-from s2mnet.evaluation.results import MEAN
+from s2mnet.evaluation.records import MEAN
+from s2mnet.evaluation.table import counted
 from s2mnet.report import embed, figures
 from s2mnet.report.content import CaseFigure, Report
+from s2mnet.report.metric_tables import metric_tables, reading
 from s2mnet.report.overlay import (
     BOTH,
     IGNORE,
@@ -33,17 +34,6 @@ _DICE = (
     "Dice measures how well the area the model marks overlaps the reference mask: 1 means they are identical, 0 means "
     "they have no pixel in common."
 )
-_READING = "".join(
-    paragraph(text, "note")
-    for text in (
-        "IoU is a stricter form of Dice. Precision is the share of the marked area that is right, recall the share of "
-        "the true area that was marked.",
-        "HD95 says how far apart the outlines are: at 95 % of their points the distance to the other outline is at "
-        "most this many pixels. Surface Dice is the share of the outlines that lie within 2 pixels of each other.",
-        "If the reference and the model both mark nothing, that counts as agreement. If only one of them does, it is a "
-        "complete miss: the ratios are 0 and HD95 is the image's diagonal.",
-    )
-)
 
 
 def opening(report: Report) -> str:
@@ -59,7 +49,7 @@ def opening(report: Report) -> str:
             f'<div class="tiles">{"".join(tiles)}</div>',
             paragraph(_DICE),
             _validation_note(report),
-            f'<p><a href="#warnings">{_counted(len(report.warnings), "warning")}</a> below.</p>'
+            f'<p><a href="#warnings">{counted(len(report.warnings), "warning")}</a> below.</p>'
             if report.warnings
             else "",
             '<p class="caution"><b>For research use. Not a medical device:</b> these results must not be used to '
@@ -74,9 +64,10 @@ def pictures(report: Report) -> str:
     if not report.cases:
         return section(title, "pictures", paragraph("No case was kept as a picture.", "note"))
     cases = report.cases[:MOST_CASES]
-    shown = [PALETTE[i % len(PALETTE)] for i in range(len(report.class_names))]
+    drawn = report.drawn or report.class_names
+    shown = [PALETTE[i % len(PALETTE)] for i in range(len(drawn))]
     many = len(shown) > 1
-    own = [(colour, f"predicted: {name}") for colour, name in zip(shown, report.class_names, strict=True)]
+    own = [(colour, f"predicted: {name}") for colour, name in zip(shown, drawn, strict=True)]
     truth = any(case.truth is not None for case in cases)
     outlines = legend("Prediction", own)
     if truth:
@@ -104,43 +95,33 @@ def pictures(report: Report) -> str:
         if boundary
         else paragraph("This model gives no boundary map β, so none is shown.", "note"),
         *(_case(case) for case in cases),
-        paragraph(f"{_counted(left_out, 'further case')} not shown.", "note") if left_out else "",
+        paragraph(f"{counted(left_out, 'further case')} not shown.", "note") if left_out else "",
     )
 
 
 def metrics(report: Report) -> str:
-    """The table of metrics with intervals, and the Dice of every image."""
+    """The tables of metrics with intervals, and the Dice of every image."""
     kind = "Test" if report.evaluated_on == "test" else "Validation"
     title = f"{kind} results"
     if report.evaluation is None:
         text = "No test images were given, so nothing was measured on images the model had never seen."
         return section(title, "results", paragraph(text, "note"))
-    cases, summary = report.evaluation["cases"], report.evaluation["summary"]
-    names = list(report.evaluation["class_names"])
-    heads = "".join(f"<th scope='col'>{_head(metric)}</th>" for metric in METRICS)
-    keys = names if len(names) == 1 else [*names, MEAN]
-    rows = "".join(_row(key, summary[key], last=key == MEAN) for key in keys)
-    caption = (
-        f"Mean over {_images(len(cases))}, below it the 95 % interval of the mean (bootstrap over images). "
-        "The arrow says which direction is better."
-    )
+    cases = report.evaluation["cases"]
     context = dict(report.evaluation.get("context") or {})
     # What stands under "How this was made" anyway is not said twice.
     context = {key: value for key, value in context.items() if report.provenance.get(key) != value}
     per_image = [_mean_dice(case) for case in cases]
-    over = " (mean over classes)" if len(names) > 1 else ""
+    over = " (mean over classes)" if len(report.evaluation["class_names"]) > 1 else ""
     alt = f"Histogram of the Dice of {_images(len(cases))}, median {np.median(per_image):.3f}"
     return section(
         title,
         "results",
-        paragraph(caption, "note"),
-        f'<div class="wide"><table class="numbers"><thead><tr><th scope="col">Structure'
-        f"</th>{heads}</tr></thead><tbody>{rows}</tbody></table></div>",
+        metric_tables(report.evaluation),
         '<div class="plots results"><figure>',
         embed.figure(figures.dice_distribution(per_image), alt),
         f"<figcaption><b>Image by image.</b> How many images reached which Dice{over}; each tick below is one image. A "
         "long tail to the left means that a good mean hides some failures.</figcaption></figure>",
-        f"<div><h3>How to read the table</h3>{_READING}</div></div>",
+        f"<div><h3>How to read the table</h3>{reading(report.evaluation)}</div></div>",
         f"<h3>How this was measured</h3>{pairs(context)}" if context else "",
     )
 
@@ -252,23 +233,6 @@ def _resized(boundary: Any, size: tuple[int, ...]) -> np.ndarray[Any, Any]:
     return np.asarray(Image.fromarray(values).resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
 
-def _head(metric: Metric) -> str:
-    arrow, word = ("↑", "higher is better") if metric.higher_is_better else ("↓", "lower is better")
-    unit = f", {metric.unit}" if metric.unit else ""
-    return f'{escape(metric.title + unit)} <span title="{word}" aria-label="{word}">{arrow}</span>'
-
-
-def _row(name: str, summary: Mapping[str, Mapping[str, float]], last: bool) -> str:
-    cells = "".join(_cell(summary[metric.name], metric) for metric in METRICS)
-    title = escape(name.capitalize() if last else name)
-    return f'<tr{" class=mean" if last else ""}><th scope="row">{title}</th>{cells}</tr>'
-
-
-def _cell(value: Mapping[str, float], metric: Metric) -> str:
-    form = ".1f" if metric.unit else ".3f"
-    return f"<td>{value['mean']:{form}}<small>{value['low']:{form}} – {value['high']:{form}}</small></td>"
-
-
 def _mean_dice(case: Mapping[str, Any]) -> float:
     return float(np.mean([values["dice"] for values in case["metrics"].values()]))
 
@@ -278,8 +242,4 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _images(number: int) -> str:
-    return _counted(number, "image")
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
+    return counted(number, "image")

@@ -35,11 +35,12 @@ def write_run_report(
     height, width = summary.height, summary.width
     report = Report(
         title=title,
-        class_names=plan.labels.names[1:],
+        class_names=list(plan.labels.structures),
+        drawn=plan.labels.names[1:],
         counts={split: count for split, count in summary.counts.items()},
         data_sentences=[
             f"Images of {height[0]}×{width[0]} to {height[2]}×{width[2]} pixels, "
-            f"{'grey' if summary.channels == 1 else 'colour'}.",
+            f"{', '.join(summary.stored) or ('grey' if summary.channels == 1 else 'colour')}.",
             f"Split: {summary.split_rule}.",
             f"The foreground covers {100 * summary.foreground_share:.1f} % of an image (median) "
             f"and is {summary.thickness_px:.1f} pixels thick.",
@@ -86,7 +87,7 @@ def _settings(plan: Plan, predictor: Predictor) -> Mapping[str, object]:
     return {
         "preset": training.preset,
         "input": f"{preprocessing.extent}, {preprocessing.size[0]}×{preprocessing.size[1]} px",
-        "channels": preprocessing.channels,
+        "channels": ", ".join(preprocessing.channels) + (" with CLAHE" if preprocessing.clahe else ""),
         "network": ", ".join(f"{k} = {v}" for k, v in plan.network.items()) or "S2M-Net as by default",
         "parameters": f"{sum(p.numel() for p in predictor.network.parameters()) / 1e6:.2f} million",
         "loss": f"{plan.loss} " + ", ".join(f"{k} = {v}" for k, v in plan.loss_options.items()),
@@ -94,7 +95,7 @@ def _settings(plan: Plan, predictor: Predictor) -> Mapping[str, object]:
         "budget": " or ".join(filter(None, budget)),
         "test-time transforms": plan.tta,
         "seed": training.seed,
-    } | {f"reason {number}": reason for number, reason in enumerate(plan.reasons, 1)}
+    } | {f"why this {what}": reason for what, reason in plan.reasons.items()}
 
 
 def _filters(predictor: Predictor) -> list[Any]:

@@ -26,13 +26,13 @@ def random_view(
     image and mask are mirrored.
 
     Args:
-        image: float (C, H, W).
+        image: (C, H, W), any dtype; only the part that the window sees is read.
         mask: uint8 (H, W) class indices, 255 ignore.
         centre: row and column of the window's centre, in pixels, pixel centres at integers.
         size: height and width of the window.
 
     Returns:
-        image float (C, h, w), bilinear; mask uint8 (h, w), nearest.
+        image float32 (C, h, w), bilinear; mask uint8 (h, w), nearest.
     """
     height, width = size
     angle = math.radians(rng.uniform(-aug.rotate_degrees, aug.rotate_degrees)) if rng.random() < aug.rotate_p else 0.0
@@ -49,13 +49,19 @@ def random_view(
     if rng.random() < aug.elastic_p:
         bend = smooth_noise(size, aug.elastic_alpha, aug.elastic_sigma, rng)
         y, x = y + bend[0], x + bend[1]
+    y, x = (_mirrored(places, side) for places, side in zip(torch.broadcast_tensors(y, x), mask.shape, strict=True))
+    top, left = int(y.min()), int(x.min())
+    seen = image[:, top : int(y.max()) + 2, left : int(x.max()) + 2].float()
     # grid_sample counts pixel edges from −1 to 1.
-    grid = torch.stack([(2 * x + 1) / image.shape[2] - 1, (2 * y + 1) / image.shape[1] - 1], -1)[None].float()
-    view, labels = (
-        F.grid_sample(source, grid, mode=mode, padding_mode="reflection", align_corners=False)[0]
-        for source, mode in ((image[None], "bilinear"), (mask[None, None].float(), "nearest"))
-    )
-    return view, labels[0].to(torch.uint8)
+    grid = torch.stack([(2 * (x - left) + 1) / seen.shape[2] - 1, (2 * (y - top) + 1) / seen.shape[1] - 1], -1)
+    view = F.grid_sample(seen[None], grid[None].float(), mode="bilinear", padding_mode="border", align_corners=False)[0]
+    return view, mask[y.round().long(), x.round().long()]
+
+
+def _mirrored(places: Tensor, side: int) -> Tensor:
+    """Positions of pixels brought into 0 … side − 1, as if the image went on mirrored at its edges."""
+    folded = (places + 0.5).remainder(2 * side)
+    return (torch.minimum(folded, 2 * side - folded) - 0.5).clamp(0, side - 1)
 
 
 def smooth_noise(size: tuple[int, int], alpha: float, sigma: float, rng: np.random.Generator) -> Tensor:

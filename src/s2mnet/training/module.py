@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -10,18 +10,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from s2mnet.data import IGNORE_INDEX, Case, load_case
-from s2mnet.inference import predict_probabilities, to_labels
+from s2mnet.data import IGNORE_INDEX, LabelMap
+from s2mnet.inference import predict_prepared, to_labels
 from s2mnet.loss import MASL
 from s2mnet.loss.dice_ce import DiceCrossEntropy
 from s2mnet.network import S2MNet
 from s2mnet.plan import Plan
+from s2mnet.training.store import PreparedCases
 
 
 class SegmentationModule(pl.LightningModule):
-    """Trains a network on a plan; validates it as it will be used: whole images, own size, same extent."""
+    """Trains a network on a plan; validates it as it will be used: whole images, own size, same extent.
 
-    def __init__(self, plan: Plan, val_cases: Sequence[Case]) -> None:
+    Attributes:
+        val_cases: prepared images with their masks in their own size.
+    """
+
+    def __init__(self, plan: Plan, val_cases: Sequence[tuple[np.ndarray, np.ndarray]] | PreparedCases = ()) -> None:
         super().__init__()
         self.plan, self.val_cases = plan, val_cases
         self.network = build_network(plan).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -32,7 +37,7 @@ class SegmentationModule(pl.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         images, masks = batch
         logits = self.network(images.contiguous(memory_format=torch.channels_last))
-        loss = self.criterion(logits, masks)
+        loss = self.criterion(logits, region_maps(masks, self.plan.labels) if self.plan.labels.regions else masks)
         self.epoch_logs.append({"loss": loss.detach(), **getattr(self.criterion, "log", {})})
         return loss
 
@@ -42,12 +47,18 @@ class SegmentationModule(pl.LightningModule):
             self.criterion.project_()  # keeps the weights in [0.1, 10] (SPEC 2.4)
 
     def validation_step(self, batch: list[int], batch_idx: int) -> None:
-        pairs = [load_case(self.val_cases[index], self.plan.labels) for index in batch]
-        predictions = predict_probabilities(
-            self.network, [image for image, _ in pairs], self.plan.preprocessing, batch_size=len(batch)
+        labels = self.plan.labels
+        pairs = [self.val_cases[index] for index in batch]
+        predictions = predict_prepared(
+            self.network,
+            [image for image, _ in pairs],
+            [(truth.shape[0], truth.shape[1]) for _, truth in pairs],
+            self.plan.preprocessing,
+            labels,
+            batch_size=len(batch),
         )
         for (_, truth), (probabilities, _) in zip(pairs, predictions, strict=True):
-            self.val_dice.append(mean_dice(to_labels(probabilities), truth, self.plan.labels.num_classes))
+            self.val_dice.append(mean_dice(to_labels(probabilities, labels), truth, labels.structures.values()))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         training = self.plan.training
@@ -61,21 +72,40 @@ class SegmentationModule(pl.LightningModule):
 
 def build_network(plan: Plan) -> S2MNet:
     """The network of a plan, untrained."""
-    return S2MNet(plan.preprocessing.channels, plan.labels.num_outputs, **plan.network)
+    return S2MNet(len(plan.preprocessing.channels), plan.labels.num_outputs, **plan.network)
 
 
 def build_loss(plan: Plan) -> nn.Module:
     """The loss of a plan."""
-    outputs = plan.labels.num_outputs
-    return MASL(outputs, **plan.loss_options) if plan.loss == "masl" else DiceCrossEntropy(outputs)
+    outputs, multilabel = plan.labels.num_outputs, bool(plan.labels.regions)
+    kind = MASL if plan.loss == "masl" else DiceCrossEntropy
+    return kind(outputs, multilabel=multilabel, **plan.loss_options)
 
 
-def mean_dice(prediction: np.ndarray, truth: np.ndarray, num_classes: int) -> float:
-    """Dice of an image, mean over the foreground classes; both empty is 1, one empty 0; ignored pixels left out."""
+def region_maps(masks: Tensor, labels: LabelMap) -> Tensor:
+    """Class indices (B, H, W) → 0 or 1 for each region, 255 where there is no truth: int64 (B, regions, H, W).
+
+    Example:
+        >>> labels = LabelMap(kind="classes", values=[0, 1, 2], regions={"tumour": [1, 2], "core": [2]})
+        >>> region_maps(torch.tensor([[[0, 1, 2, 255]]]), labels)[0, :, 0].tolist()
+        [[0, 1, 1, 255], [0, 0, 1, 255]]
+    """
+    table = torch.full((IGNORE_INDEX + 1, len(labels.regions)), IGNORE_INDEX)
+    table[: labels.num_classes] = torch.from_numpy(labels.membership.T).long()
+    return table.to(masks.device)[masks].movedim(-1, 1)
+
+
+def mean_dice(prediction: np.ndarray, truth: np.ndarray, structures: Iterable[Sequence[int]]) -> float:
+    """Dice of an image, mean over its structures; both empty is 1, one empty 0; ignored pixels left out.
+
+    Args:
+        prediction, truth: class indices (H, W), 255 without a truth.
+        structures: the class indices that each is made of.
+    """
     valid = truth != IGNORE_INDEX
     scores = []
-    for index in range(1, num_classes):
-        p, t = (prediction == index) & valid, (truth == index) & valid
+    for members in structures:
+        p, t = np.isin(prediction, members) & valid, np.isin(truth, members) & valid
         total = int(p.sum()) + int(t.sum())
         scores.append(2 * int((p & t).sum()) / total if total else 1.0)
     return float(np.mean(scores))

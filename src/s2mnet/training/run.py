@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from rich.console import Console
+from rich.markup import escape
 from torch.utils.data import DataLoader, Dataset
 
 from s2mnet.data import ImageFolder
@@ -20,9 +21,11 @@ from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
 from s2mnet.modelfolder import ModelConfig
 from s2mnet.plan import Plan
+from s2mnet.plan.machine import multiplies_bf16
 from s2mnet.training.callbacks import STATE, History, KeepBest, Schedule
 from s2mnet.training.module import SegmentationModule
 from s2mnet.training.samples import EpochSampler, TrainingSamples
+from s2mnet.training.store import VARIABLE, PreparedCases, cache_folder
 
 PLAN, LAST = "plan.yaml", "last.ckpt"
 
@@ -52,9 +55,11 @@ def train(
     state = run / STATE / LAST
     _quieten()
     pl.seed_everything(plan.training.seed, workers=True, verbose=False)
-    module = _module(plan, folder)
+    module = _module(plan)
+    stored = _prepare(folder, plan, console)
+    module.val_cases = stored["val"]
     plan.save(run / PLAN)
-    samples = TrainingSamples(folder.splits["train"], plan)
+    samples = TrainingSamples(stored["train"], plan)
     batch = min(plan.training.batch_size, len(samples))
     loader = DataLoader(
         samples,
@@ -108,16 +113,30 @@ def check_run_folder(run: Path, resume: bool) -> None:
 
 
 def _precision(plan: Plan) -> Any:
-    """Lightning's name; bf16 only where the processor multiplies it natively: emulated it is slower than float32."""
-    if plan.training.precision == "auto":
-        native = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else torch.cpu._is_amx_tile_supported()
-        return "bf16-mixed" if native else "32-true"
-    return "bf16-mixed" if plan.training.precision == "bf16" else "32-true"
+    """Lightning's name."""
+    auto = plan.training.precision == "auto"
+    return "bf16-mixed" if (multiplies_bf16() if auto else plan.training.precision == "bf16") else "32-true"
 
 
-def _module(plan: Plan, folder: ImageFolder) -> SegmentationModule:
+def _prepare(folder: ImageFolder, plan: Plan, console: Console) -> dict[str, PreparedCases]:
+    """The cases to train and to validate on, decoded."""
+    place = cache_folder()
+    stored = {
+        split: PreparedCases(folder.splits[split], plan.preprocessing, plan.labels, split == "train", place, split)
+        for split in ("train", "val")
+    }
+    for cases in stored.values():
+        if cases.unwritable:
+            reason = f"{cases.unwritable.where}: {cases.unwritable.found}"
+            console.print(f"[yellow]warning[/] decoded images stay in memory ({escape(reason)}); ${VARIABLE} names a "
+                          "folder for them")  # fmt: skip
+            break
+    return stored
+
+
+def _module(plan: Plan) -> SegmentationModule:
     try:
-        return SegmentationModule(plan, folder.splits["val"])
+        return SegmentationModule(plan)
     except (TypeError, ValueError) as error:
         expected = "arguments of S2MNet and MASL"
         raise S2MNetError("network or loss_options of the plan", str(error), expected, "Correct the plan.") from None

@@ -2,56 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from s2mnet.data import IGNORE_INDEX, Case, load_case
-from s2mnet.inference import normalise, prepare_image, prepare_mask
+from s2mnet.data import IGNORE_INDEX
+from s2mnet.inference import normalise
 from s2mnet.plan import Plan
 from s2mnet.training.augment import random_light, random_view
+from s2mnet.training.store import PreparedCases
 
 MIN_FOREGROUND = 0.005  # share of a patch (SPEC 3)
 TRIES = 10
 
 
 class TrainingSamples(Dataset):
-    """The train cases, decoded once and kept as bytes, each visited ``repeats`` times an epoch.
+    """The train cases, each visited ``repeats`` times an epoch; or the windows of a grid over them, for a stride.
 
     An item is asked for as (epoch, index) and gives image float (C, h, w), normalised, and mask int64 (h, w).
-    Decoded whole images take channels·h·w bytes each at the input size, patches the full size of the images.
     """
 
-    def __init__(self, cases: Sequence[Case], plan: Plan) -> None:
-        self.plan = plan
-        with ThreadPoolExecutor() as pool:
-            self.pairs = list(pool.map(self._load, cases))
-
-    def _load(self, case: Case) -> tuple[np.ndarray, np.ndarray]:
-        image, mask = load_case(case, self.plan.labels)
-        preprocessing = self.plan.preprocessing
-        return prepare_image(image, preprocessing), prepare_mask(mask, preprocessing)
+    def __init__(self, cases: PreparedCases, plan: Plan) -> None:
+        self.cases, self.plan = cases, plan
+        stride = plan.training.stride if plan.preprocessing.extent == "patches" else 0
+        self.windows = _grid(cases, plan.preprocessing.size, stride) if stride else []
 
     def __len__(self) -> int:
-        return len(self.pairs) * self.plan.training.repeats
+        return len(self.windows or self.cases) * self.plan.training.repeats
 
     def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, Tensor]:
         epoch, index = item
-        plan = self.plan
+        plan, size = self.plan, self.plan.preprocessing.size
         rng = np.random.default_rng([plan.training.seed, epoch, index])
-        image, mask = self.pairs[index % len(self.pairs)]
-        size = plan.preprocessing.size
-        centre = ((mask.shape[0] - 1) / 2, (mask.shape[1] - 1) / 2)
-        if plan.preprocessing.extent == "patches":
-            centre = patch_centre(mask, size, rng)
-        pixels = torch.from_numpy(image).float() / 255
-        view, labels = random_view(pixels, torch.from_numpy(mask), centre, size, plan.augmentation, rng)
-        view = random_light(view, plan.augmentation, rng)
+        if self.windows:
+            case, top, left = self.windows[index % len(self.windows)]
+            image, mask = self.cases[case]
+            centre = top + (size[0] - 1) / 2, left + (size[1] - 1) / 2
+        else:
+            image, mask = self.cases[index % len(self.cases)]
+            centre = ((mask.shape[0] - 1) / 2, (mask.shape[1] - 1) / 2)
+            if plan.preprocessing.extent == "patches":
+                centre = patch_centre(mask, size, rng)
+        view, labels = random_view(
+            torch.from_numpy(image), torch.from_numpy(mask), centre, size, plan.augmentation, rng
+        )
+        view = random_light(view / 255, plan.augmentation, rng)
         return normalise(view, plan.preprocessing), labels.long()
+
+
+def _grid(cases: PreparedCases, size: tuple[int, int], stride: int) -> list[tuple[int, int, int]]:
+    """(case, top, left) of every window with at least 0.5 % foreground (SPEC 3); of all if none has that much."""
+    windows, enough = [], []
+    for case in range(len(cases)):
+        mask = cases[case][1]
+        places = [range(0, max(1, side - window + 1), stride) for side, window in zip(mask.shape, size, strict=True)]
+        for top in places[0]:
+            for left in places[1]:
+                windows.append((case, top, left))
+                enough.append(_foreground(mask, top, left, size) >= MIN_FOREGROUND)
+    return [window for window, kept in zip(windows, enough, strict=True) if kept] or windows
+
+
+def _foreground(mask: np.ndarray, top: int, left: int, size: tuple[int, int]) -> float:
+    window = mask[top : top + size[0], left : left + size[1]]
+    return float(((window > 0) & (window != IGNORE_INDEX)).mean())
 
 
 def patch_centre(mask: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> tuple[float, float]:
@@ -62,8 +79,7 @@ def patch_centre(mask: np.ndarray, size: tuple[int, int], rng: np.random.Generat
     top = left = 0
     for _ in range(TRIES):
         top, left = (int(rng.integers(0, max(1, m - s + 1))) for m, s in zip(mask.shape, size, strict=True))
-        window = mask[top : top + size[0], left : left + size[1]]
-        if ((window > 0) & (window != IGNORE_INDEX)).mean() >= MIN_FOREGROUND:
+        if _foreground(mask, top, left, size) >= MIN_FOREGROUND:
             break
     return top + (size[0] - 1) / 2, left + (size[1] - 1) / 2
 

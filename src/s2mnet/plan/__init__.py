@@ -1,0 +1,19 @@
+"""The plan: everything decided before training, in one short file that a person can read and edit."""
+
+from s2mnet.plan.decide import MILD_AUGMENTATION, PAPER_AUGMENTATION, make_plan
+from s2mnet.plan.machine import Machine, this_machine
+from s2mnet.plan.schema import Augmentation, Extent, Plan, Preprocessing, Preset, Training
+
+__all__ = [
+    "MILD_AUGMENTATION",
+    "PAPER_AUGMENTATION",
+    "Augmentation",
+    "Extent",
+    "Machine",
+    "Plan",
+    "Preprocessing",
+    "Preset",
+    "Training",
+    "make_plan",
+    "this_machine",
+]
