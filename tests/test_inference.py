@@ -104,27 +104,29 @@ def test_a_batch_of_sizes_equals_one_at_a_time() -> None:
 
 
 def test_boundaries_are_those_of_the_shallowest_stage() -> None:
-    network, image = narrow(1, 1), noise(32, 32)
-    for extent in ("whole", "patches"):
-        settings = preprocessing(extent)
+    network = narrow(1, 1)
+    for extent, margin in (("whole", 0), ("patches", 2)):
+        image, settings = noise(32 - 2 * margin, 32 - 2 * margin), preprocessing(extent)
+        window = np.pad(image, margin, mode="symmetric")
         probabilities, beta = predict_probabilities(network, [image], settings, TWO, boundaries=True)[0]
         with torch.no_grad():
-            logits, maps = network(torch.from_numpy(image)[None, None] / 255, return_boundaries=True)
-        np.testing.assert_allclose(probabilities[0], expit(logits[0, 0].numpy()), atol=1e-5)
+            logits, maps = network(torch.from_numpy(window)[None, None] / 255, return_boundaries=True)
+        inside = (slice(margin, 32 - margin), slice(margin, 32 - margin))
+        np.testing.assert_allclose(probabilities[0], expit(logits[0, 0].numpy())[inside], atol=1e-5)
         expected = resize(maps[-1][0, 0].numpy(), (32, 32), order=1, mode="edge", anti_aliasing=False)
-        np.testing.assert_allclose(beta, expected, atol=1e-5)
+        np.testing.assert_allclose(beta, expected[inside], atol=1e-5)
     without = S2MNet(1, channels=(8, 8, 8, 8, 8), num_frequencies=4, decoder="conv").eval()
     assert predict_probabilities(without, [image], preprocessing(), TWO, boundaries=True)[0][1] is None
 
 
 @pytest.mark.parametrize("classes", [1, 3])
 def test_a_patch_of_one_window_is_the_network_itself(classes: int) -> None:
-    network, image = narrow(3, classes), noise(48, 40, 3)
-    found = predict_probabilities(
-        network, [image], preprocessing("patches", (48, 40), 3), THREE if classes == 3 else TWO
-    )[0][0]
+    network, image = narrow(3, classes), noise(44, 36, 3)  # with a margin of 40/16 = 2 px on each side it is a window
+    settings, labels = preprocessing("patches", (48, 40), 3), THREE if classes == 3 else TWO
+    found = predict_probabilities(network, [image], settings, labels)[0][0]
+    window = np.pad(image, ((2, 2), (2, 2), (0, 0)), mode="symmetric")
     with torch.no_grad():
-        logits = network(torch.from_numpy(image.transpose(2, 0, 1).copy())[None] / 255)[0].numpy()
+        logits = network(torch.from_numpy(window.transpose(2, 0, 1).copy())[None] / 255)[0].numpy()[:, 2:-2, 2:-2]
     np.testing.assert_allclose(found, expit(logits) if classes == 1 else softmax(logits, axis=0), atol=1e-5)
 
 
@@ -157,9 +159,8 @@ def test_windows_never_differ_from_the_size_of_training() -> None:
         return x[:, :1] * 0 + 1.5
 
     for shape in ((97, 71), (20, 90), (9, 11)):
-        found = predict_probabilities(Known(remember), [noise(*shape)], preprocessing("patches", (48, 32)), TWO, 4)[0][
-            0
-        ]
+        settings = preprocessing("patches", (48, 32))
+        found = predict_probabilities(Known(remember), [noise(*shape)], settings, TWO, 4)[0][0]
         np.testing.assert_allclose(found, expit(1.5), atol=1e-5)
     assert seen == {(1, 48, 32)}
 
@@ -172,7 +173,21 @@ def test_a_small_image_is_mirrored_as_in_training() -> None:
         return x[:, :1]
 
     predict_probabilities(Known(remember), [image], preprocessing("patches", (48, 32)), TWO)
-    np.testing.assert_allclose(seen[0], np.pad(image, ((0, 28), (0, 7)), mode="symmetric"), atol=1e-3)
+    np.testing.assert_allclose(seen[0], np.pad(image, ((2, 26), (2, 5)), mode="symmetric"), atol=1e-3)
+
+
+def test_the_edge_of_a_window_never_decides_about_the_edge_of_the_image() -> None:
+    # This network says foreground on the outermost pixels of its window, whatever it sees, and background elsewhere.
+    def frame(x: Tensor) -> Tensor:
+        logits = torch.full_like(x[:, :1], 9.0)
+        logits[..., 1:-1, 1:-1] = -9.0
+        return logits
+
+    settings = preprocessing("patches", (64, 64))
+    for shape in ((64, 64), (90, 150), (40, 130)):
+        found = predict_probabilities(Known(frame), [noise(*shape)], settings, TWO, 4)[0][0][0]
+        edge = np.concatenate([found[0], found[-1], found[:, 0], found[:, -1]])
+        assert edge.max() <= 0.5  # without the margin it is 1
 
 
 @pytest.mark.parametrize("tta", [1, 4, 8])

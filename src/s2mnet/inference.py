@@ -16,6 +16,10 @@ from s2mnet.data.channels import clahe
 from s2mnet.plan import Preprocessing
 
 OVERLAP = 0.25  # of neighbouring windows, Gaussian-weighted
+# Share of a window's shorter side by which an image is mirrored on all sides before it is cut into windows. Beyond a
+# window's edge the convolutions see zeros, and what they make of the edge itself is weak: without the margin a model of
+# the demo drew a false line along the frame of the image.
+MARGIN = 1 / 16
 
 
 def prepare_image(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
@@ -92,7 +96,8 @@ def predict_prepared(
     boundaries: bool = False,
 ) -> list[tuple[np.ndarray, np.ndarray | None]]:
     """:func:`predict_probabilities` of what :func:`prepare_image` gave for images of the sizes (H, W)."""
-    inputs = [torch.from_numpy(_fill_window(planes, preprocessing)) for planes in prepared]
+    margin = _margin(preprocessing)
+    inputs = [torch.from_numpy(_with_margin(planes, preprocessing, margin)) for planes in prepared]
     results: list[tuple[np.ndarray, np.ndarray | None]] = []
     step = batch_size if preprocessing.extent == "whole" else 1
     for start in range(0, len(inputs), step):
@@ -101,7 +106,7 @@ def predict_prepared(
         for index, size in enumerate(sizes[start : start + step]):
             own = maps[index : index + 1]
             if preprocessing.extent == "patches":
-                own = own[..., : size[0], : size[1]]
+                own = own[..., margin : margin + size[0], margin : margin + size[1]]
             elif tuple(own.shape[2:]) != tuple(size):
                 own = F.interpolate(own, size=size, mode="bilinear", align_corners=False)
             array = own[0].cpu().numpy()
@@ -110,12 +115,19 @@ def predict_prepared(
     return results
 
 
-def _fill_window(planes: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """Mirror an image smaller than a window at its lower and right edge, as it is in training."""
+def _margin(preprocessing: Preprocessing) -> int:
+    return int(min(preprocessing.size) * MARGIN) if preprocessing.extent == "patches" else 0
+
+
+def _with_margin(planes: np.ndarray, preprocessing: Preprocessing, margin: int) -> np.ndarray:
+    """Mirror an image at its edges, as it is in training, by the margin and until it fills a window."""
     if preprocessing.extent == "whole":
         return planes
-    missing = [(0, max(0, window - side)) for window, side in zip(preprocessing.size, planes.shape[1:], strict=True)]
-    return np.pad(planes, [(0, 0), *missing], mode="symmetric")
+    sides = [
+        (margin, margin + max(0, window - side - 2 * margin))
+        for window, side in zip(preprocessing.size, planes.shape[1:], strict=True)
+    ]
+    return np.pad(planes, [(0, 0), *sides], mode="symmetric")
 
 
 @torch.no_grad()
