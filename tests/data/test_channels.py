@@ -136,3 +136,17 @@ def test_contrast_is_the_difference_over_the_deviation() -> None:
     none, clear = contrast(image, foreground)
     assert none < 0.5 and clear == pytest.approx(4, rel=0.15)
     assert contrast(image, np.zeros((60, 60), bool)) == [0, 0] == contrast(image, np.ones((60, 60), bool))
+
+
+def test_the_thickness_is_that_of_the_thinnest_class(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for number in range(3):
+            mask = np.zeros((80, 80), np.uint8)
+            mask[10:40, 10:40], mask[60 + number : 64 + number, 5:75] = 1, 2
+            for kind in ("images", "masks"):
+                (tmp_path / split / kind).mkdir(parents=True, exist_ok=True)
+                array = mask if kind == "masks" else RNG.integers(0, 255, (80, 80), dtype=np.uint8)
+                Image.fromarray(array).save(tmp_path / split / kind / f"{split}{number}.png")
+    Dataset(classes={0: "background", 1: "square", 2: "bar"}).save(tmp_path)
+    summary = read_folder(find_cases(tmp_path), progress=False)
+    assert summary.thinnest == "bar" and summary.thickness_px == pytest.approx(4, abs=0.6)

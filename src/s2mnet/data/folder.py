@@ -41,10 +41,11 @@ class FolderSummary(BaseModel):
         pixel_share: share of each class among the pixels with a truth, over all masks; sums to 1.
         mean, std: of the train images per channel, over pixels, in 0..1.
         foreground_share: foreground among the pixels with a truth, median over the train masks with foreground.
-        thickness_px: mean thickness of the foreground (:func:`~s2mnet.data.measure.mean_thickness`), median over at
-            most 50 train masks with foreground.
-        contrast: of the foreground to its surroundings in each channel (:func:`~s2mnet.data.measure.contrast`), median
-            over those.
+        thickness_px: mean thickness (:func:`~s2mnet.data.measure.mean_thickness`) of the thinnest class: the smallest
+            of the medians over those of at most 50 train masks that hold the class.
+        thinnest: name of that class.
+        contrast: of the whole foreground to its surroundings in each channel
+            (:func:`~s2mnet.data.measure.contrast`), median over those.
         split_rule: how the split was made.
         warnings: sentences about what may hurt but does not stop.
     """
@@ -64,6 +65,7 @@ class FolderSummary(BaseModel):
     std: list[float]
     foreground_share: float
     thickness_px: float
+    thinnest: str = "the foreground"
     contrast: list[float] = []
     split_rule: str
     warnings: list[str]
@@ -123,6 +125,7 @@ def read_folder(folder: ImageFolder, labels: LabelRule | LabelMap = "auto", prog
     with ThreadPoolExecutor(_workers()) as pool:
         pairs = [case for case in folder.splits["train"] if case.mask in set(marked[::step])]
         shapes = list(pool.map(lambda case: _shape(case, label_map), pairs))
+    thickness, thinnest = _thinnest([held for held, _ in shapes])
     return FolderSummary(
         counts={split: len(cases) for split, cases in folder.splits.items()},
         height=_spread([held.height for held in facts.values()]),
@@ -136,7 +139,8 @@ def read_folder(folder: ImageFolder, labels: LabelRule | LabelMap = "auto", prog
         mean=mean,
         std=std,
         foreground_share=float(np.median([1 - _pixel_share([shares[file]], 1)[0] for file in marked])),
-        thickness_px=float(np.median([thickness for thickness, _ in shapes])),
+        thickness_px=thickness,
+        thinnest=label_map.names[thinnest],
         contrast=_median_contrast([clear for _, clear in shapes], channels),
         split_rule=folder.split_rule,
         warnings=_warnings(files, facts, shares, label_map),
@@ -191,11 +195,21 @@ def _stored_channels(folder: ImageFolder, facts: Mapping[Path, PairFacts]) -> li
     return named or [f"channel {place}" for place in range(1, number + 1)]
 
 
-def _shape(case: Case, label_map: LabelMap) -> tuple[float, list[float]]:
-    """Mean thickness of the foreground, and its contrast in each channel."""
+def _shape(case: Case, label_map: LabelMap) -> tuple[dict[int, float], list[float]]:
+    """Mean thickness of each class that the mask holds, and the contrast of the foreground in each channel."""
     image, indices = load_case(case, label_map)
-    foreground = (indices > 0) & (indices != IGNORE_INDEX)
-    return mean_thickness(foreground), contrast(image, foreground)
+    held = [index for index in np.unique(indices).tolist() if 0 < index != IGNORE_INDEX]
+    thickness = {index: mean_thickness(indices == index) for index in held}
+    return thickness, contrast(image, np.isin(indices, held))
+
+
+def _thinnest(measured: list[dict[int, float]]) -> tuple[float, int]:
+    """Median thickness of the thinnest class, and its index."""
+    by_class: dict[int, list[float]] = {}
+    for thickness in measured:
+        for index, value in thickness.items():
+            by_class.setdefault(index, []).append(value)
+    return min((float(np.median(values)), index) for index, values in by_class.items())
 
 
 def _median_contrast(measured: list[list[float]], channels: int) -> list[float]:

@@ -22,7 +22,7 @@ PAPER_AUGMENTATION = Augmentation(
     tint=0.0, noise_p=0.5, noise=0.05, dropout_p=0.3,
 )  # fmt: skip
 SAMPLES_PER_EPOCH = 800  # enough steps between two validations that these do not take over a small set's training
-THIN_PX = 3.0  # foreground thinner than this in the network's input is lost to resizing
+THIN_PX = 2.0  # what is thinner in the network's input falls between its pixels
 MILD_VISITS = 100  # of each image; below this the changes of the mild augmentation are enough
 GREEN_GAIN = 1.1  # how much better than red and blue the green channel must show thin structures to be taken alone
 DEFAULT_MINUTES = 30.0
@@ -81,8 +81,8 @@ def _extent_and_size(
     height, width = summary.height[1], summary.width[1]
     left = summary.thickness_px * whole_size / max(height, width)
     measured = (
-        f"the foreground is {summary.thickness_px:.1f} px thick in images of {height:.0f}×{width:.0f} px and would be "
-        f"{left:.1f} px thick after resizing to {whole_size}×{whole_size}"
+        f"{summary.thinnest} is {summary.thickness_px:.1f} px thick in images of {height:.0f}×{width:.0f} px and would "
+        f"be {left:.1f} px thick after resizing to {whole_size}×{whole_size}"
     )
     if extent is None:
         thin = left < THIN_PX and min(height, width) > whole_size
@@ -182,8 +182,9 @@ def _expected_visits(
         return None
     expected = min(visits)
     steps = expected * count / training.batch_size
-    measured = f", at {machine.speed / 1e6:.2f} megapixels a second as measured now" if machine.speed else ""
-    reasons["steps"] = f"about {steps:,.0f} of {training.batch_size}, {expected:.0f} visits of each image{measured}"
+    seen = "windows" if preprocessing.extent == "patches" else "visits"
+    measured = f", at {machine.speed / 1e6:.2f} megapixels a second" if machine.speed else ""
+    reasons["steps"] = f"about {steps:,.0f} of {training.batch_size}, {expected:.0f} {seen} of each image{measured}"
     return expected
 
 

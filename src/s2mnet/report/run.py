@@ -42,8 +42,8 @@ def write_run_report(
             f"Images of {height[0]}×{width[0]} to {height[2]}×{width[2]} pixels, "
             f"{', '.join(summary.stored) or ('grey' if summary.channels == 1 else 'colour')}.",
             f"Split: {summary.split_rule}.",
-            f"The foreground covers {100 * summary.foreground_share:.1f} % of an image (median) "
-            f"and is {summary.thickness_px:.1f} pixels thick.",
+            f"The foreground covers {100 * summary.foreground_share:.1f} % of an image (median); "
+            f"{summary.thinnest} is {summary.thickness_px:.1f} pixels thick.",
         ],
         label_sentences=[plan.labels.describe()],
         settings=_settings(plan, predictor),
