@@ -22,7 +22,7 @@ PAPER_AUGMENTATION = Augmentation(
     tint=0.0, noise_p=0.5, noise=0.05, dropout_p=0.3,
 )  # fmt: skip
 SAMPLES_PER_EPOCH = 800  # enough steps between two validations that these do not take over a small set's training
-THIN_PX = 2.0  # what is thinner in the network's input falls between its pixels
+THIN_PX = 2.5  # what is thinner than this in the input is hardly more than the 2 px that a grid can show at all
 MILD_VISITS = 100  # of each image; below this the changes of the mild augmentation are enough
 GREEN_GAIN = 1.1  # how much better than red and blue the green channel must show thin structures to be taken alone
 DEFAULT_MINUTES = 30.0
