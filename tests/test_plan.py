@@ -83,6 +83,10 @@ def test_the_green_channel_is_taken_where_thin_structures_stand_out_in_it() -> N
     for other in (even, compact):
         assert make_plan(other).preprocessing.channels == ["red", "green", "blue"]
         assert not make_plan(other).preprocessing.clahe
+    known = vessels.model_copy(update={"modality": "Fundus photography", "contrast": [0.1, 0.2, 0.3]})
+    assert make_plan(known).preprocessing.clahe
+    other = vessels.model_copy(update={"modality": "histopathology"})
+    assert not make_plan(other).preprocessing.clahe
     grey = make_plan(summary(channels=1, mean=[0.5], std=[0.1], contrast=[0.7])).preprocessing
     assert grey.channels == ["grey"]
 

@@ -35,7 +35,7 @@ class FolderSummary(BaseModel):
         channels: 1 if every image is grey (stored as grey, or as RGB with equal channels), 3 in colour, or the number
             of channels of every image where it is neither.
         stored: names of those channels; empty for grey and colour.
-        neighbours: slices on either side among the channels, from ``dataset.yaml``.
+        neighbours, modality: from ``dataset.yaml``.
         label_map: what the mask values mean.
         label_rule: where that is known from, one sentence.
         pixel_share: share of each class among the pixels with a truth, over all masks; sums to 1.
@@ -58,6 +58,7 @@ class FolderSummary(BaseModel):
     channels: int
     stored: list[str] = []
     neighbours: int = 0
+    modality: str = ""
     label_map: LabelMap
     label_rule: str = ""
     pixel_share: list[float]
@@ -133,6 +134,7 @@ def read_folder(folder: ImageFolder, labels: LabelRule | LabelMap = "auto", prog
         channels=channels,
         stored=stored,
         neighbours=folder.dataset.neighbours,
+        modality=folder.dataset.modality,
         label_map=label_map,
         label_rule=f"{label_map.describe()}; {rule}",
         pixel_share=_pixel_share(shares.values(), label_map.num_classes),

@@ -107,18 +107,14 @@ def _preprocessing(
     summary: FolderSummary, preset: Preset, extent: Extent, size: int, reasons: dict[str, str]
 ) -> Preprocessing:
     channels, equalise = list(COLOURS) if summary.channels == 3 else [GREY], False
-    red, green, blue = summary.contrast if len(summary.contrast) == 3 else (0.0, 0.0, 0.0)
     if summary.stored:
         channels = list(summary.stored)
         reasons["channels"] = f"{', '.join(channels)}: as dataset.yaml names them"
     elif summary.channels == 1:
         reasons["channels"] = "grey: every image is grey"
-    elif extent == "patches" and green > GREEN_GAIN * max(red, blue):
+    elif extent == "patches" and (fundus := _fundus(summary)):
         channels, equalise = ["green"], True
-        reasons["channels"] = (
-            f"green with CLAHE: the thin foreground stands out from its surroundings by {green:.2f} deviations in "
-            f"green, {red:.2f} in red and {blue:.2f} in blue, as vessels of the retina do"
-        )
+        reasons["channels"] = f"green with CLAHE: {fundus}"
     else:
         reasons["channels"] = "colour: the images are"
     each = extent == "whole" and preset == "default"
@@ -138,6 +134,19 @@ def _preprocessing(
         normalisation="image" if each else "dataset",
         mean=[] if each else [summary.mean[place] for place in places],
         std=[] if each else [summary.std[place] for place in places],
+    )
+
+
+def _fundus(summary: FolderSummary) -> str:
+    """Why thin structures in colour are taken for vessels of the retina; empty if they are not."""
+    if summary.modality:
+        return f"the data set is of {summary.modality}" * ("fundus" in summary.modality.lower())
+    red, green, blue = summary.contrast if len(summary.contrast) == 3 else (0.0, 0.0, 0.0)
+    if green <= GREEN_GAIN * max(red, blue):
+        return ""
+    return (
+        f"the thin foreground stands out from its surroundings by {green:.2f} deviations in green, {red:.2f} in red "
+        f"and {blue:.2f} in blue, as vessels of the retina do"
     )
 
 
