@@ -144,3 +144,9 @@ def test_pyplot_is_never_loaded() -> None:
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_numbers_on_a_logarithmic_axis_are_plain() -> None:
+    history = [{"epoch": epoch, "terms": {"core": 0.6 / epoch, "tex": 0.015}} for epoch in (1, 2, 3)]
+    svg = curves(history)["terms"].decode()
+    assert "<!-- 0.1 -->" in svg and "mathdefault" not in svg

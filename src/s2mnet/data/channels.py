@@ -53,14 +53,20 @@ def _of_colour(image: np.ndarray, name: str) -> np.ndarray:
     return image[..., COLOURS.index(name)]
 
 
-def to_show(image: np.ndarray) -> np.ndarray:
+def to_show(image: np.ndarray, stored: Sequence[str] = ()) -> np.ndarray:
     """What a person is shown of an image: grey and colour as they are, of a stack the middle channel.
+
+    Args:
+        image: (H, W) or (H, W, C).
+        stored: names of its channels, if it is a stack; three without names are colours.
 
     Example:
         >>> to_show(np.zeros((4, 6, 5), np.uint8)).shape
         (4, 6)
     """
-    return image if image.ndim == 2 or image.shape[2] == 3 else np.ascontiguousarray(image[..., image.shape[2] // 2])
+    if image.ndim == 2 or (image.shape[2] == 3 and not stored):
+        return image
+    return np.ascontiguousarray(image[..., image.shape[2] // 2])
 
 
 def clahe(plane: np.ndarray, clip: float = 2.0, tiles: int = 8) -> np.ndarray:

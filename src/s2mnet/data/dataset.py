@@ -81,7 +81,7 @@ class Dataset(BaseModel):
 
     def save(self, folder: Path) -> None:
         """Write ``folder/dataset.yaml``, atomically; fields left out stay out."""
-        fields = self.model_dump(mode="json", exclude_defaults=True)
+        fields = self.model_dump(exclude_defaults=True)
         write_atomically(folder / FILE, yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=100).encode())
 
     @classmethod

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from s2mnet.data import find_images, read_image, write_mask
+from s2mnet.data.channels import to_show
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_png
 from s2mnet.prediction.predictor import Prediction, Predictor
@@ -57,7 +58,8 @@ def predict_folder(
         written.append(target)
         if overlays:
             thickness = max(1, round(max(image.shape[:2]) / 400))
-            drawn = overlay(image, prediction.indices, thickness=thickness)
+            shown = to_show(image, predictor.config.preprocessing.stored)
+            drawn = overlay(shown, prediction.indices, thickness=thickness)
             write_png(out / "overlays" / f"{path.stem}.png", drawn)
         if probabilities:
             labels = predictor.config.labels

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from s2mnet.data import Case, FolderSummary, load_case
+from s2mnet.data.channels import to_show
 from s2mnet.evaluation.results import Evaluation, ImageResult
 from s2mnet.network import SpectralSelectiveTokenMixer
 from s2mnet.plan import Plan
@@ -75,7 +76,8 @@ def best_median_worst(evaluation: Evaluation) -> dict[Role, ImageResult]:
 def _figure(case: Case, result: ImageResult, role: Role, predictor: Predictor) -> CaseFigure:
     image, truth = load_case(case, predictor.config.labels)
     prediction = predictor.predict(image, boundary=True)
-    return CaseFigure(case.name, role, result.mean("dice"), image, truth, prediction.indices, prediction.boundary)
+    shown = to_show(image, predictor.config.preprocessing.stored)
+    return CaseFigure(case.name, role, result.mean("dice"), shown, truth, prediction.indices, prediction.boundary)
 
 
 def _settings(plan: Plan, predictor: Predictor) -> Mapping[str, object]:
