@@ -148,5 +148,5 @@ def test_pyplot_is_never_loaded() -> None:
 
 def test_numbers_on_a_logarithmic_axis_are_plain() -> None:
     history = [{"epoch": epoch, "terms": {"core": 0.6 / epoch, "tex": 0.015}} for epoch in (1, 2, 3)]
-    svg = curves(history)["terms"].decode()
+    svg = figures.curves(history)["terms"].decode()
     assert "<!-- 0.1 -->" in svg and "mathdefault" not in svg
