@@ -241,7 +241,7 @@ def _lines(name: str, label: str, lines: Mapping[str, list[tuple[float, float]]]
         return {}
 
     def draw(figure: Figure) -> None:
-        from matplotlib.ticker import LogFormatter, MaxNLocator
+        from matplotlib.ticker import MaxNLocator
 
         axes = figure.subplots()
         for i, (text, points) in enumerate(lines.items()):
@@ -260,8 +260,8 @@ def _lines(name: str, label: str, lines: Mapping[str, list[tuple[float, float]]]
             _mark_best(axes, max(lines["validation"], key=lambda point: point[1]))
         elif min(values) > 0 and max(values) > 30 * min(values) and name != "lr":
             axes.set_yscale("log")
-            for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-                set_formatter(LogFormatter())  # plain numbers: by default they are formulas, which are not parsed here
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(lambda x, _: f"{x:g}" if f"{x:e}"[0] in "25" else "")
         elif min(values) >= 0:
             axes.set_ylim(0, 1.08 * max(values) or 1)
         if len(lines) > 1:
