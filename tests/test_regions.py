@@ -117,6 +117,13 @@ def test_from_the_folder_to_the_masks(tmp_path: Path, s2mnet: Cli, loss: str) ->
     assert status == 0 and "tumour core" in out and "oedema" not in out, err
 
 
+def test_a_folder_of_stacks_is_inspected(tmp_path: Path, s2mnet: Cli) -> None:
+    data = write_tumours(tmp_path / "data")
+    status, out, err = s2mnet("inspect", data, "-o", tmp_path / "out")
+    assert status == 0 and "4 channels" in out and "tumour core = 1 + 4" in out and not err
+    assert "Channel 4 of the train images" in (tmp_path / "out" / "inspection.html").read_text()
+
+
 def test_an_image_of_other_channels_is_refused(tmp_path: Path, s2mnet: Cli) -> None:
     from test_predict import write_model
 

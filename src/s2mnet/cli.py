@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -236,6 +237,7 @@ def _check_tta(tta: int | None) -> None:
 
 def main() -> None:
     """Entry point: bad input ends in one message and exit status 2."""
+    warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a file is said once, by whoever reads it
     try:
         app()
     except S2MNetError as error:

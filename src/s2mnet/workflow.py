@@ -139,8 +139,9 @@ def describe(console: Console, folder: ImageFolder, summary: FolderSummary, plan
     """Say what was found and what is going to be done, before hours are spent on it."""
     counts = ", ".join(f"{count} {split}" for split, count in summary.counts.items())
     console.print(f"[bold]data[/]    {escape(str(folder.root))}: {counts} (split: {summary.split_rule})")
-    console.print(f"[bold]labels[/]  {escape(plan.labels.describe())}")
-    for what, reason in plan.reasons.items():
+    reasons = {"labels": plan.labels.describe(), **plan.reasons}
+    console.print(f"[bold]labels[/]  {escape(reasons.pop('labels'))}")
+    for what, reason in reasons.items():
         console.print(f"[bold]plan[/]    {what}: {escape(reason)}")
     for warning in summary.warnings:
         console.print(f"[yellow]warning[/] {escape(warning)}")

@@ -31,6 +31,7 @@ def decode(path: Path) -> tuple[Image.Image | np.ndarray, str]:
         S2MNetError: more than 200 megapixels, more than one page, or too many channels.
         Exception: whatever Pillow or tifffile raises on a file it cannot read.
     """
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what it finds wrong reaches the user as one error
     # Opened here and not by Pillow, which maps a file it opens itself: Pillow 13 scrambles a TIFF turned by 90° then.
     with path.open("rb") as file:
         try:
@@ -66,7 +67,7 @@ def _decode_tiff(path: Path) -> tuple[np.ndarray, str]:
     """A TIFF that Pillow has no mode for, as (H, W) or (H, W, C), upright, in its own dtype; and STACK, or ""."""
     import tifffile
 
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it finds wrong reaches the user as one error
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     with tifffile.TiffFile(path) as tiff:
         _check_pages(path, len(tiff.pages))
         page = tiff.pages.first

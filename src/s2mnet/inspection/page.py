@@ -121,7 +121,7 @@ def _outlined(image: ImageFacts, folder: Path, labels: LabelMap | None) -> np.nd
         return embed.enlarge(as_rgb(read_image(folder / image.image)), smooth=True)
     pixels, mask = read_pair(folder / image.image, folder / image.mask)
     indices = embed.enlarge(labels.encode(mask, image.mask), smooth=False)
-    pixels = embed.enlarge(pixels, smooth=True)
+    pixels = embed.enlarge(as_rgb(pixels), smooth=True)
     return overlay(pixels, indices, thickness=max(1, round(2 * max(pixels.shape) / embed.LONGEST)))
 
 
