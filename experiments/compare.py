@@ -70,15 +70,16 @@ def run_variants(data: Path, out: Path, names: list[str], options: dict[str, Any
 def table(out: Path) -> str:
     """Markdown: the last and the best validation Dice of each variant, and the weights the loss ended with."""
     lines = [
-        "| variant | steps | validation Dice, last epoch | best epoch | w core, bnd, str, sca, tex |",
-        "|---|---|---|---|---|",
+        "| variant | steps | minutes | validation Dice, last epoch | best epoch | w core, bnd, str, sca, tex |",
+        "|---|---|---|---|---|---|",
     ]
     for history in sorted(out.glob("*/history.json")):
         records = json.loads(history.read_text())
         weights = ", ".join(f"{w:.2f}" for w in records[-1].get("weights", {}).values())
         best = max(record["val_dice"] for record in records)
         name, steps = history.parent.name, records[-1]["steps"]
-        lines.append(f"| {name} | {steps} | {records[-1]['val_dice']:.4f} | {best:.4f} | {weights} |")
+        last, minutes = records[-1]["val_dice"], records[-1]["seconds"] / 60
+        lines.append(f"| {name} | {steps} | {minutes:.0f} | {last:.4f} | {best:.4f} | {weights} |")
     return "\n".join(lines)
 
 

@@ -1,9 +1,9 @@
 """The tables of docs/results.md, from the files of finished runs; no figure is typed by hand.
 
-    python experiments/results.py docs/results.md RUN [RUN ...] [--compare OUT [OUT ...]]
+    python experiments/results.py docs/results.md [--runs RUN [RUN ...]] [--compare OUT [OUT ...]] [--planned OUT …]
 
 RUN is a folder that ``s2mnet train`` wrote, OUT one that ``experiments/compare.py`` wrote. Replaces what stands
-between the marker lines of docs/results.md.
+between the marker lines of docs/results.md; a part that is not asked for stays as it is.
 """
 
 from __future__ import annotations
@@ -68,10 +68,11 @@ def replace(text: str, name: str, content: str) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("document", type=Path)
-    parser.add_argument("runs", type=Path, nargs="+")
-    parser.add_argument("--compare", type=Path, nargs="+", default=[])
-    arguments = parser.parse_args()
-    text = replace(arguments.document.read_text(encoding="utf-8"), "runs", runs_table(arguments.runs))
-    if arguments.compare:
-        text = replace(text, "compare", compare_tables(arguments.compare))
-    write_atomically(arguments.document, text.encode())
+    for part in ("runs", "compare", "planned"):
+        parser.add_argument(f"--{part}", type=Path, nargs="+", default=[])
+    asked = parser.parse_args()
+    text = asked.document.read_text(encoding="utf-8")
+    for part in ("runs", "compare", "planned"):
+        if folders := getattr(asked, part):
+            text = replace(text, part, runs_table(folders) if part == "runs" else compare_tables(folders))
+    write_atomically(asked.document, text.encode())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tiny import Cli, refused
 
 from s2mnet import Predictor, S2MNet, S2MNetError
 from s2mnet.data import LabelMap
@@ -195,3 +198,50 @@ def test_two_images_of_one_stem_are_refused(tmp_path: Path, tiny_run: Path) -> N
     with pytest.raises(S2MNetError, match="one stem"):
         predict_folder(Predictor(tiny_run), tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def copies(folder: Path, data: Path, count: int) -> Path:
+    folder.mkdir()
+    for number in range(count):
+        shutil.copy(data / "test" / "images" / f"test_{number % 2}.png", folder / f"case{number}.png")
+    return folder
+
+
+def test_the_parts_of_a_folder_are_the_whole(tiny_run: Path, tiny_data: Path, tmp_path: Path) -> None:
+    images, predictor = copies(tmp_path / "images", tiny_data, 12), Predictor(tiny_run)
+    whole = predict_folder(predictor, images, tmp_path / "whole", overlays=False)
+    parts = [predict_folder(predictor, images, tmp_path / "parts", shard=(part, 3)) for part in (1, 2, 3)]
+    assert sorted(mask.name for part in parts for mask in part) == [mask.name for mask in whole]
+    for mask in whole:
+        assert (tmp_path / "parts" / "masks" / mask.name).read_bytes() == mask.read_bytes()
+    (images / "case99.png").write_bytes((images / "case0.png").read_bytes())
+    again = [predict_folder(predictor, images, tmp_path / "parts", shard=(part, 3)) for part in (1, 2, 3)]
+    for before, after in zip(parts, again, strict=True):  # a new image moves no other into another part
+        assert set(before) <= set(after)
+
+
+def test_a_part_goes_on_where_it_was(tiny_run: Path, tiny_data: Path, tmp_path: Path) -> None:
+    images, predictor = copies(tmp_path / "images", tiny_data, 4), Predictor(tiny_run)
+    masks = predict_folder(predictor, images, tmp_path / "out", shard=(1, 1))
+    written = {mask: mask.stat().st_mtime_ns for mask in masks}
+    masks[1].unlink()
+    os.utime(masks[2], (1, 1))  # older than its image
+    assert predict_folder(predictor, images, tmp_path / "out", shard=(1, 1)) == masks
+    unchanged = [mask.stat().st_mtime_ns == written[mask] for mask in masks]
+    assert unchanged == [True, False, False, True]
+
+
+@pytest.mark.parametrize("shard", ["0/3", "4/3", "1", "a/b", "1/0", "-1/3"])
+def test_parts_that_do_not_exist_are_refused(
+    tiny_run: Path, tiny_data: Path, tmp_path: Path, s2mnet: Cli, shard: str
+) -> None:
+    refused(s2mnet("predict", tiny_run, tiny_data / "test/images", "-o", tmp_path, "--shard", shard), "i/n")
+
+
+def test_an_unwritable_folder_ends_it_at_once(tiny_run: Path, tiny_data: Path, tmp_path: Path) -> None:
+    images, done = copies(tmp_path / "images", tiny_data, 12), []
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "overlays").write_text("a file where a folder is to be")
+    with pytest.raises(S2MNetError, match="overlays"):
+        predict_folder(Predictor(tiny_run), images, tmp_path / "out", progress=lambda n, _: done.append(n))
+    assert len(done) < 6

@@ -169,6 +169,9 @@ def predict(
         tuple[float, float] | None,
         typer.Option(help="Centre and width of the intensities of a volume; its own or its 0.5–99.5 % if not given."),
     ] = None,
+    shard: Annotated[
+        str | None, typer.Option(help="Only part i of n of a folder, as 2/8; what is done already is passed over.")
+    ] = None,
     dicom_seg: Annotated[
         bool, typer.Option("--dicom-seg", help="Also write the mask of a DICOM input as a DICOM Segmentation object.")
     ] = False,
@@ -179,7 +182,10 @@ def predict(
     from s2mnet.volumes import is_volume, predict_volume
 
     _check_tta(tta)
+    part = _shard(shard)
     volume = is_volume(images)
+    if part and volume:
+        raise S2MNetError("--shard", f"{images}, one volume", "a folder of images", "Leave --shard out.")
     if dicom_seg and not volume:
         raise S2MNetError(images, "no DICOM images", "a DICOM file or series for --dicom-seg", "Leave --dicom-seg out.")
     predictor = Predictor(run)
@@ -190,7 +196,7 @@ def predict(
             predict_volume(predictor, images, target, window, tta, progress, segmentation)
             typer.echo(f"mask: {target}" + (f" and {segmentation}" if segmentation else ""))
             return
-        done = predict_folder(predictor, images, output, overlays, probabilities, tta, progress)
+        done = predict_folder(predictor, images, output, overlays, probabilities, tta, progress, part)
     typer.echo(f"{len(done)} masks in {output / 'masks'}")
 
 
@@ -228,6 +234,15 @@ def demo(
     from s2mnet.demo import run_demo
 
     typer.echo(f"report: {run_demo(output, minutes).resolve()}")
+
+
+def _shard(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal()):
+        raise S2MNetError("--shard", repr(text), "i/n with 1 ≤ i ≤ n", "Number the parts from 1, as 1/4 to 4/4.")
+    return int(number), int(count)
 
 
 def _check_tta(tta: int | None) -> None:

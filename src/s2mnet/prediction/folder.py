@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 
 from s2mnet.data import find_images, read_image, write_mask
 from s2mnet.data.channels import to_show
+from s2mnet.data.splits import digest
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_png
 from s2mnet.prediction.predictor import Prediction, Predictor
 from s2mnet.report.overlay import overlay
+
+AHEAD = 2  # images decoded, and results written, while the network is busy with another
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def predict_folder(
@@ -24,8 +33,11 @@ def predict_folder(
     probabilities: bool = False,
     tta: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    shard: tuple[int, int] | None = None,
 ) -> list[Path]:
     """Write ``out/masks/NAME.png`` for each image, in its size and in the label values of the training masks.
+
+    Images are decoded, and results written, in threads while the network works on another image.
 
     Args:
         predictor: the model.
@@ -35,27 +47,26 @@ def predict_folder(
         probabilities: also ``out/probabilities/NAME[_CLASS].png``: 16-bit, 65535 is probability 1.
         tta: see :meth:`Predictor.predict`.
         progress: called with images done and images in all.
+        shard: (i, n), 1 ≤ i ≤ n: only the i-th of n parts of the folder, split by a hash of the names, and of these
+            only images whose mask is missing, or older than the image or the model. So n jobs share a folder, and one
+            that was stopped goes on where it was.
 
     Returns:
-        The masks, in the order of the images.
+        The masks of this call or, for a shard, of an earlier one, in the order of the images.
 
     Raises:
         S2MNetError: no image; one that cannot be read or does not fit the memory (after all others are done, naming
-            each); two of the same stem; an ``out`` where files of the data would be replaced.
+            each); two of the same stem; an ``out`` where files of the data would be replaced; no such shard.
     """
     paths = find_images(images)
     _check_output(paths[0].parent, out)
-    written, problems = [], []
-    for done, path in enumerate(paths, 1):
-        try:
-            image = read_image(path)
-            prediction = _predict(predictor, image, tta, path)
-        except S2MNetError as error:  # one bad file does not lose the work on the others
-            problems.append(error)
-            continue
-        target = out / "masks" / f"{path.stem}.png"
-        write_mask(target, prediction.mask)
-        written.append(target)
+    if shard:
+        paths = _part(paths, *shard)
+    masks = {path: out / "masks" / f"{path.stem}.png" for path in paths}
+    missing = [path for path in paths if not (shard and _is_done(masks[path], path, predictor.made))]
+    problems: dict[Path, S2MNetError] = {}
+
+    def write(path: Path, image: np.ndarray, prediction: Prediction) -> None:
         if overlays:
             thickness = max(1, round(max(image.shape[:2]) / 400))
             shown = to_show(image, predictor.config.preprocessing.stored)
@@ -67,17 +78,65 @@ def predict_folder(
             for name, plane in zip(names, prediction.probabilities, strict=True):
                 file = f"{path.stem}_{name}.png" if name else f"{path.stem}.png"
                 write_png(out / "probabilities" / file, np.round(plane * 65535).astype(np.uint16))
-        if progress:
-            progress(done, len(paths))
+        write_mask(masks[path], prediction.mask)  # last: a mask says that its image is done
+
+    done = len(paths) - len(missing)
+    with ThreadPoolExecutor(AHEAD) as readers, ThreadPoolExecutor(AHEAD) as writers:
+        writing: deque[Future[None]] = deque()
+        for path, image in _ahead(readers, _try_read, missing):
+            try:
+                prediction = _predict(predictor, image, tta, path)
+            except S2MNetError as error:  # one bad file does not lose the work on the others
+                problems[path] = error
+                continue
+            writing.append(writers.submit(write, path, image, prediction))
+            while len(writing) > AHEAD:
+                writing.popleft().result()
+            done += 1
+            if progress:
+                progress(done, len(paths))
+        for pending in writing:
+            pending.result()
     if problems:
-        rest = f"{len(written)} of {len(paths)} images were predicted into {out}"
+        rest = f"{len(paths) - len(problems)} of {len(paths)} images were predicted into {out}"
         raise S2MNetError(
             images,
             f"{len(problems)} images that cannot be predicted",
             "images",
-            "\n  - ".join([f"{rest}. Mend:", *map(str, problems)]),
+            "\n  - ".join([f"{rest}. Mend:", *map(str, problems.values())]),
         )
-    return written
+    return list(masks.values())
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Sequence[Item]
+) -> Iterator[tuple[Item, Result]]:
+    """Each item with its result, in order; the next ones are worked on meanwhile, and not all at once."""
+    started: deque[Future[Result]] = deque(pool.submit(function, item) for item in items[:AHEAD])
+    for place, item in enumerate(items):
+        result = started.popleft().result()
+        if place + AHEAD < len(items):
+            started.append(pool.submit(function, items[place + AHEAD]))
+        yield item, result
+
+
+def _try_read(path: Path) -> np.ndarray | S2MNetError:
+    try:
+        return read_image(path)
+    except S2MNetError as error:
+        return error
+
+
+def _part(paths: list[Path], number: int, count: int) -> list[Path]:
+    if not 1 <= number <= count:
+        found = f"{number}/{count}"
+        raise S2MNetError("--shard", found, "i/n with 1 ≤ i ≤ n", "Number the parts from 1, as 1/4 to 4/4.")
+    # By a hash of the name, so that a file more or less moves no other into another part.
+    return [path for path in paths if int(digest(path.stem), 16) % count == number - 1]
+
+
+def _is_done(mask: Path, image: Path, made: float) -> bool:
+    return mask.is_file() and mask.stat().st_mtime >= max(made, image.stat().st_mtime)
 
 
 def _check_output(images: Path, out: Path) -> None:
@@ -92,7 +151,9 @@ def _check_output(images: Path, out: Path) -> None:
             raise S2MNetError(out / name, found, "another folder", mend)
 
 
-def _predict(predictor: Predictor, image: np.ndarray, tta: int | None, path: Path) -> Prediction:
+def _predict(predictor: Predictor, image: np.ndarray | S2MNetError, tta: int | None, path: Path) -> Prediction:
+    if isinstance(image, S2MNetError):
+        raise image
     try:
         return predictor.predict(image, tta)
     except S2MNetError as error:  # it knows the array alone

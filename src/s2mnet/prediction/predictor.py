@@ -10,7 +10,7 @@ import torch
 
 from s2mnet.data import read_image
 from s2mnet.inference import predict_probabilities, to_labels
-from s2mnet.modelfolder import load_model
+from s2mnet.modelfolder import WEIGHTS, load_model
 
 
 class Prediction(NamedTuple):
@@ -50,6 +50,7 @@ class Predictor:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.network, self.config = load_model(Path(model), device)
+        self.made = (Path(model) / WEIGHTS).stat().st_mtime
 
     def predict(self, image: str | Path | np.ndarray, tta: int | None = None, boundary: bool = False) -> Prediction:
         """Segment one image.
