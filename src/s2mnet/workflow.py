@@ -14,6 +14,7 @@ from rich.progress import Progress
 from s2mnet.data import Case, FolderSummary, ImageFolder, find_cases, read_folder
 from s2mnet.data.cases import Split
 from s2mnet.data.labels import LabelRule
+from s2mnet.engines import EngineName, Precision
 from s2mnet.errors import S2MNetError
 from s2mnet.evaluation.folders import evaluate_folders
 from s2mnet.evaluation.results import Evaluation, save, table
@@ -23,7 +24,8 @@ from s2mnet.modelfolder import CONFIG
 from s2mnet.plan import Plan, Training, make_plan, this_machine
 from s2mnet.prediction import Predictor
 from s2mnet.provenance import environment
-from s2mnet.report.run import write_run_report
+from s2mnet.report.run import REPORT, write_run_report
+from s2mnet.training.distributed import agreed, connect, is_main
 from s2mnet.training.run import PLAN, check_run_folder, train
 
 
@@ -49,24 +51,27 @@ def run_training(
         **options: of :func:`s2mnet.plan.make_plan`; None leaves the decision to it. Fields of
             :class:`s2mnet.plan.Training` also override a given plan, minutes, epochs and workers one that is resumed.
 
+    Of several processes (``torchrun -m s2mnet train …``) one makes the plan, tests, and writes.
+
     Returns:
         Path of the report.
 
     Raises:
         S2MNetError: whatever is wrong with the folder, the plan or the run, before training starts.
     """
-    console = console or Console()
+    connect()
+    console = (console or Console()) if is_main() else Console(quiet=True)
     check_run_folder(run, resume)
     folder = find_cases(data)
     given = _given_plan(run, plan_file, resume, options)
     summary = read_folder(folder, given.labels if given and labels == "auto" else labels)
-    plan = given or make_plan(summary, machine=this_machine(), **options)
+    plan = agreed(given or make_plan(summary, machine=this_machine(), **options))
     if plan.labels.values != summary.label_map.values and given:
         found = f"masks with the values {summary.label_map.values}"
         raise S2MNetError(data, found, f"{plan.labels.values}, as the plan says", "Use the plan with its own data.")
     describe(console, folder, summary, plan)
     train(folder, plan, run, resume, console)
-    return finish(folder, summary, plan, run, console, command)
+    return finish(folder, summary, plan, run, console, command) if is_main() else run / REPORT
 
 
 def write_plan(data: Path, file: Path, labels: LabelRule = "auto", **options: Any) -> Plan:
@@ -116,6 +121,7 @@ def finish(
         "command": command or command_line(),
         "data": str(folder.root),
         "seed": plan.training.seed,
+        "engine": predictor.engine,
         **environment(),
     }
     evaluation = evaluate_cases(predictor, cases, split, None, console).with_context(
@@ -153,7 +159,13 @@ def command_line() -> str:
 
 
 def evaluate_against(
-    source: Path, truth: Path, split: str = "test", tta: int | None = None, labels: LabelRule = "auto"
+    source: Path,
+    truth: Path,
+    split: str = "test",
+    tta: int | None = None,
+    labels: LabelRule = "auto",
+    engine: EngineName = "auto",
+    precision: Precision = "32",
 ) -> Evaluation:
     """``s2mnet evaluate``: a run on a data folder, or a folder of masks against a folder of true ones.
 
@@ -164,6 +176,7 @@ def evaluate_against(
         split: "test", "val", "train" or "all", of a data folder.
         tta: see :meth:`s2mnet.Predictor.predict`.
         labels: how to read masks that are compared with masks.
+        engine, precision: of a run, see :class:`s2mnet.Predictor`.
 
     Raises:
         S2MNetError: a folder or file that does not fit.
@@ -176,7 +189,17 @@ def evaluate_against(
     if not cases:
         found = f"no {split} split (there is {', '.join(name for name, part in folder.splits.items() if part)})"
         raise S2MNetError(truth, found, f"a {split} split", "Choose one with --split, or --split all.")
-    predictor = Predictor(source)
+    predictor = Predictor(source, engine=engine, precision=precision)
+    if predictor.notice:
+        Console(stderr=True).print(f"note: {predictor.notice}", markup=False)
     result = evaluate_cases(predictor, cases, split, tta, Console())
     used = predictor.config.tta if tta is None else tta
-    return result.with_context(command=command_line(), data=str(truth), split=split, tta=used, **environment())
+    return result.with_context(
+        command=command_line(),
+        data=str(truth),
+        split=split,
+        tta=used,
+        engine=predictor.engine,
+        precision=precision,
+        **environment(),
+    )

@@ -85,6 +85,8 @@ def predict_folder(
         writing: deque[Future[None]] = deque()
         for path, image in _ahead(readers, _try_read, missing):
             try:
+                if isinstance(image, S2MNetError):
+                    raise image
                 prediction = _predict(predictor, image, tta, path)
             except S2MNetError as error:  # one bad file does not lose the work on the others
                 problems[path] = error
@@ -151,9 +153,7 @@ def _check_output(images: Path, out: Path) -> None:
             raise S2MNetError(out / name, found, "another folder", mend)
 
 
-def _predict(predictor: Predictor, image: np.ndarray | S2MNetError, tta: int | None, path: Path) -> Prediction:
-    if isinstance(image, S2MNetError):
-        raise image
+def _predict(predictor: Predictor, image: np.ndarray, tta: int | None, path: Path) -> Prediction:
     try:
         return predictor.predict(image, tta)
     except S2MNetError as error:  # it knows the array alone

@@ -16,6 +16,8 @@ from s2mnet.prediction import Predictor
 from s2mnet.report.content import CaseFigure, Report, Role
 from s2mnet.report.html import write
 
+REPORT = "report.html"
+
 
 def write_run_report(
     run: Path,
@@ -56,7 +58,7 @@ def write_run_report(
         provenance=provenance,
         warnings=summary.warnings,
     )
-    return write(report, run / "report.html")
+    return write(report, run / REPORT)
 
 
 def best_median_worst(evaluation: Evaluation) -> dict[Role, ImageResult]:

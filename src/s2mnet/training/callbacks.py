@@ -17,6 +17,7 @@ from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
 from s2mnet.modelfolder import ModelConfig, save_model
 from s2mnet.plan import Training
+from s2mnet.training.distributed import agreed, is_main, total
 from s2mnet.training.module import SegmentationModule
 
 STATE = "training"  # folder inside a run for what --resume needs
@@ -52,7 +53,7 @@ class Schedule(pl.Callback):
             shares.append(self.seconds() / (60 * self.training.minutes))
         if self.training.epochs:
             shares.append(trainer.global_step / max(1, self.training.epochs * trainer.num_training_batches))
-        return min(max(shares), 1.0)
+        return agreed(min(max(shares), 1.0))  # by one clock
 
     def seconds(self) -> float:
         """Seconds of training so far."""
@@ -66,7 +67,9 @@ class Schedule(pl.Callback):
         if batch_index == 0:
             # Dropout draws from the global generator: tied to the epoch, a resumed run draws what a whole one would.
             # (Not at the start of the epoch: the loader draws too, after it in a whole run, before in a resumed one.)
-            torch.manual_seed(self.training.seed * 100_003 + trainer.current_epoch)
+            torch.manual_seed(
+                self.training.seed * 100_003 + trainer.current_epoch + 1_000_000_007 * trainer.global_rank
+            )
         rate = learning_rate(self.progress(trainer), self.training)
         for group in trainer.optimizers[0].param_groups:
             group["lr"] = rate
@@ -75,7 +78,7 @@ class Schedule(pl.Callback):
         self._stop_if_spent(trainer)
 
     def _stop_if_spent(self, trainer: pl.Trainer) -> None:
-        if self.training.minutes and self.seconds() >= 60 * self.training.minutes:
+        if self.training.minutes and agreed(self.seconds() >= 60 * self.training.minutes):
             trainer.should_stop = True
 
     def state_dict(self) -> dict[str, Any]:
@@ -118,11 +121,13 @@ class History(pl.Callback):
         self.bar.update(self.task, completed=done, left=f"{left / 60:.0f} min left" if done > 0.002 else "")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: SegmentationModule) -> None:  # type: ignore[override]
-        logs = {key: float(torch.stack([log[key] for log in module.epoch_logs]).mean()) for key in module.epoch_logs[0]}
+        sums = [float(torch.stack([log[key] for log in module.epoch_logs]).sum()) for key in module.epoch_logs[0]]
+        *sums, steps, dice, cases = total([*sums, len(module.epoch_logs), sum(module.val_dice), len(module.val_dice)])
+        logs = {key: value / steps for key, value in zip(module.epoch_logs[0], sums, strict=True)}
         if not math.isfinite(logs["loss"]):
             found, mend = "a loss that is not a number", "Go on with --resume and a lower --lr, or --precision 32."
             raise S2MNetError(self.run, found, "finite losses", mend)
-        dice = sum(module.val_dice) / max(1, len(module.val_dice))
+        dice /= max(1, cases)
         record: dict[str, Any] = {
             "epoch": trainer.current_epoch + 1,
             "steps": trainer.global_step,
@@ -143,7 +148,8 @@ class History(pl.Callback):
         self.records.append(record)
         module.epoch_logs.clear()
         module.val_dice.clear()
-        write_atomically(self.run / HISTORY, json.dumps(self.records, indent=1).encode())
+        if is_main():
+            write_atomically(self.run / HISTORY, json.dumps(self.records, indent=1).encode())
         self.console.print(
             f"epoch {record['epoch']:>3}  {record['seconds'] / 60:6.1f} min  loss {record['train_loss']:.4f}  "
             f"validation Dice {dice:.4f}  data {100 * record['data_share']:.0f} % of the time"
@@ -169,7 +175,7 @@ class KeepBest(pl.Callback):
         self.run, self.config, self.history, self.patience = run, config, history, patience
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: SegmentationModule) -> None:  # type: ignore[override]
-        if self._epochs_since_best() == 0:
+        if self._epochs_since_best() == 0 and is_main():
             save_model(module.network, self.config, self.run)
         self._stop_if_stale(trainer)
 

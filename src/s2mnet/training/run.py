@@ -23,6 +23,7 @@ from s2mnet.modelfolder import ModelConfig
 from s2mnet.plan import Plan
 from s2mnet.plan.machine import multiplies_bf16
 from s2mnet.training.callbacks import STATE, History, KeepBest, Schedule
+from s2mnet.training.distributed import connect, is_main, processes, share_of, synchronise_batch_norm
 from s2mnet.training.module import SegmentationModule
 from s2mnet.training.samples import EpochSampler, TrainingSamples
 from s2mnet.training.store import VARIABLE, PreparedCases, cache_folder
@@ -55,22 +56,27 @@ def train(
     state = run / STATE / LAST
     _quieten()
     pl.seed_everything(plan.training.seed, workers=True, verbose=False)
+    connect()
+    rank, count, local = processes()
     module = _module(plan)
+    module.network = synchronise_batch_norm(module.network)
     stored = _prepare(folder, plan, console)
     module.val_cases = stored["val"]
-    plan.save(run / PLAN)
+    if is_main():
+        plan.save(run / PLAN)
     samples = TrainingSamples(stored["train"], plan)
     batch = min(plan.training.batch_size, len(samples))
     loader = DataLoader(
         samples,
-        batch,
-        sampler=EpochSampler(len(samples), plan.training.seed),
+        share_of(batch),
+        sampler=EpochSampler(len(samples), plan.training.seed, batch, (rank, count)),
         num_workers=plan.training.workers,
         drop_last=True,
         persistent_workers=plan.training.workers > 0,
         pin_memory=torch.cuda.is_available(),
     )
-    numbers = cast("Dataset[int]", range(len(module.val_cases)))  # a range has all that a Dataset needs
+    # Each case is validated by one process. A range has all that a Dataset needs.
+    numbers = cast("Dataset[int]", range(rank, len(module.val_cases), count))
     validation = DataLoader(numbers, plan.training.batch_size, collate_fn=list)
     schedule = Schedule(plan.training)
     history = History(run, schedule, console)
@@ -79,7 +85,9 @@ def train(
     trainer = pl.Trainer(
         max_epochs=plan.training.epochs or -1,
         accelerator="auto",
-        devices=1,
+        devices=local,
+        num_nodes=count // local,
+        strategy="ddp" if count > 1 else "auto",
         precision=_precision(plan),
         gradient_clip_val=plan.training.clip,
         callbacks=[schedule, history, KeepBest(run, config, history, plan.training.patience), last],

@@ -85,18 +85,28 @@ def patch_centre(mask: np.ndarray, size: tuple[int, int], rng: np.random.Generat
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
-    """All (epoch, index) of an epoch in an order drawn from (seed, epoch)."""
+    """All (epoch, index) of an epoch in an order drawn from (seed, epoch); or one process's part of each batch.
 
-    def __init__(self, length: int, seed: int) -> None:
+    Args:
+        length: number of samples.
+        seed: of the order.
+        batch: samples of a batch over all processes.
+        part: (number of this process, processes in all). The k-th batches of all processes are together the k-th batch
+            of one process; what does not fill a batch is left out.
+    """
+
+    def __init__(self, length: int, seed: int, batch: int = 1, part: tuple[int, int] = (0, 1)) -> None:
         self.length, self.seed, self.epoch = length, seed, 0
+        self.batch, self.part = batch, part
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the trainer before each epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.length
+        return self.length // self.batch * self.batch // self.part[1]
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
-        return iter((self.epoch, int(index)) for index in order)
+        own = order[: self.length // self.batch * self.batch].reshape(-1, self.part[1], self.batch // self.part[1])
+        return iter((self.epoch, int(index)) for index in own[:, self.part[0]].reshape(-1))
