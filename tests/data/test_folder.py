@@ -17,6 +17,7 @@ from skimage.draw import disk
 from s2mnet.data.folder import FolderError, FolderSummary, find_cases, find_images, read_folder
 from s2mnet.data.images import read_image, read_mask
 from s2mnet.data.measure import mean_thickness
+from s2mnet.data.pairs import load_case
 from s2mnet.errors import S2MNetError
 
 
@@ -346,3 +347,38 @@ def test_vessels_are_thinner_than_polyps(shared_data: Path) -> None:
     thin, thick = [mean_thickness(mask) for mask in vessels], [mean_thickness(mask) for mask in polyps]
     assert min(thin) > 2 and max(thin) < 6  # vessels of DRIVE: 1 to 10 px
     assert min(thick) > 30
+
+
+# --- field of view
+
+
+def write_fields(folder: Path, **fields: np.ndarray) -> None:
+    (folder / "fields").mkdir()
+    for name, field in fields.items():
+        Image.fromarray(field).save(folder / "fields" / f"{name}.png")
+
+
+def test_outside_of_the_field_of_view_nothing_is_known(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    inside = rng.integers(0, 2, (40, 40)).astype(np.uint8) * 255
+    masks = {}
+    for split in ("train", "val"):
+        for kind in ("images", "masks"):
+            (tmp_path / split / kind).mkdir(parents=True)
+        masks[split] = rng.integers(0, 2, (40, 40)).astype(np.uint8) * 255
+        Image.fromarray(rng.integers(0, 255, (40, 40)).astype(np.uint8)).save(
+            tmp_path / split / "images" / f"{split}.png"
+        )
+        Image.fromarray(masks[split]).save(tmp_path / split / "masks" / f"{split}.png")
+    write_fields(tmp_path / "train", train=inside)
+    folder = find_cases(tmp_path)
+    labels = read_folder(folder, progress=False).label_map
+    indices = load_case(folder.splits["train"][0], labels)[1]
+    assert np.array_equal(indices, np.where(inside > 0, masks["train"] > 0, 255))
+    assert set(np.unique(load_case(folder.splits["val"][0], labels)[1])) == {0, 1}
+    Image.fromarray(inside[:39]).save(tmp_path / "train" / "fields" / "train.png")
+    with pytest.raises(S2MNetError, match=r"fields.train\.png.*39 × 40"):
+        read_folder(folder, progress=False)
+    (tmp_path / "train" / "fields" / "train.png").rename(tmp_path / "train" / "fields" / "other.png")
+    with pytest.raises(S2MNetError, match=r"1 images without a field of view: train\.png"):
+        find_cases(tmp_path)

@@ -16,6 +16,7 @@ from s2mnet.data.images import is_image_file
 from s2mnet.data.splits import BY_HASH, SPLITS, Split, by_hash, digest
 from s2mnet.errors import S2MNetError
 
+FIELDS = "fields"  # of view, beside images/ and masks/
 _LAYOUTS = "a folder with images/ and masks/, or with train/images and train/masks (and val/, test/)"
 
 
@@ -25,12 +26,14 @@ class Case:
 
     Attributes:
         facts: what ``cases.csv`` says of it.
+        field: the mask of its field of view, above 0 inside, if it has one.
     """
 
     name: str
     image: Path
     mask: Path | None
     facts: CaseFacts = UNKNOWN
+    field: Path | None = None
 
     @property
     def group(self) -> str:
@@ -179,7 +182,13 @@ def _pair(root: Path) -> list[Case]:
             found = f"{len(alone)} {what}{'s' * (len(alone) > 1)} without {other}: {names}"
             expected = f"a {other} of the same stem for every {what}"
             raise S2MNetError(alone[0].parent, found, expected, f"Add the {other}, or take the {what} away.")
-    return [Case(stem, images[stem], masks[stem]) for stem in common]
+    fields = _by_stem(root / FIELDS) if (root / FIELDS).is_dir() else {}
+    without = [images[stem].name for stem in common if fields and stem not in fields]
+    if without:
+        found = f"{len(without)} images without a field of view: {', '.join(without[:5])}"
+        mend = f"Add the files, or take the folder {FIELDS}/ away to use whole images."
+        raise S2MNetError(root / FIELDS, found, "a file of the same stem for every image", mend)
+    return [Case(stem, images[stem], masks[stem], field=fields.get(stem)) for stem in common]
 
 
 def _with_facts(root: Path, parts: dict[Split, list[Case]]) -> dict[Split, list[Case]]:

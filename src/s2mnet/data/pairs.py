@@ -8,7 +8,7 @@ import numpy as np
 
 from s2mnet.data.cases import Case
 from s2mnet.data.images import read_image, read_mask
-from s2mnet.data.labels import LabelMap
+from s2mnet.data.labels import IGNORE_INDEX, LabelMap
 from s2mnet.errors import S2MNetError
 
 
@@ -30,9 +30,14 @@ def load_case(case: Case, labels: LabelMap) -> tuple[np.ndarray, np.ndarray]:
     """Image uint8 (H, W[, 3]) and class indices uint8 (H, W), 255 where there is no truth, of a case with a mask.
 
     Raises:
-        S2MNetError: as :func:`read_pair`; a case without a mask; a value that stands for no class.
+        S2MNetError: as :func:`read_pair`; a case without a mask; a value that stands for no class; a field of view of
+            another size.
     """
     if case.mask is None:
         raise S2MNetError(case.image, "no mask", "a mask of the same name", "Add the mask.")
     image, mask = read_pair(case.image, case.mask)
-    return image, labels.encode(mask, case.mask)
+    indices = labels.encode(mask, case.mask)
+    if case.field:
+        field = read_pair(case.image, case.field)[1]
+        indices[field == 0] = IGNORE_INDEX
+    return image, indices

@@ -120,7 +120,7 @@ class PreparedCases:
         settings = [FORMAT, self.resized, changes, self.labels.model_dump(exclude={"names", "regions"})]
         digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=20)
         try:
-            for file in (case.image, case.mask):
+            for file in (case.image, case.mask, case.field):
                 digest.update(hashlib.blake2b(file.read_bytes()).digest() if file else b"")
         except OSError:
             return None  # reading it says what is wrong with it
