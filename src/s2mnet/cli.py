@@ -31,6 +31,13 @@ PresetOption = Annotated[
 Tta = Annotated[
     int | None, typer.Option(help="Test-time transforms averaged: 1, 4 or 8. The model has its own default.")
 ]
+Engine = Annotated[
+    Literal["auto", "torch", "openvino"],
+    typer.Option(help="What computes: auto takes a GPU, else OpenVINO where it is installed, else PyTorch."),
+]
+PrecisionOption = Annotated[
+    Literal["32", "bf16"], typer.Option("--precision", help="bf16: faster where the processor multiplies it.")
+]
 
 
 @app.command()
@@ -176,6 +183,8 @@ def predict(
         bool, typer.Option("--dicom-seg", help="Also write the mask of a DICOM input as a DICOM Segmentation object.")
     ] = False,
     tta: Tta = None,
+    engine: Engine = "auto",
+    precision: PrecisionOption = "32",
 ) -> None:
     """Predict masks, in the size of the images and the label values of the training masks; of a volume as NIfTI."""
     from s2mnet.prediction import Predictor, predict_folder
@@ -188,7 +197,9 @@ def predict(
         raise S2MNetError("--shard", f"{images}, one volume", "a folder of images", "Leave --shard out.")
     if dicom_seg and not volume:
         raise S2MNetError(images, "no DICOM images", "a DICOM file or series for --dicom-seg", "Leave --dicom-seg out.")
-    predictor = Predictor(run)
+    predictor = Predictor(run, engine=engine, precision=precision)
+    if predictor.notice:
+        typer.echo(f"note: {predictor.notice}", err=True)
     with progress_bar("predicting") as progress:
         if volume:
             name = images.name.removesuffix(".gz").removesuffix(".nii").removesuffix(".dcm")
@@ -208,6 +219,8 @@ def evaluate(
     split: Annotated[Literal["test", "val", "train", "all"], typer.Option(help="Part of a data folder.")] = "test",
     tta: Tta = None,
     labels: Labels = "auto",
+    engine: Engine = "auto",
+    precision: PrecisionOption = "32",
 ) -> None:
     """Measure a trained model on a data folder, or predicted masks against true ones."""
     from rich.console import Console
@@ -216,11 +229,41 @@ def evaluate(
     from s2mnet.workflow import evaluate_against
 
     _check_tta(tta)
-    result = evaluate_against(source, truth, split, tta, labels)
+    result = evaluate_against(source, truth, split, tta, labels, engine, precision)
     Console().print(table(result))
     if output:
         save(result, output)
         typer.echo(f"metrics: {output}")
+
+
+@app.command()
+def bench(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for bench.json, bench.md and charts.")] = Path(
+        "runs/bench"
+    ),
+    size: Annotated[list[int] | None, typer.Option(help="Side of the images; repeatable. 256 to 1024.")] = None,
+    batch: Annotated[list[int] | None, typer.Option(help="Images at a time; repeatable. 1 and 8.")] = None,
+    precision: Annotated[Literal["float32", "bf16"] | None, typer.Option(help="Both if not given.")] = None,
+    only: Annotated[
+        Literal["network", "spectral", "loss", "train"] | None,
+        typer.Option(help="Inference, spectral branch, loss or training step. All if not given."),
+    ] = None,
+    contestant: Annotated[list[str] | None, typer.Option(help="A network; repeatable. All if not given.")] = None,
+    repeats: Annotated[int, typer.Option(help="Rounds; each contestant has one turn in each.")] = 7,
+    minutes: Annotated[float, typer.Option(help="What does not fit is left out, the dearest first.")] = 60.0,
+    threads: Annotated[int | None, typer.Option(help="Of torch. As many as it takes by itself if not given.")] = None,
+    write: Annotated[Path | None, typer.Option(help="Also write the page there, such as docs/performance.md.")] = None,
+) -> None:
+    """Time S2M-Net side by side with other networks, its spectral branch with FFTs and its loss with Dice + CE."""
+    from s2mnet.bench import Request, run_bench, write_page, write_record
+
+    precisions = (precision,) if precision else ()
+    request = Request(size or (), batch or (), precisions, only, contestant or (), repeats, minutes, threads)
+    with progress_bar("measuring") as progress:
+        record = run_bench(request, progress, lambda record: write_record(record, output))
+    typer.echo(f"tables: {write_page(record, output / 'bench.md', output)}")
+    if write:
+        typer.echo(f"page: {write_page(record, write, write.parent / write.stem)}")
 
 
 @app.command()

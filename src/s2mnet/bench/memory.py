@@ -1,0 +1,64 @@
+"""Peak memory of one network, measured in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+from s2mnet.bench.contestants import CONTESTANTS, Contestant
+from s2mnet.bench.record import Case
+from s2mnet.bench.work import network_job
+
+
+def peak_memory(contestant: Contestant, case: Case, form: str, device: str, threads: int, seconds: float) -> list[int]:
+    """Peak bytes of two calls in a fresh process: beyond what it held before the network was built, and of the whole.
+
+    On a GPU both are what torch had allocated there.
+
+    Raises:
+        RuntimeError: the process ended without an answer, most likely killed for its memory, or took too long.
+    """
+    request = json.dumps([contestant.name, case.model_dump(), form, device, threads])
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "s2mnet.bench.memory", request], capture_output=True, text=True, timeout=seconds
+        )
+    except subprocess.TimeoutExpired:
+        raise RuntimeError("no time left to measure its memory") from None
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["killed, most likely for its memory"])[-1]
+        raise RuntimeError(f"its process ended with {done.returncode}: {last}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _measure(name: str, fields: dict[str, object], form: str, device: str, threads: int) -> list[int]:
+    import torch
+
+    torch.set_num_threads(threads)
+    contestant, case = CONTESTANTS[name], Case.model_validate(fields)
+    contestant.build(case.size)  # so that the libraries it needs are loaded
+    before = _resident("VmRSS")
+    job = network_job(contestant, case, form, device)
+    for _ in range(2):  # the second has the optimiser's state
+        job()
+    if device == "cuda":
+        return [torch.cuda.max_memory_allocated()] * 2
+    peak = _resident("VmHWM")
+    return [peak - before, peak]
+
+
+def _resident(field: str) -> int:
+    """Bytes, by /proc where there is one: on Linux getrusage keeps the peak of the process that started this one."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(lines[field].split()[0]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+if __name__ == "__main__":
+    print(json.dumps(_measure(*json.loads(sys.argv[1]))))

@@ -1,0 +1,144 @@
+"""The tables of a benchmark, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from s2mnet.bench.record import Case, Measurement, Record
+
+ABOUT = """\
+All contestants of a table were alternated, one call each in every round, warm, in one process, together with a square
+matrix product. Times are medians, the quartiles in brackets. "Share" is the FLOP/s reached over those of the matrix
+product (same precision, same rounds, same threads). GFLOPs count two for each multiply-add of convolutions and matrix
+products (torch's counter); a training step counts three forward passes. bf16 is autocast. Networks run eagerly; of
+contiguous and channels-last each peer has the format that is faster for it. Memory is the peak of a process of its own
+in two calls, beyond what it held before the network was built. A training step is forward, Dice + cross-entropy,
+backward and AdamW, for every network."""
+
+
+def tables(record: Record) -> str:
+    """Everything measured, a table for each case, then what was left out.
+
+    Example:
+        >>> print(tables(Record(environment={}, device="cpu", threads=1, options={}, titles={})))
+        Nothing was measured.
+    """
+    parts: list[str] = []
+    for title, section in (("Inference", "network"), ("Training step", "train")):
+        for case, found in record.of(section).items():  # type: ignore[arg-type]
+            parts += [f"## {title}, {_conditions(case)}", _networks(record, case, found)]
+    growth = _growth(record)
+    parts += ["## Growth from 256² to 1024², over the growth in pixels", growth] if growth else []
+    if spectral := record.of("spectral"):
+        parts += ["## Spectral branch, forward and backward", _spectral(record, spectral)]
+    for case, found in record.of("loss").items():
+        parts += [f"## Loss, forward and backward, {_conditions(case)}", _loss(record, found)]
+    if record.left_out:
+        rows = [(str(out.case), record.titles[out.contestant], out.reason) for out in record.left_out]
+        parts += ["## Left out", table(("case", "network", "why"), rows)]
+    return "\n\n".join(parts) or "Nothing was measured."
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; every column but the first is set right.
+
+    Example:
+        >>> print(table(("a", "b"), [("x", "1")]))
+        | a | b |
+        |---|--:|
+        | x | 1 |
+    """
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    bars = ["|" + "|".join(line) + "|" if line[0] == "---" else "| " + " | ".join(line) + " |" for line in lines]
+    return "\n".join(bars)
+
+
+def milliseconds(found: Measurement) -> str:
+    """Median and quartiles.
+
+    Example:
+        >>> case = Case(section="network", size=64, batch=1)
+        >>> milliseconds(Measurement(case=case, contestant="unet", seconds=[0.1, 0.2, 0.3]))
+        '200 (150–250)'
+    """
+    low, middle, high = (_number(1000 * seconds) for seconds in found.quartiles)
+    return f"{middle} ({low}–{high})"
+
+
+def _conditions(case: Case) -> str:
+    return f"{case.size}², batch {case.batch}, {case.precision}"
+
+
+def _networks(record: Record, case: Case, found: Sequence[Measurement]) -> str:
+    per = "image" if case.section == "network" else "step"
+    head = (
+        "network",
+        "parameters, M",
+        f"GFLOPs per {per}",
+        f"ms per {per}",
+        "images per second",
+        "memory, MB",
+        "share",
+    )
+    rows = []
+    for one in found:
+        images = case.batch if per == "image" else 1
+        shown = one.model_copy(update={"seconds": [seconds / images for seconds in one.seconds]})
+        form = "" if one.form == "channels_last" else ", contiguous"
+        rows.append(
+            (
+                record.titles[one.contestant] + form,
+                f"{(one.parameters or 0) / 1e6:.2f}",
+                _number((one.flops or 0) / images / 1e9),
+                milliseconds(shown),
+                _number(case.batch / one.median),
+                f"{(one.memory or 0) / 1e6:.0f}",
+                f"{100 * (one.share_of_peak or 0):.0f} %",
+            )
+        )
+    peak = np.median(found[0].peak) / 1e9
+    return table(head, rows) + f"\n\nMatrix product: {_number(peak)} GFLOP/s."
+
+
+def _growth(record: Record) -> str:
+    times = {(one.contestant, case): one for case, ones in record.of("network").items() for one in ones}
+    rows = []
+    for (name, case), small in times.items():
+        large = times.get((name, case.model_copy(update={"size": 1024})))
+        if case.size == 256 and large and small.memory and large.memory:
+            ratios = (large.median / small.median / 16, large.memory / small.memory / 16)
+            setting = f"batch {case.batch}, {case.precision}"
+            rows.append((record.titles[name], setting, *(f"{ratio:.2f}" for ratio in ratios)))
+    return table(("network", "setting", "time", "memory"), rows) if rows else ""
+
+
+def _spectral(record: Record, cases: dict[Case, list[Measurement]]) -> str:
+    names = list(dict.fromkeys(one.contestant for ones in cases.values() for one in ones))
+    rows = []
+    for case, ones in sorted(cases.items(), key=lambda item: (item[0].size, item[0].batch, item[0].stage or 0)):
+        by_name = {one.contestant: one for one in ones}
+        ours, others = by_name.get("matrix"), [one.median for one in ones if one.contestant != "matrix"]
+        ratio = f"{min(others) / ours.median:.2f}" if ours and others else "–"
+        where = f"{case.size}², stage {case.stage}, batch {case.batch}"
+        rows.append((where, *(milliseconds(by_name[name]) if name in by_name else "–" for name in names), ratio))
+    heads = [f"{record.titles[name]}, ms" for name in names]
+    differences = "; ".join(
+        f"{record.titles[name]}: {output:.1e} of the output, {gradient:.1e} of the gradient"
+        for name, (output, gradient) in record.differences.items()
+    )
+    rest = f"\n\nLargest difference from ours, relative to the largest value — {differences}." if differences else ""
+    return table(("map", *heads, "best FFT form over ours"), rows) + rest
+
+
+def _loss(record: Record, found: Sequence[Measurement]) -> str:
+    step = next((one.median for one in found if one.contestant == "step"), None)
+    share = [f"{100 * one.median / step:.1f} %" if step else "–" for one in found]
+    rows = [(record.titles[one.contestant], milliseconds(one), part) for one, part in zip(found, share, strict=True)]
+    return table(("what", "ms", "share of the step"), rows)
+
+
+def _number(value: float) -> str:
+    """Three digits that count, never in powers of ten."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

@@ -1,0 +1,108 @@
+"""The networks that are compared: what they are, and that a step is a step."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from s2mnet import S2MNetError
+from s2mnet.bench.contestants import CONTESTANTS, Contestant, chosen, straightforward
+from s2mnet.bench.flops import parameters_and_flops
+from s2mnet.bench.record import Case
+from s2mnet.bench.work import disc, network_job
+from s2mnet.loss.dice_ce import DiceCrossEntropy
+from s2mnet.network import S2MNet
+
+# Millions of parameters, by the papers: S2M-Net 4.7, U-Net 31.0, U-Net++ 9.0, Attention U-Net 34.9 (MONAI's has one
+# convolution less a level), nnU-Net in 2-D with six stages 20.6; SegResNet, SwinUNETR, MedNeXt-S and UNETR have 4.7,
+# 62, 5.6 and 93 in 3-D, and less where a kernel loses an axis.
+MILLIONS = {
+    "s2mnet": (4.6, 4.9),
+    "s2mnet-light": (4.6, 4.9),
+    "s2mnet-released": (4.6, 4.9),
+    "s2mnet-straightforward": (4.6, 4.9),
+    "unet": (30.5, 31.5),
+    "unet++": (8.9, 9.3),
+    "attention-unet": (31, 35),
+    "nnunet": (20, 21),
+    "segresnet": (4.5, 6.5),
+    "swinunetr": (24, 63),
+    "mednext-s": (5.2, 5.8),
+    "unetr": (86, 106),
+}
+
+
+@pytest.mark.parametrize("name", CONTESTANTS)
+def test_every_network_maps_an_image_to_one_map_at_the_size_of_its_paper(name: str) -> None:
+    if name in ("swinunetr", "unetr"):
+        pytest.importorskip("einops", reason="MONAI's transformers need einops")
+    network = CONTESTANTS[name].build(64).eval()
+    with torch.inference_mode():
+        assert network(torch.rand(1, 3, 64, 64)).shape == (1, 1, 64, 64)
+    low, high = MILLIONS[name]
+    assert low <= sum(p.numel() for p in network.parameters()) / 1e6 <= high
+
+
+def test_straightforward_is_the_same_network_in_torchs_own_layers() -> None:
+    ours, plain = S2MNet(dropout=0.0), straightforward()
+    plain.load_state_dict(ours.state_dict())
+    for module in plain.modules():
+        assert type(module).__name__ != "DepthwiseConv2d"
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    gradients = []
+    x = torch.rand(2, 3, 64, 64)
+    for network in (ours, plain):
+        network(x).square().mean().backward()
+        gradients.append(dict(network.named_parameters())["stages.0.1.fields.2.0.weight"].grad)
+    assert torch.allclose(*gradients, rtol=1e-3, atol=1e-6)
+
+
+def test_an_unknown_contestant_is_refused_with_those_there_are() -> None:
+    with pytest.raises(S2MNetError, match=r"'resnet'.*s2mnet, .*mednext-s"):
+        chosen(["unet", "resnet"])
+
+
+@pytest.mark.parametrize(
+    "layer, flops",
+    [
+        (nn.Conv2d(3, 8, 3, padding=1), 2 * 8 * 3 * 9 * 32 * 32),
+        (nn.Conv2d(3, 8, 3, stride=2, padding=1), 2 * 8 * 3 * 9 * 16 * 16),
+        (nn.Conv2d(3, 3, 7, padding=3, groups=3, bias=False), 2 * 3 * 49 * 32 * 32),
+        (nn.ConvTranspose2d(3, 8, 2, stride=2), 2 * 8 * 3 * 4 * 32 * 32),
+        (nn.Linear(32, 5), 2 * 32 * 5 * 3 * 32),
+    ],
+)
+def test_flops_are_two_for_each_multiply_add(layer: nn.Module, flops: int) -> None:
+    contestant = Contestant("layer", "layer", lambda size: copy.deepcopy(layer))
+    assert parameters_and_flops(contestant, 32) == (sum(p.numel() for p in layer.parameters()), flops)
+
+
+def test_a_training_step_is_forward_loss_backward_and_adamw() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 1))
+    expected = copy.deepcopy(network)
+    case = Case(section="train", size=32, batch=2)
+    torch.manual_seed(1)
+    network_job(Contestant("x", "x", lambda size: network), case, "channels_last", "cpu")()
+    torch.manual_seed(1)
+    images = torch.rand(2, 3, 32, 32)
+    optimiser = torch.optim.AdamW(expected.parameters(), lr=1e-4)
+    DiceCrossEntropy()(expected(images), disc(2, 32, "cpu")).backward()
+    optimiser.step()
+    for found, wanted in zip(network.parameters(), expected.parameters(), strict=True):
+        assert torch.allclose(found, wanted, atol=1e-6)
+
+
+def test_inference_is_in_eval_mode_in_the_precision_and_the_form_that_were_asked_for() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    case = Case(section="network", size=32, batch=2, precision="bf16")
+    seen = []
+    network[0].register_forward_hook(lambda module, inputs, output: seen.append((inputs[0], output)))
+    network_job(Contestant("x", "x", lambda size: network), case, "channels_last", "cpu")()
+    [(image, output)] = seen
+    assert image.is_contiguous(memory_format=torch.channels_last) and not image.is_contiguous()
+    assert output.dtype == torch.bfloat16
+    assert not network.training and network[1].num_batches_tracked == 0
