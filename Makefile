@@ -11,8 +11,10 @@ demo: $(VENV)/installed
 	rm -rf runs/demo
 	$(BIN)/s2mnet demo -o runs/demo
 
+# Two processes: with OpenVINO and the benchmark's bf16 in it, one process crashed in a later test, cause not known yet.
 test: $(VENV)/installed lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore=tests/bench
+	$(BIN)/python -m pytest tests/bench
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -190,8 +190,6 @@ def evaluate_against(
         found = f"no {split} split (there is {', '.join(name for name, part in folder.splits.items() if part)})"
         raise S2MNetError(truth, found, f"a {split} split", "Choose one with --split, or --split all.")
     predictor = Predictor(source, engine=engine, precision=precision)
-    if predictor.notice:
-        Console(stderr=True).print(f"note: {predictor.notice}", markup=False)
     result = evaluate_cases(predictor, cases, split, tta, Console())
     used = predictor.config.tta if tta is None else tta
     return result.with_context(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,12 +25,14 @@ class Contestant:
         title: for tables and charts.
         build: side of the square input → the network, untrained.
         forms: memory formats it may run in; of several, the one that is faster for it is taken.
+        engine: what multiplies at inference, see :mod:`s2mnet.engines`; empty for PyTorch as it stands, which trains.
     """
 
     name: str
     title: str
     build: Callable[[int], nn.Module]
     forms: Sequence[str] = tuple(FORMS)
+    engine: Literal["", "torch", "openvino"] = ""
 
 
 class _FirstOutput(nn.Module):
@@ -119,6 +122,8 @@ CONTESTANTS: dict[str, Contestant] = {
         Contestant(
             "s2mnet-straightforward", "S2M-Net, straightforward", lambda size: straightforward(), ("contiguous",)
         ),
+        Contestant("s2mnet-torch", "S2M-Net, torch engine", lambda size: S2MNet(), ("channels_last",), "torch"),
+        Contestant("s2mnet-openvino", "S2M-Net, OpenVINO", lambda size: S2MNet(), ("channels_last",), "openvino"),
         Contestant("unet", "U-Net", lambda size: _unet()),
         Contestant("unet++", "U-Net++", lambda size: _unet_plus_plus()),
         Contestant("attention-unet", "Attention U-Net", lambda size: _attention_unet()),

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from s2mnet.bench.contestants import FORMS, Contestant
 from s2mnet.bench.record import Case
+from s2mnet.engines import build
 from s2mnet.loss.dice_ce import DiceCrossEntropy
 
 Job = Callable[[], object]
@@ -26,12 +27,17 @@ def network_job(contestant: Contestant, case: Case, form: str, device: str, loss
     autocast = torch.autocast(device, torch.bfloat16, enabled=case.precision == "bf16")
     if case.section == "network":
         network.eval()
+        if contestant.engine:
+            engine = build(network, contestant.engine, "bf16" if case.precision == "bf16" else "32")
+            return lambda: _without_gradients(engine, images)
 
         def infer() -> Tensor:
             with torch.inference_mode(), autocast:
                 return network(images)
 
         return infer
+    if contestant.engine:
+        raise ValueError("an engine that predicts only")
     network.train()
     masks = disc(case.batch, case.size, device)
     criterion = (loss or DiceCrossEntropy()).to(device)
@@ -45,6 +51,11 @@ def network_job(contestant: Contestant, case: Case, form: str, device: str, loss
         optimiser.zero_grad()
 
     return step
+
+
+@torch.no_grad()
+def _without_gradients(engine: nn.Module, images: Tensor) -> Tensor:
+    return engine(images)
 
 
 def disc(batch: int, size: int, device: str) -> Tensor:

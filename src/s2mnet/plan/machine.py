@@ -49,11 +49,13 @@ def this_machine(measure: bool = True) -> Machine:
     return Machine(gpu, memory, cores, _speed("cuda" if gpu else "cpu") if measure else None)
 
 
-def multiplies_bf16() -> bool:
-    """Whether the processor that trains multiplies bf16 natively: emulated it is slower than float32."""
+def multiplies_bf16(device: str) -> bool:
+    """Whether a device, "cpu" or "cuda", multiplies bf16 natively: emulated it is slower than float32."""
     import torch
 
-    return torch.cuda.is_bf16_supported() if torch.cuda.is_available() else torch.cpu._is_amx_tile_supported()
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_amx_tile_supported()
 
 
 def free_memory() -> int:
@@ -85,7 +87,7 @@ def _speed(device: str) -> float:
     with torch.random.fork_rng():
         for step in range(steps + 1):
             start = time.perf_counter()
-            with torch.autocast(device, torch.bfloat16, enabled=multiplies_bf16()):
+            with torch.autocast(device, torch.bfloat16, enabled=multiplies_bf16(device)):
                 logits = network(images)
             criterion(logits, masks).backward()
             if device == "cuda":

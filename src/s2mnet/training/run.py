@@ -122,8 +122,9 @@ def check_run_folder(run: Path, resume: bool) -> None:
 
 def _precision(plan: Plan) -> Any:
     """Lightning's name."""
-    auto = plan.training.precision == "auto"
-    return "bf16-mixed" if (multiplies_bf16() if auto else plan.training.precision == "bf16") else "32-true"
+    asked = plan.training.precision
+    native = multiplies_bf16("cuda" if torch.cuda.is_available() else "cpu")
+    return "bf16-mixed" if asked == "bf16" or (asked == "auto" and native) else "32-true"
 
 
 def _prepare(folder: ImageFolder, plan: Plan, console: Console) -> dict[str, PreparedCases]:
