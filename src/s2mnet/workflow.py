@@ -9,7 +9,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
 
 from s2mnet.data import Case, FolderSummary, ImageFolder, find_cases, read_folder
 from s2mnet.data.cases import Split
@@ -23,6 +22,7 @@ from s2mnet.evaluation.volumes import evaluate_volumes, find_volumes
 from s2mnet.modelfolder import CONFIG
 from s2mnet.plan import Plan, Training, make_plan, this_machine
 from s2mnet.prediction import Predictor
+from s2mnet.progress import progress_bar
 from s2mnet.provenance import environment
 from s2mnet.report.run import REPORT, write_run_report
 from s2mnet.training.distributed import agreed, connect, is_main
@@ -136,9 +136,8 @@ def evaluate_cases(
     predictor: Predictor, cases: list[Case], split: str, tta: int | None, console: Console
 ) -> Evaluation:
     """:func:`evaluate_run` with a progress bar."""
-    with Progress(console=console, transient=True) as bar:
-        task = bar.add_task(f"testing on {split}", total=len(cases))
-        return evaluate_run(predictor, cases, split, tta, lambda done, _: bar.update(task, completed=done))
+    with progress_bar(f"testing on {split}", show=not console.quiet) as advance:
+        return evaluate_run(predictor, cases, split, tta, lambda done, _: advance(done, len(cases)))
 
 
 def describe(console: Console, folder: ImageFolder, summary: FolderSummary, plan: Plan) -> None:

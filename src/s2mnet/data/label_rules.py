@@ -8,6 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from s2mnet.errors import S2MNetError
 
 Histogram = Mapping[int, int]
@@ -18,6 +20,23 @@ NOISE_REACH = 40
 NOISE_SHARE = 0.98
 NOISE_SHARE_OF_ONE_MASK = 0.90  # thin structures have more blurred edge than the average mask
 MIN_NOISE_VALUES = 4
+
+
+def histogram(mask: np.ndarray) -> dict[int, int]:
+    """Pixels, or voxels, of each raw value of a mask.
+
+    Args:
+        mask: integers of any shape.
+
+    Example:
+        >>> histogram(np.array([[0, 7], [7, 7]], dtype=np.uint8))
+        {0: 1, 7: 3}
+    """
+    if mask.dtype == np.uint8:  # counted rather than sorted
+        counts = np.bincount(mask.reshape(-1), minlength=256)
+        return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+    values, pixels = np.unique(mask, return_counts=True)
+    return dict(zip(values.tolist(), pixels.tolist(), strict=True))
 
 
 def total_of(counts: Mapping[Path, Histogram]) -> dict[int, int]:

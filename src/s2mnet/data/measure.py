@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from s2mnet.data.label_rules import histogram
 from s2mnet.data.pairs import read_pair
 
 
@@ -43,7 +44,6 @@ def measure_pair(image_file: Path, mask_file: Path) -> PairFacts:
     levels, squared = np.arange(256.0), np.arange(256.0) ** 2
     bins = [np.bincount(plane.reshape(-1), minlength=256) for plane in (planes[:1] if grey else planes)]
     bins = bins * 3 if grey else bins
-    values, counts = np.unique(mask, return_counts=True)
     return PairFacts(
         height=image.shape[0],
         width=image.shape[1],
@@ -51,7 +51,7 @@ def measure_pair(image_file: Path, mask_file: Path) -> PairFacts:
         grey=grey,
         sums=tuple(float(levels @ counted) for counted in bins),
         squares=tuple(float(squared @ counted) for counted in bins),
-        histogram=dict(zip(values.tolist(), counts.tolist(), strict=True)),
+        histogram=histogram(mask),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from s2mnet.data import LabelMap
 from s2mnet.errors import S2MNetError
 from s2mnet.volumes import Volume, to_uint8
-from s2mnet.volumes.nifti import read_nifti
+from s2mnet.volumes.nifti import read_nifti, whole_numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +52,7 @@ def read_labels(path: Path, values: list[int]) -> np.ndarray:
         S2MNetError: the file cannot be read, or holds another label.
     """
     volume = _read(path)
-    whole = np.rint(volume.array).astype(np.int32)
-    if not np.array_equal(whole, volume.array):
-        raise S2MNetError(path, "fractional labels", "whole numbers", "Check that it is the right file.")
-    return LabelMap(kind="classes", values=values).encode(_upright(volume, whole), path)
+    return LabelMap(kind="classes", values=values).encode(_upright(volume, whole_numbers(volume)), path)
 
 
 def _read(path: Path) -> Volume:

@@ -9,7 +9,7 @@ import numpy as np
 
 from s2mnet.data.folder import find_images
 from s2mnet.data.images import read_mask
-from s2mnet.data.label_rules import Histogram
+from s2mnet.data.label_rules import Histogram, histogram
 from s2mnet.data.labels import LabelMap, LabelRule, infer_labels
 from s2mnet.errors import S2MNetError
 from s2mnet.evaluation.metrics import IGNORE_INDEX
@@ -109,7 +109,7 @@ def _read_values(pairs: list[tuple[Path, Path]]) -> tuple[dict[Path, Histogram],
             mend = "Write the prediction in the size of the original image."
             raise S2MNetError(predicted_file, f"{width} × {height} pixels", expected, mend)
         for file, mask, values in ((predicted_file, predicted, predicted_values), (true_file, true, true_values)):
-            values[file] = dict(zip(*(part.tolist() for part in np.unique(mask, return_counts=True)), strict=True))
+            values[file] = histogram(mask)
     return predicted_values, true_values
 
 
@@ -142,8 +142,8 @@ def labels_of_predictions(values: Mapping[Path, Histogram], true_labels: LabelMa
                 return LabelMap(kind="classes", values=[0, foreground], names=true_labels.names)
         if (own := _noisy(values)) is not None:
             return own.model_copy(update={"names": true_labels.names})
-    for file, histogram in values.items():
-        strange = sorted(set(histogram) - set(true_labels.values))
+    for file, held in values.items():
+        strange = sorted(set(held) - set(true_labels.values))
         if strange:
             shown = ", ".join(map(str, strange[:5])) + (", …" if len(strange) > 5 else "")
             mend = "Write the predictions with the truth's labels, or say how to read the truth with --labels."

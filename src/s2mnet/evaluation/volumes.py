@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from s2mnet.data.label_rules import Histogram
+from s2mnet.data.label_rules import Histogram, histogram
 from s2mnet.data.labels import LabelRule, infer_labels
 from s2mnet.errors import S2MNetError
 from s2mnet.evaluation.folders import check_clear, labels_of_predictions, match
@@ -16,7 +13,7 @@ from s2mnet.evaluation.metrics import Unit
 from s2mnet.evaluation.records import Evaluation, VolumeResult, volumes_of
 from s2mnet.evaluation.results import measure
 from s2mnet.volumes import Volume, check_same_grid
-from s2mnet.volumes.nifti import is_nifti_name, read_nifti
+from s2mnet.volumes.nifti import is_nifti_name, read_nifti, whole_numbers
 
 
 def find_volumes(path: Path) -> dict[str, Path]:
@@ -61,7 +58,7 @@ def evaluate_volumes(predictions: str | Path, truth: str | Path, labels: LabelRu
             fractions, a prediction with values that the truth's labels do not explain.
 
     Example:
-        >>> import tempfile, nibabel
+        >>> import tempfile, nibabel, numpy as np
         >>> folder = Path(tempfile.mkdtemp())
         >>> for name in ("predicted.nii.gz", "true.nii.gz"):
         ...     nibabel.save(nibabel.Nifti1Image(np.eye(4, dtype=np.uint8)[None], np.eye(4)), folder / name)
@@ -77,7 +74,7 @@ def evaluate_volumes(predictions: str | Path, truth: str | Path, labels: LabelRu
     for predicted_file, true_file in pairs:
         predicted, true = _read(predicted_file), _read(true_file)
         check_same_grid(true, predicted)
-        predicted_values[predicted_file], true_values[true_file] = _histogram(predicted), _histogram(true)
+        predicted_values[predicted_file], true_values[true_file] = histogram(predicted.array), histogram(true.array)
         spacings.append(true.spacing)
     true_labels = infer_labels(true_values, labels)
     predicted_labels = labels_of_predictions(predicted_values, true_labels, labels)
@@ -105,13 +102,4 @@ def evaluate_volumes(predictions: str | Path, truth: str | Path, labels: LabelRu
 def _read(path: Path) -> Volume:
     """A mask with whole numbers, int32."""
     volume = read_nifti(path)
-    whole = np.rint(volume.array).astype(np.int32)
-    if volume.is_rgb or not np.array_equal(whole, volume.array):
-        found = "colours" if volume.is_rgb else "fractional values"
-        raise S2MNetError(path, found, "a mask of whole numbers", "Save one label value per voxel.")
-    return replace(volume, array=whole)
-
-
-def _histogram(volume: Volume) -> Mapping[int, int]:
-    values, counts = np.unique(volume.array, return_counts=True)
-    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+    return replace(volume, array=whole_numbers(volume))

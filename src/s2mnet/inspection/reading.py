@@ -13,6 +13,7 @@ from PIL import Image
 
 from s2mnet.data.cases import Case, Split
 from s2mnet.data.channels import GREY, select_channels, to_show
+from s2mnet.data.label_rules import histogram
 from s2mnet.data.labels import IGNORE_INDEX
 from s2mnet.data.pairs import read_pair
 from s2mnet.errors import S2MNetError
@@ -111,7 +112,7 @@ def measure(case: Case, split: Split, with_mask: bool, with_energy: bool) -> Cas
         bits=bits,
         mask_mode=stored_form(case.mask)[0],
         levels=np.stack([np.bincount(plane.reshape(-1), minlength=256) for plane in planes]),
-        values=_histogram(mask),
+        values=histogram(mask),
         image_hash=_hash(image),
         mask_hash=_hash(mask),
         thumbnail=thumbnail,
@@ -131,14 +132,6 @@ def foreground_share(pixels: Mapping[int, int]) -> float:
     """
     known = sum(held for index, held in pixels.items() if index != IGNORE_INDEX)
     return 1 - pixels.get(0, 0) / known if known else 0.0
-
-
-def _histogram(mask: NDArray[np.integer]) -> dict[int, int]:
-    if mask.dtype == np.uint8:
-        counts = np.bincount(mask.reshape(-1), minlength=256)
-        return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
-    values, pixels = np.unique(mask, return_counts=True)
-    return dict(zip(values.tolist(), pixels.tolist(), strict=True))
 
 
 def _hash(array: NDArray[np.generic]) -> bytes:

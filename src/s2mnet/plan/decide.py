@@ -6,6 +6,7 @@ from typing import Any
 
 from s2mnet.data import FolderSummary
 from s2mnet.data.channels import COLOURS, GREY
+from s2mnet.data.folder import MIN_SIDE
 from s2mnet.errors import S2MNetError
 from s2mnet.loss.weights import DEFAULT_WEIGHTING
 from s2mnet.plan.machine import BYTES_PER_PIXEL, Machine
@@ -26,7 +27,6 @@ THIN_PX = 2.5  # what is thinner than this in the input is hardly more than the 
 MILD_VISITS = 100  # of each image; below this the changes of the mild augmentation are enough
 GREEN_GAIN = 1.1  # how much better than red and blue the green channel must show thin structures to be taken alone
 DEFAULT_MINUTES = 30.0
-MIN_SIDE = 32  # the smallest extent the network takes (SPEC 1)
 
 
 def make_plan(
@@ -56,21 +56,22 @@ def make_plan(
     preprocessing = _preprocessing(summary, preset, extent, size, reasons)
     schedule = _schedule(summary, preset, preprocessing, machine, training, reasons)
     visits = _expected_visits(summary, schedule, preprocessing, machine, reasons)
-    plan = Plan(
+    augmentation = _augmentation(preset, extent, visits, machine, reasons)
+    reasons["head"] = "stem: it keeps features at full resolution, which thin structures need (SPEC 1)"
+    paper = preset == "paper"
+    reasons["tta"] = (
+        "8 flips and quarter turns: the paper's" if paper else "4 flips: quarter turns too (8) take twice the time"
+    )
+    return Plan(
         reasons=reasons,
         labels=summary.label_map,
         preprocessing=preprocessing,
-        augmentation=_augmentation(preset, extent, visits, machine, reasons),
+        augmentation=augmentation,
         network={"head": "stem"},
-        loss_options={"weighting": "learned" if preset == "paper" else DEFAULT_WEIGHTING},
+        loss_options={"weighting": "learned" if paper else DEFAULT_WEIGHTING},
         training=schedule,
-        tta=8 if preset == "paper" else 4,
+        tta=8 if paper else 4,
     )
-    reasons["head"] = "stem: it keeps features at full resolution, which thin structures need (SPEC 1)"
-    reasons["tta"] = "8 flips and quarter turns: the paper's" if preset == "paper" else (
-        "4 flips: quarter turns too (8) take twice the time"
-    )  # fmt: skip
-    return plan.model_copy(update={"reasons": reasons})
 
 
 def _extent_and_size(
@@ -84,15 +85,14 @@ def _extent_and_size(
         f"{summary.thinnest} is {summary.thickness_px:.1f} px thick in images of {height:.0f}×{width:.0f} px and would "
         f"be {left:.1f} px thick after resizing to {whole_size}×{whole_size}"
     )
-    if extent is None:
-        thin = left < THIN_PX and min(height, width) > whole_size
-        extent = "patches" if thin else "whole"
-        consequence = f"below {THIN_PX:g} px it is lost" if thin else "it survives that"
-        small = left < THIN_PX and not thin
-        consequence = "the images are hardly larger than that" if small else consequence
-        reasons["extent"] = f"{extent}: {measured}; {consequence}"
-    else:
+    if extent is not None:
         reasons["extent"] = f"{extent}: asked for"
+    elif left >= THIN_PX:
+        extent, reasons["extent"] = "whole", f"whole: {measured}; it survives that"
+    elif min(height, width) > whole_size:
+        extent, reasons["extent"] = "patches", f"patches: {measured}; below {THIN_PX:g} px it is lost"
+    else:
+        extent, reasons["extent"] = "whole", f"whole: {measured}; the images are hardly larger than that"
     if size is None:
         size = whole_size if extent == "whole" else 256 if preset == "paper" or machine.gpu else 128
         reasons["size"] = f"{size}×{size}: the {preset} preset, {extent}, on {'a GPU' if machine.gpu else 'a CPU'}"
@@ -140,7 +140,7 @@ def _preprocessing(
 def _fundus(summary: FolderSummary) -> str:
     """Why thin structures in colour are taken for vessels of the retina; empty if they are not."""
     if summary.modality:
-        return f"the data set is of {summary.modality}" * ("fundus" in summary.modality.lower())
+        return f"the data set is of {summary.modality}" if "fundus" in summary.modality.lower() else ""
     red, green, blue = summary.contrast if len(summary.contrast) == 3 else (0.0, 0.0, 0.0)
     if green <= GREEN_GAIN * max(red, blue):
         return ""

@@ -63,6 +63,19 @@ def read_nifti(path: Path) -> Volume:
     return Volume(path, array, (sizes[axes[0]], sizes[axes[1]], sizes[axes[2]]), axes, shape, affine, header)
 
 
+def whole_numbers(volume: Volume) -> np.ndarray:
+    """The labels of a mask, int32, in the shape of ``volume.array``.
+
+    Raises:
+        S2MNetError: the volume has colours, or a value that is no whole number.
+    """
+    whole = np.rint(volume.array).astype(np.int32)
+    if volume.is_rgb or not np.array_equal(whole, volume.array):
+        found, mend = "colours" if volume.is_rgb else "fractional values", "Save one label value per voxel."
+        raise S2MNetError(volume.path, found, "a mask of whole numbers", f"Check that it is the right file. {mend}")
+    return whole
+
+
 def check_output(path: Path, source: Path) -> None:
     """Raise unless ``path`` is a NIfTI name, and another file than ``source``."""
     _check_name(path)
