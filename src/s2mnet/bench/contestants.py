@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from s2mnet.errors import S2MNetError
 from s2mnet.network import S2MNet
 from s2mnet.network.depthwise import DepthwiseConv2d
+from s2mnet.network.mrf import MultiReceptiveFieldSE
 
 FORMS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
@@ -47,10 +48,14 @@ class _FirstOutput(nn.Module):
 
 
 def straightforward() -> nn.Module:
-    """The default S2M-Net as one would write it down: every depthwise convolution is torch's own, nothing more."""
+    """The default S2M-Net as one would write it down: torch's own layers, one after the other, none in place."""
     network = S2MNet()
     for parent in list(network.modules()):
+        if isinstance(parent, MultiReceptiveFieldSE):
+            parent.in_chunks = False
         for name, child in parent.named_children():
+            if isinstance(child, nn.ELU | nn.ReLU):
+                child.inplace = False
             if isinstance(child, DepthwiseConv2d):
                 channels, size = child.in_channels, child.kernel_size[0]
                 plain = nn.Conv2d(channels, channels, size, padding=size // 2, groups=channels, bias=False)

@@ -51,11 +51,11 @@ class BoundaryFocusedDecoderStage(nn.Module):
         channels = out_channels
         self.region = double_conv(in_channels + skip_channels, channels)
         self.boundary_probability = nn.Sequential(
-            nn.Conv2d(channels, channels // 2, 3, padding=1), nn.ReLU(), nn.Conv2d(channels // 2, 1, 1)
+            nn.Conv2d(channels, channels // 2, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(channels // 2, 1, 1)
         )
-        self.boundary = conv_norm(channels, channels, 3, nn.ReLU())
+        self.boundary = conv_norm(channels, channels, 3, nn.ReLU(inplace=True))
         self.route = nn.Conv2d(channels, 2, 1) if routing == "learned" else None
-        self.out = conv_norm(2 * channels if routing == "none" else channels, channels, 1, nn.ReLU())
+        self.out = conv_norm(2 * channels if routing == "none" else channels, channels, 1, nn.ReLU(inplace=True))
 
     def forward(self, decoder: Tensor, skip: Tensor) -> tuple[Tensor, Tensor]:
         r = self.region(upsample_and_concat(decoder, skip))
@@ -91,4 +91,6 @@ def upsample_and_concat(decoder: Tensor, skip: Tensor) -> Tensor:
 
 def double_conv(inputs: int, outputs: int) -> nn.Sequential:
     """(3×3, BN, ReLU) twice."""
-    return nn.Sequential(conv_norm(inputs, outputs, 3, nn.ReLU()), conv_norm(outputs, outputs, 3, nn.ReLU()))
+    return nn.Sequential(
+        conv_norm(inputs, outputs, 3, nn.ReLU(inplace=True)), conv_norm(outputs, outputs, 3, nn.ReLU(inplace=True))
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.grad import conv2d_input, conv2d_weight
+from torch.nn.grad import conv2d_weight
 
 
 class DepthwiseConv2d(nn.Conv2d):
@@ -13,8 +13,8 @@ class DepthwiseConv2d(nn.Conv2d):
 
     PyTorch's CPU library has a fast weight gradient only for depthwise kernels three columns wide; for 5×5 and 7×7
     its general one takes up to half of a training step of S2M-Net, and more in bf16. On a CPU the weight gradient is
-    therefore assembled from three-column pieces of the same sums, in float32. Everything else, and every other
-    device, export and compilation, is the plain convolution.
+    therefore assembled from three-column pieces of the same sums, in float32. Its gradient of the input takes three
+    times as long as the convolution that it is. Every other device, export and compilation have the plain convolution.
 
     Shape:
         (B, channels, H, W) → the same.
@@ -29,15 +29,15 @@ class DepthwiseConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         plain = not (self.training and x.device.type == "cpu" and torch.is_grad_enabled())
-        if plain or self.kernel_size[1] <= 3 or torch.compiler.is_compiling():
+        if plain or torch.compiler.is_compiling():
             return super().forward(x)
         weight = self.weight
         if torch.is_autocast_enabled("cpu") and x.dtype != torch.float64:
             x, weight = (t.to(torch.get_autocast_dtype("cpu")) for t in (x, weight))
-        return _ColumnwiseGradient.apply(x, weight)
+        return _FasterGradients.apply(x, weight)
 
 
-class _ColumnwiseGradient(torch.autograd.Function):
+class _FasterGradients(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor) -> Tensor:  # type: ignore[override]
         ctx.save_for_backward(x, weight)
@@ -48,18 +48,25 @@ class _ColumnwiseGradient(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         grad_x = grad_weight = None
         if ctx.needs_input_grad[0]:
-            grad_x = conv2d_input(x.shape, weight, grad, padding=weight.shape[-1] // 2, groups=x.shape[1])
+            grad_x = input_gradient(grad, weight)
         if ctx.needs_input_grad[1]:
-            grad_weight = _weight_gradient(x, grad, weight)
+            grad_weight = weight_gradient(x, grad, weight.shape[-1]).to(weight.dtype)
         return grad_x, grad_weight
 
 
-def _weight_gradient(x: Tensor, grad: Tensor, weight: Tensor) -> Tensor:
-    """Σ over batch and positions of grad · shifted x, three kernel columns at a time."""
-    channels, size, width = x.shape[1], weight.shape[-1], x.shape[-1]
-    wide = torch.promote_types(weight.dtype, torch.float32)
+def input_gradient(grad: Tensor, weight: Tensor) -> Tensor:
+    """Gradient with respect to the input: (B, channels, H, W), as the convolution with the mirrored kernels."""
+    return F.conv2d(grad, weight.flip(2, 3), padding=weight.shape[-1] // 2, groups=grad.shape[1])
+
+
+def weight_gradient(x: Tensor, grad: Tensor, size: int) -> Tensor:
+    """Σ over batch and positions of grad · shifted x, three kernel columns at a time: (channels, 1, size, size)."""
+    channels, width = x.shape[1], x.shape[-1]
+    wide = torch.promote_types(x.dtype, torch.float32)
+    if size == 3:
+        return conv2d_weight(x, (channels, 1, 3, 3), grad, padding=1, groups=channels).to(wide)
     padded, grad = F.pad(x.to(wide), (size // 2, size // 2)), grad.to(wide)
-    columns = torch.empty_like(weight, dtype=wide)
+    columns = torch.empty(channels, 1, size, size, dtype=wide)
     for start in [*range(0, size - 3, 3), size - 3]:  # the last piece may overlap the one before it
         columns[..., start : start + 3] = conv2d_weight(
             padded[..., start : start + width + 2],
@@ -68,4 +75,4 @@ def _weight_gradient(x: Tensor, grad: Tensor, weight: Tensor) -> Tensor:
             padding=(size // 2, 0),
             groups=channels,
         )
-    return columns.to(weight.dtype)
+    return columns

@@ -37,7 +37,7 @@ def fold(network: Network) -> Network:
 
 
 def streamline(network: Network) -> Network:
-    """:func:`fold`, with activations in place and MRF-SE without its concatenation: what saves PyTorch time.
+    """:func:`fold`, with MRF-SE without its concatenation: what saves PyTorch time.
 
     A compiler does the same on its own and is better given :func:`fold` alone.
 
@@ -52,9 +52,6 @@ def streamline(network: Network) -> Network:
         for name, part in parent.named_children():
             if isinstance(part, MultiReceptiveFieldSE):
                 setattr(parent, name, _StreamlinedMRF(part))
-    for part in result.modules():
-        if isinstance(part, nn.ELU | nn.ReLU):  # each follows a convolution, whose result nothing else reads
-            part.inplace = True
     return result
 
 

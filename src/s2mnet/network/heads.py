@@ -24,7 +24,9 @@ class ReleasedHead(nn.Module):
 
     def __init__(self, channels: int, stem_channels: int, num_classes: int) -> None:
         super().__init__()
-        self.convs = nn.Sequential(conv_norm(channels, 32, 3, nn.ReLU()), conv_norm(32, 16, 3, nn.ReLU()))
+        self.convs = nn.Sequential(
+            conv_norm(channels, 32, 3, nn.ReLU(inplace=True)), conv_norm(32, 16, 3, nn.ReLU(inplace=True))
+        )
         self.classify = nn.Conv2d(16, num_classes, 1)
 
     def forward(self, decoder: Tensor, stem: Tensor) -> Tensor:
@@ -41,7 +43,7 @@ class StemHead(nn.Module):
     def __init__(self, channels: int, stem_channels: int, num_classes: int) -> None:
         super().__init__()
         self.reduce = nn.Conv2d(channels, stem_channels, 1)
-        self.conv = conv_norm(stem_channels, stem_channels, 3, nn.ReLU())
+        self.conv = conv_norm(stem_channels, stem_channels, 3, nn.ReLU(inplace=True))
         self.classify = nn.Conv2d(stem_channels, num_classes, 1)
 
     def forward(self, decoder: Tensor, stem: Tensor) -> Tensor:

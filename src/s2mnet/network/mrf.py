@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
 from s2mnet.network.depthwise import DepthwiseConv2d
+from s2mnet.network.mrf_training import projected_in_chunks, trains_in_chunks
 
 
 class MultiReceptiveFieldSE(nn.Module):
@@ -19,6 +22,9 @@ class MultiReceptiveFieldSE(nn.Module):
         expansion: factor of the inner width.
         dropout: probability of the dropout before the residual sum.
 
+    Attributes:
+        in_chunks: train on a CPU as :mod:`s2mnet.network.mrf_training` does, which gives the same in half the memory.
+
     Shape:
         (B, C, H, W) → the same.
 
@@ -31,18 +37,24 @@ class MultiReceptiveFieldSE(nn.Module):
         super().__init__()
         inner = expansion * channels
         squeezed = max(inner // 16, 8)
-        self.expand = conv_norm(channels, inner, 1, nn.ELU())
+        self.expand = conv_norm(channels, inner, 1, nn.ELU(inplace=True))
         self.fields = nn.ModuleList(
-            nn.Sequential(DepthwiseConv2d(inner, size), nn.BatchNorm2d(inner), nn.ELU()) for size in (3, 5, 7)
+            nn.Sequential(DepthwiseConv2d(inner, size), nn.BatchNorm2d(inner), nn.ELU(inplace=True))
+            for size in (3, 5, 7)
         )
-        self.fuse = conv_norm(3 * inner, inner, 1, nn.ELU())
+        self.fuse = conv_norm(3 * inner, inner, 1, nn.ELU(inplace=True))
         self.excite = nn.Sequential(
-            nn.Conv2d(inner, squeezed, 1), nn.ELU(), nn.Conv2d(squeezed, inner, 1), nn.Sigmoid()
+            nn.Conv2d(inner, squeezed, 1), nn.ELU(inplace=True), nn.Conv2d(squeezed, inner, 1), nn.Sigmoid()
         )
         self.project = conv_norm(inner, channels, 1)
         self.dropout = nn.Dropout(dropout)
+        self.in_chunks = True
 
     def forward(self, x: Tensor) -> Tensor:
+        layers = [cast(nn.Sequential, layer) for layer in (self.expand, *self.fields, self.fuse)]
+        if self.in_chunks and trains_in_chunks(x, layers):
+            conv, norm = self.project
+            return x + self.dropout(norm(projected_in_chunks(x, layers, self.excite, cast(nn.Conv2d, conv))))
         inner = self.expand(x)
         fused = self.fuse(torch.cat([field(inner) for field in self.fields], 1))
         excited = fused * self.excite(fused.mean((2, 3), keepdim=True))

@@ -91,9 +91,9 @@ class S2MNet(
         self.in_channels, self.num_classes = in_channels, num_classes
 
         def stage(inputs: int, outputs: int, frequencies: int) -> nn.Sequential:
-            layers: list[nn.Module] = [conv_norm(inputs, outputs, 3, nn.ELU(), stride=2)]
+            layers: list[nn.Module] = [conv_norm(inputs, outputs, 3, nn.ELU(inplace=True), stride=2)]
             layers += [MultiReceptiveFieldSE(outputs, dropout=dropout)] if block == "mrf_se" else []
-            layers += [conv_norm(outputs, outputs, 3, nn.ELU())] if block == "conv" else []
+            layers += [conv_norm(outputs, outputs, 3, nn.ELU(inplace=True))] if block == "conv" else []
             if frequencies:
                 layers.append(
                     SpectralSelectiveTokenMixer(
@@ -107,7 +107,7 @@ class S2MNet(
                 return BoundaryFocusedDecoderStage(inputs, outputs, outputs, routing)
             return PlainDecoderStage(inputs, outputs, outputs)
 
-        self.stem = conv_norm(in_channels, stem_channels, 3, nn.ELU())
+        self.stem = conv_norm(in_channels, stem_channels, 3, nn.ELU(inplace=True))
         widths = (stem_channels, *channels)
         self.stages = nn.ModuleList(stage(*args) for args in zip(widths, channels, frequencies, strict=False))
         self.decoder = nn.ModuleList(

@@ -1,0 +1,314 @@
+"""MRF-SE in training on a CPU: the same sums, a few images at a time, with inner maps computed again instead of kept.
+
+Written plainly, a block reads and writes some twenty maps of 6C channels for the whole batch and keeps most of them for
+the backward pass. Only the statistics of the batch norms tie the images together: between two of them a chunk of the
+batch goes through all layers while it is in the processor's cache. Input, fused map and statistics are what is kept.
+
+Names: x input, h = ELU(BN(expand x)), d = a depthwise map of h, a = ELU(BN(d)), f fused, u = ELU(BN(f)), p projected.
+Maps are matrices of pixels × channels. ``g_`` is the gradient of the loss; ``_y`` stands behind a batch norm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from s2mnet.network.depthwise import input_gradient, weight_gradient
+
+CHUNK = 4_500_000  # elements of a map of 6C channels: one image of 176² at 144 channels, 18 MB
+
+
+def trains_in_chunks(x: Tensor, layers: Sequence[nn.Sequential]) -> bool:
+    """Whether :func:`projected_in_chunks` can stand for the layers now: convolutions, each with batch norm and ELU.
+
+    Not where they are compiled or run on a GPU, nor where batch norms are synchronised between processes.
+    """
+    return (
+        x.device.type == "cpu"
+        and torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()
+        and x.numel() > x.shape[1]  # of a single pixel, batch norm itself says what is wrong
+        and all(type(norm) is nn.BatchNorm2d and norm.training and norm.momentum is not None for norm in _norms(layers))
+    )
+
+
+def projected_in_chunks(
+    x: Tensor, layers: Sequence[nn.Sequential], excite: nn.Sequential, project: nn.Conv2d
+) -> Tensor:
+    """An MRF-SE up to its 1×1 projection, before the batch norm there.
+
+    Args:
+        x: (B, C, H, W).
+        layers: expand, the three fields, fuse.
+
+    Returns:
+        (B, C, H, W). The running statistics of the batch norms have been updated.
+    """
+    if torch.is_autocast_enabled("cpu") and x.dtype != torch.float64:
+        x = x.to(torch.get_autocast_dtype("cpu"))
+    norms = _norms(layers)
+    weights = [
+        *(cast(nn.Conv2d, layer[0]).weight for layer in layers),
+        project.weight,
+        *excite.parameters(),
+        *(norm.weight for norm in norms),
+        *(norm.bias for norm in norms),
+    ]
+    with torch.autocast("cpu", enabled=False):
+        p, means, variances = _Chunked.apply(x, [norm.eps for norm in norms], *weights)
+    count = x.numel() // x.shape[1]
+    with torch.no_grad():
+        for norm, mean, variance in zip(norms, means, variances * (count / (count - 1)), strict=True):
+            for running, value in ((norm.running_mean, mean), (norm.running_var, variance)):
+                cast(Tensor, running).lerp_(value.to(cast(Tensor, running).dtype), cast(float, norm.momentum))
+            cast(Tensor, norm.num_batches_tracked).add_(1)
+    return p
+
+
+def _norms(layers: Sequence[nn.Sequential]) -> list[nn.BatchNorm2d]:
+    return [cast(nn.BatchNorm2d, layer[1]) for layer in layers]
+
+
+class _Norm:
+    """A batch norm with the statistics of this batch: y = x·scale + shift; and its gradient."""
+
+    def __init__(self, mean: Tensor, variance: Tensor, eps: float, weight: Tensor, bias: Tensor) -> None:
+        self.mean, self.variance, self.deviation = mean, variance, (variance + eps).sqrt()
+        self.scale = weight / self.deviation
+        self.shift = bias - mean * self.scale
+        self.g_bias, self.dot = torch.zeros_like(mean), torch.zeros_like(mean)
+
+    def elu(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """ELU(y)."""
+        return _elu_(torch.addcmul(self.shift, x, self.scale, out=out))
+
+    def see(self, g_y: Tensor, x: Tensor) -> None:
+        """Add what a chunk of the gradient gives to Σ g_y and Σ g_y·x."""
+        self.g_bias += _column_sums(g_y)
+        self.dot += _column_sums(g_y * x)
+
+    @property
+    def g_weight(self) -> Tensor:
+        return (self.dot - self.mean * self.g_bias) / self.deviation
+
+    def gradient(self, g_y: Tensor, x: Tensor, count: int) -> Tensor:
+        """g_x = scale·(g_y − (Σ g_y + x̂·Σ g_y·x̂)/count), once all chunks have been seen."""
+        slope = self.scale * self.g_weight / (self.deviation * count)
+        offset = self.mean * slope - self.scale * self.g_bias / count
+        return torch.addcmul(offset, x, -slope).addcmul_(g_y, self.scale)
+
+
+class _Sums:
+    """Mean and variance of the columns of a matrix that comes in chunks of rows."""
+
+    def __init__(self) -> None:
+        self.parts: list[tuple[int, Tensor, Tensor]] = []
+
+    def see(self, rows: Tensor) -> None:
+        start = rows.new_zeros(rows.shape[1])
+        self.parts.append((len(rows), *torch.ops.aten.batch_norm_update_stats(rows, start, start.clone(), 0.0)))
+
+    def result(self) -> tuple[Tensor, Tensor]:
+        counts = [part[0] for part in self.parts]
+        means, variances = (torch.stack([cast(Tensor, part[i]) for part in self.parts]) for i in (1, 2))
+        shares = torch.tensor(counts, dtype=means.dtype)[:, None] / sum(counts)
+        mean = (shares * means).sum(0)
+        return mean, (shares * (variances + (means - mean) ** 2)).sum(0)
+
+
+class _Layers:
+    """The convolutions of a block, and where its chunks lie.
+
+    Dense products are computed in the type of x, which autocast may have made bf16, all else in float32 at least.
+    """
+
+    def __init__(self, x: Tensor, weights: Sequence[Tensor]) -> None:
+        self.height, self.width = x.shape[2:]
+        self.pixels = self.height * self.width
+        self.x = _rows(x)
+        self.short = x.dtype
+        self.wide = torch.promote_types(x.dtype, torch.float32)
+        expand, *self.fields, fuse, project = (weight.to(self.wide) for weight in weights[:6])
+        self.expand, self.project = expand.flatten(1), project.flatten(1)
+        self.fuse = fuse.flatten(1).to(self.short).chunk(len(self.fields), 1)
+        self.gate = [weight.to(self.wide) for weight in weights[6:10]]
+        self.gains = [weight.to(self.wide) for weight in weights[10:]]
+        self.inner = len(self.expand)
+
+    def chunks(self) -> Iterator[slice]:
+        """Rows of the pixels of a few images."""
+        step = max(1, CHUNK // (self.inner * self.pixels)) * self.pixels
+        for start in range(0, len(self.x), step):
+            yield slice(start, min(start + step, len(self.x)))
+
+    def norm(self, index: int, mean: Tensor, variance: Tensor, eps: float) -> _Norm:
+        return _Norm(mean, variance, eps, self.gains[index], self.gains[5 + index])
+
+    def images(self, rows: Tensor) -> Tensor:
+        """(images, pixels, channels)."""
+        return rows.view(-1, self.pixels, rows.shape[1])
+
+    def maps(self, rows: Tensor) -> Tensor:
+        """(images, channels, height, width)."""
+        return rows.view(-1, self.height, self.width, rows.shape[1]).permute(0, 3, 1, 2)
+
+    def hidden(self, rows: slice, norm: _Norm) -> Tensor:
+        """h, with the batch norm in the weights of the expansion."""
+        weight, shift = (self.expand * norm.scale[:, None]).t().to(self.short), norm.shift.to(self.short)
+        return self.maps(_elu_(torch.addmm(shift, self.x[rows], weight).to(self.wide)))
+
+    def depthwise(self, h: Tensor, index: int) -> Tensor:
+        weight = self.fields[index]
+        return _rows(F.conv2d(h, weight, padding=weight.shape[-1] // 2, groups=self.inner))
+
+    def gated_projection(self, gate: Tensor) -> Tensor:
+        """Of each image, with its gate in it: (images, C, 6C)."""
+        return (self.project * gate[:, None]).to(self.short)
+
+
+class _Chunked(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, eps: Sequence[float], *weights: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        layers = _Layers(x, weights)
+
+        # The expansion is linear: its statistics follow from the input's mean and covariance, without computing it.
+        mean, covariance = _covariance(layers.x.to(layers.wide))
+        expand = layers.expand
+        norms = [layers.norm(0, expand @ mean, ((expand @ covariance) * expand).sum(1).clamp_min(0), eps[0])]
+
+        fields, sums = [], [_Sums() for _ in layers.fields]
+        for rows in layers.chunks():
+            h = layers.hidden(rows, norms[0])
+            fields.append([layers.depthwise(h, index) for index in range(len(sums))])
+            for one, d in zip(sums, fields[-1], strict=True):
+                one.see(d)
+        norms += [layers.norm(index, *one.result(), eps[index]) for index, one in enumerate(sums, 1)]
+
+        f, fused = x.new_empty(len(layers.x), layers.inner), _Sums()
+        for rows in layers.chunks():
+            for index, d in enumerate(fields.pop(0)):
+                a, weight = norms[1 + index].elu(d, out=d).to(layers.short), layers.fuse[index].t()
+                torch.mm(a, weight, out=f[rows]) if index == 0 else f[rows].addmm_(a, weight)
+            fused.see(f[rows].to(layers.wide))
+        norms.append(layers.norm(4, *fused.result(), eps[4]))
+
+        p = torch.empty_like(layers.x)
+        for rows in layers.chunks():
+            u = layers.images(norms[4].elu(f[rows].to(layers.wide)))
+            weight = layers.gated_projection(_gate(u.mean(1), layers.gate))
+            torch.bmm(u.to(layers.short), weight.transpose(1, 2), out=layers.images(p[rows]))
+        means, variances = (torch.stack([getattr(norm, name) for norm in norms]) for name in ("mean", "variance"))
+        ctx.save_for_backward(x, f, mean, covariance, means, variances, *weights)
+        ctx.eps = eps
+        ctx.mark_non_differentiable(means, variances)
+        return layers.maps(p), means, variances
+
+    @staticmethod
+    def backward(ctx: Any, g_p: Tensor, *_: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+        x, f, mean, covariance, means, variances, *weights = ctx.saved_tensors
+        layers = _Layers(x, weights)
+        short, wide, count = layers.short, layers.wide, len(layers.x)
+        norms = [layers.norm(index, *of) for index, of in enumerate(zip(means, variances, ctx.eps, strict=True))]
+        g_weights = [torch.zeros_like(weight, dtype=wide) for weight in weights[:10]]
+        g_p = _rows(g_p.to(short))
+
+        # from p through the gate to the batch norm of f
+        g_rows_f = []
+        for rows in layers.chunks():
+            f_rows = f[rows].to(wide)
+            u = norms[4].elu(f_rows)
+            u_images, g_images = layers.images(u), layers.images(g_p[rows])
+            with torch.enable_grad():
+                pooled, *gate_weights = (t.detach().requires_grad_() for t in (u_images.mean(1), *layers.gate))
+                gate = _gate(pooled, gate_weights)
+            weight = layers.gated_projection(gate.detach())
+            g_weight = torch.bmm(g_images.transpose(1, 2), u_images.to(short)).to(wide)
+            g_pooled, *g_gate = torch.autograd.grad(gate, [pooled, *gate_weights], (g_weight * layers.project).sum(1))
+            for total, part in zip(g_weights[6:], g_gate, strict=True):
+                total += part
+            g_weights[5] += (g_weight * gate.detach()[:, None]).sum(0).view_as(g_weights[5])
+            g_u = torch.baddbmm((g_pooled / layers.pixels)[:, None].to(short), g_images, weight)
+            g_y = _elu_gradient_(g_u.view(u.shape).to(wide), u)
+            norms[4].see(g_y, f_rows)
+            g_rows_f.append(g_y)
+
+        # from f to the batch norms of the fields
+        g_fields: list[list[Tensor]] = []
+        for rows in layers.chunks():
+            g_rows = norms[4].gradient(g_rows_f.pop(0), f[rows].to(wide), count).to(short)
+            h, g_fuse = layers.hidden(rows, norms[0]), []
+            g_fields.append([])
+            for index, weight in enumerate(layers.fuse):
+                d = layers.depthwise(h, index)
+                a = norms[1 + index].elu(d)
+                g_fuse.append(g_rows.t() @ a.to(short))
+                g_y = _elu_gradient_((g_rows @ weight).to(wide), a)
+                norms[1 + index].see(g_y, d)
+                g_fields[-1].append(g_y)
+            g_weights[4] += torch.cat(g_fuse, 1).view_as(g_weights[4])
+
+        # from the fields through the expansion, whose batch norm needs no second pass: it is linear in x
+        g_x = torch.empty_like(layers.x)
+        product = torch.zeros_like(layers.expand)
+        weight, norm = layers.expand, norms[0]
+        scaled = (weight * norm.scale[:, None]).to(short)
+        for rows in layers.chunks():
+            h, parts = layers.hidden(rows, norms[0]), []
+            for index, (kernel, g_y) in enumerate(zip(layers.fields, g_fields.pop(0), strict=True)):
+                g_d = layers.maps(norms[1 + index].gradient(g_y, layers.depthwise(h, index), count))
+                g_weights[1 + index] += weight_gradient(h, g_d, kernel.shape[-1])
+                parts.append(_rows(input_gradient(g_d, kernel)))
+            g_h = parts[0].add_(parts[1]).add_(parts[2])
+            g_y = _elu_gradient_(g_h, _rows(h))
+            norm.g_bias += _column_sums(g_y)
+            product += g_y.t().to(short) @ layers.x[rows]
+            torch.mm(g_y.to(short), scaled, out=g_x[rows])
+        product -= norm.g_bias[:, None] * mean
+        g_scale = (weight * product).sum(1) / norm.deviation
+        g_weights[0] += (
+            norm.scale[:, None] * (product - (g_scale / norm.deviation)[:, None] * (weight @ covariance))
+        ).view_as(g_weights[0])
+        mix = weight.t() @ (weight * (norm.scale * g_scale / (norm.deviation * count))[:, None])
+        g_x += (mean @ mix - (norm.scale * norm.g_bias / count) @ weight).to(short)
+        g_x.addmm_(layers.x, mix.to(short), alpha=-1)
+
+        g_all = [*g_weights, g_scale, *(one.g_weight for one in norms[1:]), *(one.g_bias for one in norms)]
+        g_all = [gradient.to(weight.dtype) for gradient, weight in zip(g_all, weights, strict=True)]
+        return layers.maps(g_x), None, *g_all
+
+
+def _gate(pooled: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    """Squeeze-excitation: the mean of u over each image → the factor of each channel, (images, 6C) → the same."""
+    squeeze, squeeze_bias, excite, excite_bias = weights
+    squeezed = F.elu(F.linear(pooled, squeeze.flatten(1), squeeze_bias))
+    return torch.sigmoid(F.linear(squeezed, excite.flatten(1), excite_bias))
+
+
+def _covariance(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and covariance of the columns."""
+    mean = rows.mean(0)
+    centred = rows - mean
+    return mean, centred.t() @ centred / len(rows)
+
+
+def _elu_(y: Tensor) -> Tensor:
+    """In place, as max(y, min(eʸ, 1) − 1): half the time of PyTorch's, which is a little more exact near zero."""
+    return torch.maximum(y, y.exp().clamp_max_(1).sub_(1), out=y)
+
+
+def _elu_gradient_(gradient: Tensor, result: Tensor) -> Tensor:
+    """In place, from the result of the ELU."""
+    return torch.ops.aten.elu_backward.grad_input(gradient, 1.0, 1.0, 1.0, True, result, grad_input=gradient)
+
+
+def _column_sums(rows: Tensor) -> Tensor:
+    return rows.new_ones(len(rows)) @ rows
+
+
+def _rows(maps: Tensor) -> Tensor:
+    """(images, channels, height, width) → pixels × channels."""
+    return maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])
