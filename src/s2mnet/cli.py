@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from s2mnet.allocator import keep_freed_memory
 from s2mnet.errors import S2MNetError
 from s2mnet.progress import progress_bar
 
@@ -293,6 +294,7 @@ def _check_tta(tta: int | None) -> None:
 
 def main() -> None:
     """Entry point: bad input ends in one message and exit status 2."""
+    keep_freed_memory()
     warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a file is said once, by whoever reads it
     try:
         app()

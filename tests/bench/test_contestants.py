@@ -24,6 +24,7 @@ MILLIONS = {
     "s2mnet-light": (4.6, 4.9),
     "s2mnet-released": (4.6, 4.9),
     "s2mnet-straightforward": (4.6, 4.9),
+    "s2mnet-straightforward-kept": (4.6, 4.9),
     "s2mnet-torch": (4.6, 4.9),
     "s2mnet-openvino": (4.6, 4.9),
     "unet": (30.5, 31.5),

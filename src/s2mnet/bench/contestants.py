@@ -27,6 +27,7 @@ class Contestant:
         build: side of the square input → the network, untrained.
         forms: memory formats it may run in; of several, the one that is faster for it is taken.
         engine: what multiplies at inference, see :mod:`s2mnet.engines`; empty for PyTorch as it stands, which trains.
+        keeps_memory: runs as in our commands, see :mod:`s2mnet.allocator`; else as in a plain script.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Contestant:
     build: Callable[[int], nn.Module]
     forms: Sequence[str] = tuple(FORMS)
     engine: Literal["", "torch", "openvino"] = ""
+    keeps_memory: bool = True
 
 
 class _FirstOutput(nn.Module):
@@ -125,7 +127,17 @@ CONTESTANTS: dict[str, Contestant] = {
             "s2mnet-released", "S2M-Net, released head", lambda size: S2MNet(head="released"), ("channels_last",)
         ),
         Contestant(
-            "s2mnet-straightforward", "S2M-Net, straightforward", lambda size: straightforward(), ("contiguous",)
+            "s2mnet-straightforward",
+            "S2M-Net, straightforward",
+            lambda size: straightforward(),
+            ("contiguous",),
+            keeps_memory=False,
+        ),
+        Contestant(
+            "s2mnet-straightforward-kept",
+            "S2M-Net, straightforward, freed memory kept",
+            lambda size: straightforward(),
+            ("contiguous",),
         ),
         Contestant("s2mnet-torch", "S2M-Net, torch engine", lambda size: S2MNet(), ("channels_last",), "torch"),
         Contestant("s2mnet-openvino", "S2M-Net, OpenVINO", lambda size: S2MNet(), ("channels_last",), "openvino"),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from s2mnet.allocator import keep_freed_memory
 from s2mnet.bench.contestants import CONTESTANTS, Contestant
 from s2mnet.bench.record import Case
 from s2mnet.bench.work import network_job
@@ -38,6 +39,8 @@ def _measure(name: str, fields: dict[str, object], form: str, device: str, threa
     import torch
 
     torch.set_num_threads(threads)
+    if CONTESTANTS[name].keeps_memory:
+        keep_freed_memory()
     contestant, case = CONTESTANTS[name], Case.model_validate(fields)
     contestant.build(case.size)  # so that the libraries it needs are loaded
     before = _resident("VmRSS")

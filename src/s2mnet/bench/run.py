@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from s2mnet.allocator import keep_freed_memory
 from s2mnet.bench import spectral
 from s2mnet.bench.contestants import CONTESTANTS, Contestant, chosen
 from s2mnet.bench.flops import flops_of, parameters_and_flops
@@ -77,6 +78,7 @@ def run_bench(request: Request, progress: Progress | None = None, notify: Notify
         (15, True)
     """
     _check(request)
+    keep_freed_memory()
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(request.threads or threads)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from s2mnet.allocator import keep_freed_memory
 from s2mnet.bench.contestants import FORMS, Contestant
 from s2mnet.bench.record import Case
 from s2mnet.engines import build
@@ -22,6 +23,21 @@ def network_job(contestant: Contestant, case: Case, form: str, device: str, loss
     A training step is forward, loss (Dice + cross-entropy if none is given), backward and a step of AdamW. bf16 is
     autocast, as training and prediction use it.
     """
+    job = _job(contestant, case, form, device, loss)
+    if contestant.keeps_memory:
+        return job
+
+    def as_in_a_plain_script() -> None:
+        keep_freed_memory(False)
+        try:
+            job()
+        finally:
+            keep_freed_memory()
+
+    return as_in_a_plain_script
+
+
+def _job(contestant: Contestant, case: Case, form: str, device: str, loss: nn.Module | None) -> Job:
     network = contestant.build(case.size).to(device, memory_format=FORMS[form])  # type: ignore[call-overload]
     images = torch.rand(case.batch, 3, case.size, case.size, device=device).contiguous(memory_format=FORMS[form])
     autocast = torch.autocast(device, torch.bfloat16, enabled=case.precision == "bf16")
