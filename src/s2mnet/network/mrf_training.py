@@ -58,8 +58,7 @@ def projected_in_chunks(
         *(norm.weight for norm in norms),
         *(norm.bias for norm in norms),
     ]
-    with torch.autocast("cpu", enabled=False):
-        p, means, variances = _Chunked.apply(x, [norm.eps for norm in norms], *weights)
+    p, means, variances = _Chunked.apply(x, [norm.eps for norm in norms], *weights)
     count = x.numel() // x.shape[1]
     with torch.no_grad():
         for norm, mean, variance in zip(norms, means, variances * (count / (count - 1)), strict=True):
@@ -74,26 +73,25 @@ def _norms(layers: Sequence[nn.Sequential]) -> list[nn.BatchNorm2d]:
 
 
 class _Norm:
-    """A batch norm with the statistics of this batch: y = x·scale + shift; and its gradient."""
+    """A batch norm with the statistics of this batch: y = x·scale + shift; and its gradients."""
 
     def __init__(self, mean: Tensor, variance: Tensor, eps: float, weight: Tensor, bias: Tensor) -> None:
         self.mean, self.variance, self.deviation = mean, variance, (variance + eps).sqrt()
         self.scale = weight / self.deviation
         self.shift = bias - mean * self.scale
-        self.g_bias, self.dot = torch.zeros_like(mean), torch.zeros_like(mean)
+        self.g_weight, self.g_bias = torch.zeros_like(mean), torch.zeros_like(mean)
 
     def elu(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         """ELU(y)."""
         return _elu_(torch.addcmul(self.shift, x, self.scale, out=out))
 
     def see(self, g_y: Tensor, x: Tensor) -> None:
-        """Add what a chunk of the gradient gives to Σ g_y and Σ g_y·x."""
-        self.g_bias += _column_sums(g_y)
-        self.dot += _column_sums(g_y * x)
-
-    @property
-    def g_weight(self) -> Tensor:
-        return (self.dot - self.mean * self.g_bias) / self.deviation
+        """Add what a chunk gives to the gradients of weight and bias, Σ g_y·x̂ and Σ g_y."""
+        _, g_weight, g_bias = torch.ops.aten.native_batch_norm_backward(
+            g_y, x, self.scale, None, None, self.mean, 1 / self.deviation, True, 0.0, [False, True, True]
+        )
+        self.g_weight += g_weight
+        self.g_bias += g_bias
 
     def gradient(self, g_y: Tensor, x: Tensor, count: int) -> Tensor:
         """g_x = scale·(g_y − (Σ g_y + x̂·Σ g_y·x̂)/count), once all chunks have been seen."""
@@ -172,6 +170,7 @@ class _Layers:
 
 class _Chunked(torch.autograd.Function):
     @staticmethod
+    @torch.autocast("cpu", enabled=False)
     def forward(ctx: Any, x: Tensor, eps: Sequence[float], *weights: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
         layers = _Layers(x, weights)
 
@@ -208,6 +207,7 @@ class _Chunked(torch.autograd.Function):
         return layers.maps(p), means, variances
 
     @staticmethod
+    @torch.autocast("cpu", enabled=False)
     def backward(ctx: Any, g_p: Tensor, *_: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
         x, f, mean, covariance, means, variances, *weights = ctx.saved_tensors
         layers = _Layers(x, weights)
@@ -268,15 +268,14 @@ class _Chunked(torch.autograd.Function):
             product += g_y.t().to(short) @ layers.x[rows]
             torch.mm(g_y.to(short), scaled, out=g_x[rows])
         product -= norm.g_bias[:, None] * mean
-        g_scale = (weight * product).sum(1) / norm.deviation
-        g_weights[0] += (
-            norm.scale[:, None] * (product - (g_scale / norm.deviation)[:, None] * (weight @ covariance))
-        ).view_as(g_weights[0])
-        mix = weight.t() @ (weight * (norm.scale * g_scale / (norm.deviation * count))[:, None])
+        norm.g_weight += (weight * product).sum(1) / norm.deviation
+        g_expand = product - (norm.g_weight / norm.deviation)[:, None] * (weight @ covariance)
+        g_weights[0] += (norm.scale[:, None] * g_expand).view_as(g_weights[0])
+        mix = weight.t() @ (weight * (norm.scale * norm.g_weight / (norm.deviation * count))[:, None])
         g_x += (mean @ mix - (norm.scale * norm.g_bias / count) @ weight).to(short)
         g_x.addmm_(layers.x, mix.to(short), alpha=-1)
 
-        g_all = [*g_weights, g_scale, *(one.g_weight for one in norms[1:]), *(one.g_bias for one in norms)]
+        g_all = [*g_weights, *(one.g_weight for one in norms), *(one.g_bias for one in norms)]
         g_all = [gradient.to(weight.dtype) for gradient, weight in zip(g_all, weights, strict=True)]
         return layers.maps(g_x), None, *g_all
 
