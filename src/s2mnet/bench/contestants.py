@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -118,37 +118,51 @@ def _unetr(size: int) -> nn.Module:
 
 
 # Widths are those of the papers. U-Net++ is the paper's 9 M form, not MONAI's default of 2.4 M.
+_PEERS = (
+    Contestant("unet", "U-Net", lambda size: _unet()),
+    Contestant("unet++", "U-Net++", lambda size: _unet_plus_plus()),
+    Contestant("attention-unet", "Attention U-Net", lambda size: _attention_unet()),
+    Contestant("nnunet", "DynUNet (nnU-Net)", lambda size: _nnunet()),
+    Contestant("segresnet", "SegResNet", lambda size: _segresnet()),
+    Contestant("swinunetr", "SwinUNETR", lambda size: _swin_unetr()),
+    Contestant("mednext-s", "MedNeXt-S", lambda size: _mednext_s()),
+    Contestant("unetr", "UNETR", _unetr),
+)
+_OURS = Contestant("s2mnet", "S2M-Net", lambda size: S2MNet(), ("channels_last",))
+_STRAIGHTFORWARD = Contestant(
+    "s2mnet-straightforward",
+    "S2M-Net, straightforward",
+    lambda size: straightforward(),
+    ("contiguous",),
+    keeps_memory=False,
+)
 CONTESTANTS: dict[str, Contestant] = {
     contestant.name: contestant
     for contestant in (
-        Contestant("s2mnet", "S2M-Net", lambda size: S2MNet(), ("channels_last",)),
-        Contestant("s2mnet-light", "S2M-Net, light head", lambda size: S2MNet(head="light"), ("channels_last",)),
-        Contestant(
-            "s2mnet-released", "S2M-Net, released head", lambda size: S2MNet(head="released"), ("channels_last",)
+        _OURS,
+        replace(_OURS, name="s2mnet-light", title="S2M-Net, light head", build=lambda size: S2MNet(head="light")),
+        replace(
+            _OURS, name="s2mnet-released", title="S2M-Net, released head", build=lambda size: S2MNet(head="released")
         ),
-        Contestant(
-            "s2mnet-straightforward",
-            "S2M-Net, straightforward",
-            lambda size: straightforward(),
-            ("contiguous",),
-            keeps_memory=False,
+        _STRAIGHTFORWARD,
+        replace(
+            _STRAIGHTFORWARD,
+            name="s2mnet-straightforward-kept",
+            title="S2M-Net, straightforward, freed memory kept",
+            keeps_memory=True,
         ),
-        Contestant(
-            "s2mnet-straightforward-kept",
-            "S2M-Net, straightforward, freed memory kept",
-            lambda size: straightforward(),
-            ("contiguous",),
+        replace(_OURS, name="s2mnet-torch", title="S2M-Net, torch engine", engine="torch"),
+        *_PEERS,
+        *(
+            replace(
+                one,
+                name=f"{one.name}-openvino",
+                title=f"{one.title}, OpenVINO",
+                forms=("contiguous",),
+                engine="openvino",
+            )
+            for one in (_OURS, *_PEERS)
         ),
-        Contestant("s2mnet-torch", "S2M-Net, torch engine", lambda size: S2MNet(), ("channels_last",), "torch"),
-        Contestant("s2mnet-openvino", "S2M-Net, OpenVINO", lambda size: S2MNet(), ("channels_last",), "openvino"),
-        Contestant("unet", "U-Net", lambda size: _unet()),
-        Contestant("unet++", "U-Net++", lambda size: _unet_plus_plus()),
-        Contestant("attention-unet", "Attention U-Net", lambda size: _attention_unet()),
-        Contestant("nnunet", "DynUNet (nnU-Net)", lambda size: _nnunet()),
-        Contestant("segresnet", "SegResNet", lambda size: _segresnet()),
-        Contestant("swinunetr", "SwinUNETR", lambda size: _swin_unetr()),
-        Contestant("mednext-s", "MedNeXt-S", lambda size: _mednext_s()),
-        Contestant("unetr", "UNETR", _unetr),
     )
 }
 
