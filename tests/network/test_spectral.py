@@ -16,6 +16,7 @@ sizes = st.integers(1, 14)
 bands = st.integers(1, 12)
 kinds = st.booleans()
 frequencies = st.integers(-4, 4)
+TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5}
 
 
 def branch_with_random_filter(channels: int, k: int, complex_filter: bool, seed: int = 0) -> TruncatedSpectralFilter:
@@ -104,6 +105,28 @@ def test_equals_the_fft_form_in_short_dtypes(
     assert relative_error(y, reference(x.double().numpy(), full_filter(branch))) < tolerance
 
 
+def test_trains_at_a_size_first_met_in_inference_and_in_another_dtype() -> None:
+    branch = branch_with_random_filter(2, 5, complex_filter=True)
+    x = torch.randn(1, 2, 17, 19, dtype=torch.float64)
+    expected = reference(x.numpy(), full_filter(branch))
+    with torch.inference_mode():
+        assert relative_error(branch(x), expected) < 1e-12
+    short = branch_with_random_filter(2, 5, complex_filter=True).float()
+    with torch.inference_mode():
+        assert relative_error(short(x.float()), expected) < 1e-5
+    branch(x.requires_grad_()).square().sum().backward()
+    assert relative_error(branch(x), expected) < 1e-12
+    assert short(x.detach().float().requires_grad_()).dtype == torch.float32
+
+
+def test_torch_func_gives_the_same_gradient() -> None:
+    branch = branch_with_random_filter(2, 5, complex_filter=True)
+    x = torch.randn(2, 2, 21, 18, dtype=torch.float64, requires_grad=True)
+    found = torch.func.grad(lambda x: branch(x).square().sum())(x.detach())
+    branch(x).square().sum().backward()
+    torch.testing.assert_close(found, x.grad)
+
+
 @pytest.mark.parametrize("complex_filter", [False, True])
 @pytest.mark.parametrize(("k", "height", "width"), [(3, 5, 4), (4, 5, 6), (4, 4, 4), (5, 4, 3), (6, 3, 5), (1, 2, 3)])
 def test_gradients(k: int, height: int, width: int, complex_filter: bool) -> None:
@@ -111,6 +134,37 @@ def test_gradients(k: int, height: int, width: int, complex_filter: bool) -> Non
     x = torch.randn(1, 2, height, width, dtype=torch.float64, requires_grad=True)
     weight = branch.weight.detach().clone().requires_grad_()
     assert gradcheck(lambda x, weight: functional_call(branch, {"weight": weight}, (x,)), (x, weight))
+
+
+@given(
+    k=bands,
+    height=sizes,
+    width=sizes,
+    batch=st.integers(1, 3),
+    complex_filter=kinds,
+    dtype=st.sampled_from(list(TOLERANCES)),
+)
+@example(k=32, height=44, width=51, batch=2, complex_filter=True, dtype=torch.float32)
+@example(k=22, height=22, width=22, batch=1, complex_filter=True, dtype=torch.float32)
+@example(k=11, height=11, width=11, batch=3, complex_filter=True, dtype=torch.float32)
+@example(k=8, height=6, width=11, batch=2, complex_filter=True, dtype=torch.float64)
+@example(k=8, height=6, width=11, batch=2, complex_filter=False, dtype=torch.float64)
+def test_gradients_are_the_adjoints_of_the_fft_form(
+    k: int, height: int, width: int, batch: int, complex_filter: bool, dtype: torch.dtype
+) -> None:
+    # The branch is linear in its input and in its filter, so ⟨gradient, step⟩ = ⟨slope, FFT form of the step⟩.
+    branch = branch_with_random_filter(3, k, complex_filter).to(dtype)
+    step = branch_with_random_filter(3, k, complex_filter, seed=1).to(dtype)
+    x, dx, slope = torch.randn(3, batch, 3, height, width, dtype=dtype)
+    x.requires_grad_()
+    branch(x).backward(slope)
+    for gradient, towards, change in [
+        (x.grad, dx, reference(dx.double().numpy(), full_filter(branch))),
+        (branch.weight.grad, step.weight, reference(x.detach().double().numpy(), full_filter(step))),
+    ]:
+        found = float((gradient * towards).detach().double().sum())
+        terms = slope.double().numpy() * change
+        assert abs(found - terms.sum()) < TOLERANCES[dtype] * (np.abs(terms).sum() + 1)
 
 
 @given(k=bands, complex_filter=kinds)

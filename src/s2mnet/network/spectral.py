@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -68,8 +70,16 @@ class TruncatedSpectralFilter(nn.Module):
         Returns:
             Complex tensor (C, K, K), rows are frequencies along H, columns along W.
         """
-        real, imag = self._band()
-        return torch.complex(real, torch.zeros_like(real) if imag is None else imag)
+        if not self.complex_filter:
+            return torch.complex(self.weight, torch.zeros_like(self.weight))
+        k = self.num_frequencies
+        right = self.weight[:, :, 1 : (k + 1) // 2]  # 0 < v, as stored
+        mirrored = _negate_frequencies(self.weight)  # row u now holds what was stored at −u
+        left = mirrored[:, :, 1:].flip(2)  # v < 0: the conjugate of (−u, −v)
+        centre, centre_mirrored = self.weight[:, :, :1], mirrored[:, :, :1]
+        real = torch.cat([left[..., 0], (centre + centre_mirrored)[..., 0] / 2, right[..., 0]], 2)
+        imag = torch.cat([-left[..., 1], (centre - centre_mirrored)[..., 1] / 2, right[..., 1]], 2)
+        return torch.complex(real, imag)
 
     def forward(self, x: Tensor) -> Tensor:
         batch, channels, height, width = x.shape
@@ -90,56 +100,54 @@ class TruncatedSpectralFilter(nn.Module):
         """Multiply by the filter in the basis of cos·cos, cos·sin, sin·cos and sin·sin products.
 
         With c, s the cosine and sine sums over h (first letter) and w (second), the coefficients at (±u, v) are
-        X± = (cc ∓ ss) − i(cs ± sc). Multiplying by E± and returning to the four products gives the lines below.
+        X± = (cc ∓ ss) − i(cs ± sc). Of Y± = E± X±, the real part of the inverse sum has the factors Re Y₊ + Re Y₋ for
+        cos·cos, Re Y₋ − Re Y₊ for sin·sin, and for the mixed products the sum and difference of −Im Y.
         """
-        cc, cs = products[:, 0, :, 0], products[:, 0, :, 1]
-        sc, ss = products[:, 1, :, 0], products[:, 1, :, 1]
-        (p, q), imaginary = self._folded(k)
-        out_cc, out_ss = p * cc + q * ss, q * cc + p * ss
-        out_sc, out_cs = p * sc - q * cs, p * cs - q * sc
-        if imaginary is not None:
-            r, s = imaginary
-            out_cc, out_ss = out_cc + r * cs + s * sc, out_ss - s * cs - r * sc
-            out_sc, out_cs = out_sc - s * cc + r * ss, out_cs - r * cc + s * ss
-        return torch.stack([torch.stack([out_cc, out_cs], 2), torch.stack([out_sc, out_ss], 2)], 1)
+        factor, factor_i = self._folded(k)
+        products = products.to(torch.promote_types(products.dtype, factor.dtype))
+        (cc, sc), (cs, ss) = (part.unbind(1) for part in products.unbind(3))
+        # X = a − ib, with (u, −u) as dimension 1
+        a, b = torch.stack([cc - ss, cc + ss], 1), torch.stack([cs + sc, cs - sc], 1)
+        if factor_i is None:
+            a, b = factor * a, factor * b
+        else:
+            a, b = factor * a + factor_i * b, factor * b - factor_i * a
+        (a_plus, a_minus), (b_plus, b_minus) = a.unbind(1), b.unbind(1)
+        cosines = torch.stack([a_plus + a_minus, b_plus + b_minus], 2)
+        sines = torch.stack([b_plus - b_minus, a_minus - a_plus], 2)
+        return torch.stack([cosines, sines], 1)
 
-    def _folded(self, k: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor] | None]:
-        """The filter folded onto u, v ≥ 0: (E₊+E₋, E₋−E₊) of its real and (E₊+E₋, E₊−E₋) of its imaginary part.
+    def _folded(self, k: int) -> tuple[Tensor, Tensor | None]:
+        """Real and imaginary part of the folded filter E(±u, v), u, v = 0 … k//2: each (2, k//2+1, k//2+1, C).
 
         E(u, v) = W(u, v) + conj W(−u, −v), halved on the axes u = 0 and v = 0, which are met twice; a value outside
-        the band is zero. Each returned tensor is (k//2+1, k//2+1, C).
+        the band is zero. By Hermitian symmetry both terms of a complex filter are what is stored at (u, v), so E is
+        that times the number of terms inside the band. The column v = 0 needs no other care: (u, 0) and (−u, 0) add up
+        to one real cosine, so that only the Hermitian part of what is stored there comes through.
         """
         m = k // 2
-        start = self.num_frequencies // 2 - m  # the centre of the filter serves the smaller map
-        halves = torch.ones(m + 1, dtype=self.weight.dtype, device=self.weight.device)
-        halves[0] = 0.5
+        centre = self.num_frequencies // 2  # the centre of the filter serves the smaller map
+        ones = torch.ones(m + 1, dtype=self.weight.dtype, device=self.weight.device)
+        halves = torch.cat([ones[:1] / 2, ones[1:]])
         halves = (halves[:, None] * halves)[..., None]
 
-        def split(part: Tensor, sign: int) -> tuple[Tensor, Tensor]:
-            band = part[:, start : start + k, start : start + k].permute(1, 2, 0)
+        if not self.complex_filter:
+            band = self.weight[:, centre - m : centre - m + k, centre - m : centre - m + k].permute(1, 2, 0)
             if k % 2 == 0:  # close the band −k/2 … k/2−1 to −k/2 … k/2
                 band = nn.functional.pad(band, (0, 0, 0, 1, 0, 1))
-            folded = (band + sign * band.flip(0, 1))[:, m:]
-            return folded[m:] * halves, folded[: m + 1].flip(0) * halves
+            folded = (band + band.flip(0, 1))[:, m:]
+            return torch.stack([folded[m:], folded[: m + 1].flip(0)]) * halves, None
 
-        real, imag = self._band()
-        plus, minus = split(real, 1)
-        if imag is None:
-            return (plus + minus, minus - plus), None
-        plus_i, minus_i = split(imag, -1)
-        return (plus + minus, minus - plus), (plus_i + minus_i, plus_i - minus_i)
-
-    def _band(self) -> tuple[Tensor, Tensor | None]:
-        """Real and imaginary part of W over the whole band, each (C, K, K), frequencies −(K//2) … ascending."""
-        if not self.complex_filter:
-            return self.weight, None
-        k = self.num_frequencies
-        right = self.weight[:, :, 1 : (k + 1) // 2]  # 0 < v, as stored
-        mirrored = _negate_frequencies(self.weight)  # row u now holds what was stored at −u
-        left = mirrored[:, :, 1:].flip(2)  # v < 0: the conjugate of (−u, −v)
-        centre, centre_mirrored = self.weight[:, :, :1], mirrored[:, :, :1]
-        real = torch.cat([left[..., 0], (centre + centre_mirrored)[..., 0] / 2, right[..., 0]], 2)
-        imag = torch.cat([-left[..., 1], (centre - centre_mirrored)[..., 1] / 2, right[..., 1]], 2)
+        # Channels last as a matrix transposed, which PyTorch copies fast: (K, 2, k//2+1, C)
+        rows = self.weight.flatten(1).t().contiguous().view(*self.weight.shape[1:], self.channels)
+        rows = rows[:, : m + 1].transpose(1, 2)
+        plus, minus = rows[centre : centre + m + 1], rows[centre - m : centre + 1].flip(0)
+        if len(plus) == m:  # u = K/2 is stored as −K/2
+            plus = torch.cat([plus, rows[:1]])
+        # +m is outside of an even band and −m inside: are (u, v) and (−u, −v) inside, are (−u, v) and (u, −v)?
+        inside = ones if k % 2 else torch.cat([ones[1:], 0 * ones[:1]])
+        terms = torch.stack([inside[:, None] * inside + 1, inside + inside[:, None]])[..., None] * halves
+        real, imag = (torch.stack([plus, minus]) * terms[:, :, None]).unbind(2)
         return real, imag
 
 
@@ -155,9 +163,22 @@ def _fourier_table(size: int, m: int, like: Tensor) -> Tensor:
     1/√N on the way there and on the way back is the 1/N of the inverse transform, and keeps half precision in range.
     """
     dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
+    if like.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing():
+        return torch.from_numpy(_kept_table(size, m, dtype == torch.float64)).to(like.dtype)
     u = torch.arange(m + 1, device=like.device)
     n = torch.arange(size, device=like.device)
     # u·n modulo N is exact in integers, so the angle is as good as the dtype whatever the size. The modulus is a tensor
     # and the root a power: with a free size, ONNX has no remainder by a symbol and math.sqrt would fix the size.
     angle = (u[:, None] * n).remainder(torch.full_like(n, size)).to(dtype) * (2 * math.pi / size)
     return (torch.cat([angle.cos(), angle.sin()]) * size**-0.5).to(like.dtype)
+
+
+@functools.lru_cache(maxsize=64)
+def _kept_table(size: int, m: int, double: bool) -> np.ndarray:
+    """The same, computed once for each size: on a small map the table takes as long as all four products.
+
+    Kept in NumPy, it belongs to no mode of PyTorch: a tensor made in inference mode could not be trained with later.
+    """
+    angle = np.outer(np.arange(m + 1), np.arange(size)) % size * (2 * np.pi / size)
+    table = np.concatenate([np.cos(angle), np.sin(angle)]) * size**-0.5
+    return table.astype(np.float64 if double else np.float32)
