@@ -75,7 +75,7 @@ def run_bench(request: Request, progress: Progress | None = None, notify: Notify
     Example:
         >>> record = run_bench(Request(sizes=[32], batches=[1], only="spectral", repeats=1))
         >>> len(record.measurements), max(max(pair) for pair in record.differences.values()) < 1e-4
-        (15, True)
+        (20, True)
     """
     _check(request)
     keep_freed_memory()
@@ -138,7 +138,7 @@ class _Run:
             device=self.device,
             threads=torch.get_num_threads(),
             options=asdict(request),
-            titles=titles | {name: title for name, (title, _) in spectral.FORMS.items()},
+            titles=titles | spectral.TITLES,
         )
 
     def all(self, progress: Progress | None, notify: Notify | None) -> Record:

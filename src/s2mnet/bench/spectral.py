@@ -32,25 +32,34 @@ def complex_form(branch: TruncatedSpectralFilter, x: Tensor) -> Tensor:
 
 
 def half_plane_form(branch: TruncatedSpectralFilter, x: Tensor) -> Tensor:
-    """rfft2 and crop, the columns outside of the band dropped between the two axes: the best FFT form we know.
+    """rfft2 and crop, the columns outside of the band dropped between the two axes: the best FFT form we know."""
+    return _filtered(x, _half_plane(branch, x))
+
+
+def _half_plane(branch: TruncatedSpectralFilter, x: Tensor) -> Tensor:
+    """The factor of each frequency (u, v), −m ≤ u ≤ m, 0 ≤ v ≤ m: complex (C, 2m+1, m+1).
 
     Of a complex band only the Hermitian part survives the real part. Over the closed band −m … m it is
     (W(u, v) + conj W(−u, −v)) / 2, with zero outside of the band, of which v ≥ 0 is kept. Where the map is as wide as
     the band is even, +m and −m are one frequency, and share a row or column.
     """
-    height, width = x.shape[2:]
     weight = _centre(branch, x)
     k = weight.shape[-1]
     m = k // 2
     if k % 2 == 0:
         weight = torch.nn.functional.pad(weight, (0, 1, 0, 1))
     half = ((weight + weight.flip(1, 2).conj()) / 2)[:, :, m:]
-    if 2 * m == width and m:
+    if 2 * m == x.shape[3] and m:
         half = torch.cat([half[..., :m], 2 * half[..., m:]], -1)
-    rows = torch.arange(-m, m + 1, device=x.device) % height
+    return half
+
+
+def _filtered(x: Tensor, half: Tensor) -> Tensor:
+    m = half.shape[-1] - 1
+    rows = torch.arange(-m, m + 1, device=x.device) % x.shape[2]
     columns = torch.fft.fft(torch.fft.rfft(x, dim=3)[..., : m + 1], dim=2)
     filtered = torch.zeros_like(columns).index_add(2, rows, columns[:, :, rows] * half)
-    return torch.fft.irfft(torch.fft.ifft(filtered, dim=2), n=width, dim=3)
+    return torch.fft.irfft(torch.fft.ifft(filtered, dim=2), n=x.shape[3], dim=3)
 
 
 FORMS: dict[str, tuple[str, Form]] = {
@@ -58,12 +67,15 @@ FORMS: dict[str, tuple[str, Form]] = {
     "rfft": ("rfft2 + crop", half_plane_form),
     "fft": ("complex FFT + crop", complex_form),
 }
+LEAN = "rfft-lean"
+TITLES = {name: title for name, (title, _) in FORMS.items()} | {LEAN: "rfft2 + crop, its half-plane as the parameter"}
 
 
 def spectral_case(case: Case, device: str) -> tuple[dict[str, Job], dict[str, tuple[float, float]]]:
     """Forward and backward of each form at a stage, and the largest differences from ours (output, gradient).
 
-    Each form has its input in the memory format it is fastest in: channels-last for the products, else contiguous.
+    Each form has its input in the memory format it is fastest in: channels-last for the products, else contiguous. The
+    lean form is spared what the others make of our parameters in every step, and trains others than ours.
     """
     stage = case.stage or 1
     branch = [module for module in S2MNet().modules() if isinstance(module, TruncatedSpectralFilter)][stage - 1]
@@ -73,13 +85,15 @@ def spectral_case(case: Case, device: str) -> tuple[dict[str, Job], dict[str, tu
     slope = torch.randn_like(image)
     jobs: dict[str, Job] = {}
     results: dict[str, tuple[Tensor, Tensor]] = {}
-    for name, (_, form) in FORMS.items():
+    half = _half_plane(branch, image).detach().requires_grad_()
+    forms = {name: form for name, (_, form) in FORMS.items()} | {LEAN: lambda branch, x: _filtered(x, half)}
+    for name, form in forms.items():
         layout = torch.channels_last if name == "matrix" else torch.contiguous_format
         x = image.clone(memory_format=layout).requires_grad_()
         outer = slope.clone(memory_format=layout)
 
         def job(form: Form = form, x: Tensor = x, outer: Tensor = outer) -> Tensor:
-            x.grad = branch.weight.grad = None
+            x.grad = branch.weight.grad = half.grad = None
             result = form(branch, x)
             result.backward(outer)
             return result.detach()
