@@ -13,6 +13,7 @@ from s2mnet.bench import Case, Measurement, Record
 from s2mnet.bench.charts import charts
 from s2mnet.bench.contestants import CONTESTANTS
 from s2mnet.bench.memory import peak_memory
+from s2mnet.bench.ratios import ratios
 from s2mnet.bench.record import LeftOut
 from s2mnet.bench.tables import tables
 
@@ -62,10 +63,11 @@ def test_memory_that_cannot_be_measured_says_why() -> None:
         peak_memory(CONTESTANTS["s2mnet"], case, "no such form", "cpu", 1, seconds=60)
 
 
-def test_tables_and_charts_of_a_record_worked_out_by_hand() -> None:
-    def one(contestant: str, case: Case, *milliseconds: float, **facts: object) -> Measurement:
-        return Measurement(case=case, contestant=contestant, seconds=[t / 1000 for t in milliseconds], **facts)
+def one(contestant: str, case: Case, *milliseconds: float, **facts: object) -> Measurement:
+    return Measurement(case=case, contestant=contestant, seconds=[t / 1000 for t in milliseconds], **facts)
 
+
+def test_tables_and_charts_of_a_record_worked_out_by_hand() -> None:
     def network(size: int, batch: int = 1) -> Case:
         return Case(section="network", size=size, batch=batch)
 
@@ -98,10 +100,46 @@ def test_tables_and_charts_of_a_record_worked_out_by_hand() -> None:
         "| UNET | 2.50 | 1 | 20 (15–25) | 50 | 100 | 25 % |",  # 1 GFLOP in 20 ms is 50 of 200 GFLOP/s
         "| UNET | 2.50 | 4 | 100 (100–100) | 10 | 1000 | 20 % |",  # per image of eight
         "| UNET | 2.50 | 100 | 2000 (1500–3000) | 4 | 1000 | 25 % |",
-        "| UNET | batch 1, float32 | 2.00 | 1.15 |",  # 32 times the time and 18.4 times the memory of 1/16
+        "| spectral branch, 352², batch 1: fastest FFT form over ours, stages 1 to 5, time | 2.50 |",
+        "| MASL, 352², batch 8, float32: share of the training step | 5.0 % |",
         "| 352², stage 2, batch 1 | 2 (2–2) | 5 (5–5) | 9 (9–9) | 2.50 |",
         "| MASL | 50 (50–50) | 5.0 % |",
         "| network 1024×1024, batch 8, float32 | UNET | too large |",
     ):
         assert row in text, text
     assert set(charts(record)) == {"inference", "training", "sizes", "spectral"}
+
+
+def test_ratios_of_a_record_worked_out_by_hand() -> None:
+    small, large = (Case(section="network", size=size, batch=1) for size in (256, 1024))
+    short = small.model_copy(update={"precision": "bf16"})
+    train = Case(section="train", size=352, batch=8)
+    facts = dict(parameters=5_000_000, peak=[100e9])
+    found = [
+        one("s2mnet", small, 20, flops=10**9, memory=100, **facts),
+        one("s2mnet", large, 640, flops=16 * 10**9, memory=1840, **facts),
+        one("s2mnet-openvino", small, 16, flops=10**9, **facts),
+        one("s2mnet-openvino", short, 5, flops=10**9, **facts),
+        one("unet", small, 30, **facts),
+        one("tiny", small, 1, parameters=1_000_000),
+        one("unet-openvino", small, 8, **facts),
+        one("s2mnet", train, 3000, memory=200),
+        one("s2mnet-straightforward", train, 12_000, memory=500),
+    ]
+    titles = {name: name.upper() for name in ("s2mnet", "unet", "unet-openvino")}
+    record = Record(environment={}, device="cpu", threads=1, options={}, titles=titles, measurements=found)
+    rows = dict(ratios(record))
+    peer = "inference, 256², batch 1, float32: fastest peer over 4 M parameters over ours"
+    growth = "growth from 256² to 1024² over that in pixels, batch 1, float32, S2MNET"
+    assert rows == {
+        "inference, 256², batch 1, float32: share of the matrix product's peak, OpenVINO": "62 %",
+        "inference, 256², batch 1, float32: our network, eager over OpenVINO, time": "1.25",
+        f"{peer}, eager PyTorch, time": "1.50 (UNET)",
+        f"{peer}, OpenVINO, time": "0.50 (UNET-OPENVINO)",
+        "inference, 256², batch 1, bf16: share of the matrix product's peak, OpenVINO": "200 %",
+        "inference, 256², batch 1, bf16: our network, eager in float32 over OpenVINO, time": "4.00",
+        "training step, 352², batch 8, float32: straightforward form over ours, time": "4.00",
+        "training step, 352², batch 8, float32: ours over straightforward form, peak memory": "0.40",
+        f"{growth}: time": "2.00",
+        f"{growth}: memory": "1.15",
+    }

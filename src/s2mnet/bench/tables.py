@@ -6,16 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from s2mnet.bench.ratios import ratios
 from s2mnet.bench.record import Case, Measurement, Record
 
 ABOUT = """\
 All contestants of a table were alternated, one call each in every round, warm, in one process, together with a square
 matrix product. Times are medians, the quartiles in brackets. "Share" is the FLOP/s reached over those of the matrix
 product (same precision, same rounds, same threads). GFLOPs count two for each multiply-add of convolutions and matrix
-products (torch's counter); a training step counts three forward passes. bf16 is autocast. Networks run eagerly; of
-contiguous and channels-last each peer has the format that is faster for it. Memory is the peak of a process of its own
-in two calls, beyond what it held before the network was built. A training step is forward, Dice + cross-entropy,
-backward and AdamW, for every network."""
+products (torch's counter); a training step counts three forward passes. Networks run eagerly in PyTorch, bf16 by
+autocast, if no engine is named; of contiguous and channels-last each peer has the format that is faster for it. Memory
+is the peak of a process of its own in two calls, beyond what it held before the network was built. A training step is
+forward, Dice + cross-entropy, backward and AdamW, for every network. Processes keep the memory that they free, as our
+commands do, peers too; only "straightforward", S2M-Net in torch's own layers, runs as in a plain script, which gives it
+back to the system."""
 
 
 def tables(record: Record) -> str:
@@ -25,16 +28,15 @@ def tables(record: Record) -> str:
         >>> print(tables(Record(environment={}, device="cpu", threads=1, options={}, titles={})))
         Nothing was measured.
     """
-    parts: list[str] = []
+    found = ratios(record)
+    parts = ["## Ratios", table(("what", "value"), found)] if found else []
     for title, section in (("Inference", "network"), ("Training step", "train")):
-        for case, found in record.of(section).items():  # type: ignore[arg-type]
-            parts += [f"## {title}, {_conditions(case)}", _networks(record, case, found)]
-    growth = _growth(record)
-    parts += ["## Growth from 256² to 1024², over the growth in pixels", growth] if growth else []
+        for case, ones in record.of(section).items():  # type: ignore[arg-type]
+            parts += [f"## {title}, {_conditions(case)}", _networks(record, case, ones)]
     if spectral := record.of("spectral"):
         parts += ["## Spectral branch, forward and backward", _spectral(record, spectral)]
-    for case, found in record.of("loss").items():
-        parts += [f"## Loss, forward and backward, {_conditions(case)}", _loss(record, found)]
+    for case, ones in record.of("loss").items():
+        parts += [f"## Loss, forward and backward, {_conditions(case)}", _loss(record, ones)]
     if record.left_out:
         rows = [(str(out.case), record.titles[out.contestant], out.reason) for out in record.left_out]
         parts += ["## Left out", table(("case", "network", "why"), rows)]
@@ -100,18 +102,6 @@ def _networks(record: Record, case: Case, found: Sequence[Measurement]) -> str:
         )
     peak = np.median(found[0].peak) / 1e9
     return table(head, rows) + f"\n\nMatrix product: {_number(peak)} GFLOP/s."
-
-
-def _growth(record: Record) -> str:
-    times = {(one.contestant, case): one for case, ones in record.of("network").items() for one in ones}
-    rows = []
-    for (name, case), small in times.items():
-        large = times.get((name, case.model_copy(update={"size": 1024})))
-        if case.size == 256 and large and small.memory and large.memory:
-            ratios = (large.median / small.median / 16, large.memory / small.memory / 16)
-            setting = f"batch {case.batch}, {case.precision}"
-            rows.append((record.titles[name], setting, *(f"{ratio:.2f}" for ratio in ratios)))
-    return table(("network", "setting", "time", "memory"), rows) if rows else ""
 
 
 def _spectral(record: Record, cases: dict[Case, list[Measurement]]) -> str:

@@ -1,0 +1,121 @@
+"""What the figures of a benchmark come to: ratios of contestants that had their turns in the same rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from s2mnet.bench.record import Case, Measurement, Record
+
+MANY_PARAMETERS = 4_000_000
+EAGER, TORCH, OPENVINO = "s2mnet", "s2mnet-torch", "s2mnet-openvino"
+PLAIN, PLAIN_KEPT = "s2mnet-straightforward", "s2mnet-straightforward-kept"
+
+Row = tuple[str, str]
+
+
+def ratios(record: Record) -> list[Row]:
+    """(what, value) of all that the record has the figures for.
+
+    Example:
+        >>> case = Case(section="train", size=352, batch=8)
+        >>> found = [Measurement(case=case, contestant=name, seconds=[s]) for name, s in ((PLAIN, 12), (EAGER, 3))]
+        >>> ratios(Record(environment={}, device="cpu", threads=2, options={}, titles={}, measurements=found))
+        [('training step, 352², batch 8, float32: straightforward form over ours, time', '4.00')]
+    """
+    rows: list[Row] = []
+    for case, found in record.of("network").items():
+        rows += _inference(case, {one.contestant: one for one in found}, record)
+    for case, found in record.of("train").items():
+        rows += _training(case, {one.contestant: one for one in found}, record)
+    rows += _growth(record)
+    rows += _spectral(record)
+    for case, found in record.of("loss").items():
+        times = {one.contestant: one.median for one in found}
+        if "masl" in times and "step" in times:
+            rows.append(
+                (f"MASL, {_setting(case)}: share of the training step", _percent(times["masl"] / times["step"]))
+            )
+    return rows
+
+
+def _inference(case: Case, found: dict[str, Measurement], record: Record) -> Iterator[Row]:
+    what = f"inference, {_setting(case)}"
+    float32 = _same_case(record, case, "float32")
+    for name in (TORCH, OPENVINO):
+        if name not in found:
+            continue
+        engine = "torch engine" if name == TORCH else "OpenVINO"
+        share = found[name].share_of_peak
+        if share:
+            yield f"{what}: share of the matrix product's peak, {engine}", _percent(share)
+        for plain, title in ((PLAIN, "straightforward form"), (EAGER, "our network, eager")):
+            if plain in float32:
+                title = f"{title} in float32" if case.precision == "bf16" else title
+                yield f"{what}: {title} over {engine}, time", f"{float32[plain].median / found[name].median:.2f}"
+    engines = ((EAGER, "eager PyTorch", ""), (OPENVINO, "OpenVINO", "-openvino"))
+    for ours, engine, ending in engines:
+        peers = [
+            one
+            for name, one in found.items()
+            if not name.startswith("s2mnet")
+            and name.endswith("-openvino") == bool(ending)
+            and (one.parameters or 0) > MANY_PARAMETERS
+        ]
+        if ours in found and peers:
+            fastest = min(peers, key=lambda one: one.median)
+            title = f"{what}: fastest peer over 4 M parameters over ours, {engine}, time"
+            yield title, f"{fastest.median / found[ours].median:.2f} ({record.titles[fastest.contestant]})"
+
+
+def _training(case: Case, found: dict[str, Measurement], record: Record) -> Iterator[Row]:
+    if EAGER not in found:
+        return
+    what, ours = f"training step, {_setting(case)}", found[EAGER]
+    for name, title in ((PLAIN, "straightforward form"), (PLAIN_KEPT, "the same with freed memory kept")):
+        if name in found:
+            yield f"{what}: {title} over ours, time", f"{found[name].median / ours.median:.2f}"
+            if found[name].memory and ours.memory:
+                yield f"{what}: ours over {title}, peak memory", f"{ours.memory / (found[name].memory or 1):.2f}"
+    float32 = _same_case(record, case, "float32")
+    if case.precision == "bf16" and PLAIN in float32:
+        yield f"{what}: straightforward form in float32 over ours, time", f"{float32[PLAIN].median / ours.median:.2f}"
+    share = ours.share_of_peak
+    if share:
+        yield f"{what}: share of the matrix product's peak", _percent(share)
+
+
+def _growth(record: Record) -> Iterator[Row]:
+    times = {(one.contestant, one.case): one for found in record.of("network").values() for one in found}
+    for (name, case), small in times.items():
+        large = times.get((name, case.model_copy(update={"size": 1024})))
+        if case.size == 256 and large and name.startswith("s2mnet"):
+            what = f"growth from 256² to 1024² over that in pixels, batch {case.batch}, {case.precision}"
+            yield f"{what}, {record.titles[name]}: time", f"{large.median / small.median / 16:.2f}"
+            if small.memory and large.memory:
+                yield f"{what}, {record.titles[name]}: memory", f"{large.memory / small.memory / 16:.2f}"
+
+
+def _spectral(record: Record) -> Iterator[Row]:
+    by_batch: dict[tuple[int, int], list[tuple[int, str]]] = {}
+    for case, found in record.of("spectral").items():
+        times = {one.contestant: one.median for one in found}
+        others = [seconds for name, seconds in times.items() if name != "matrix"]
+        if "matrix" in times and others:
+            one = (case.stage or 0, f"{min(others) / times['matrix']:.2f}")
+            by_batch.setdefault((case.size, case.batch), []).append(one)
+    for (size, batch), stages in by_batch.items():
+        value = ", ".join(ratio for _, ratio in sorted(stages))
+        yield f"spectral branch, {size}², batch {batch}: fastest FFT form over ours, stages 1 to 5, time", value
+
+
+def _same_case(record: Record, case: Case, precision: str) -> dict[str, Measurement]:
+    found = record.of(case.section).get(case.model_copy(update={"precision": precision}), [])
+    return {one.contestant: one for one in found}
+
+
+def _setting(case: Case) -> str:
+    return f"{case.size}², batch {case.batch}, {case.precision}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.1f} %"
