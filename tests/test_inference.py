@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from s2mnet import S2MNet
 from s2mnet.data import Case, LabelMap
-from s2mnet.inference import dihedral, predict_probabilities, prepare_image, prepare_mask, to_labels
+from s2mnet.inference import dihedral, predict_probabilities, prepare_image, prepare_mask, to_labels, window_weights
 from s2mnet.plan import Plan, Preprocessing
 from s2mnet.training.module import SegmentationModule, mean_dice
 from s2mnet.training.store import PreparedCases
@@ -190,6 +190,56 @@ def test_the_edge_of_a_window_never_decides_about_the_edge_of_the_image() -> Non
         assert edge.max() <= 0.5  # without the margin it is 1
 
 
+def gaussian(side: int) -> np.ndarray:
+    """Weights along one side of a window: deviation an eighth of it."""
+    return np.exp(-((np.arange(side) - (side - 1) / 2) ** 2) / (2 * (side / 8) ** 2))
+
+
+@given(st.tuples(st.integers(1, 1024), st.integers(1, 1024)))
+def test_the_weights_of_a_window_are_a_gaussian_without_a_floor(size: tuple[int, int]) -> None:
+    found = window_weights(size).numpy()
+    assert found.dtype == np.float32 and found.shape == size
+    np.testing.assert_allclose(found, np.outer(*map(gaussian, size)), rtol=1e-5)
+    assert found.min() > 1e-7  # a mean of one corner alone is not 0/0
+
+
+@given(st.integers(1, 130), st.integers(1, 130), st.sampled_from([(32, 32), (32, 48), (64, 32)]))
+def test_overlapping_windows_are_their_weighted_mean(height: int, width: int, size: tuple[int, int]) -> None:
+    # What the network says of a pixel depends on the pixel and, much more, on its place in the window.
+    rng = np.random.default_rng(3)
+    image, by_place = noise(height, width), rng.normal(size=size) * 3
+    known = Known(lambda x: 2 * x + torch.from_numpy(by_place).float())
+    found = predict_probabilities(known, [image], preprocessing("patches", size), TWO)[0][0][0]
+
+    margin = min(size) // 16
+    sides = [(margin, margin + max(0, n - side - 2 * margin)) for n, side in zip(size, image.shape, strict=True)]
+    padded = np.pad(image / 255, sides, mode="symmetric")
+    # Windows start every three quarters of their side, the last one where it ends with the image.
+    rows, columns = (
+        sorted({min(start, length - n) for start in range(0, length, 3 * n // 4)})
+        for length, n in zip(padded.shape, size, strict=True)
+    )
+    total, weight = np.zeros(padded.shape), np.zeros(padded.shape)
+    for top in rows:
+        for left in columns:
+            window = (slice(top, top + size[0]), slice(left, left + size[1]))
+            w = np.outer(*map(gaussian, size))
+            total[window] += w * expit(2 * padded[window] + by_place)
+            weight[window] += w
+    expected = (total / weight)[margin : margin + height, margin : margin + width]
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_no_seam_shows_near_the_edge_of_the_image() -> None:
+    # This network says one thing of a whole window: how bright it is. The image grows brighter from left to right, so
+    # that neighbouring windows disagree; every row must pass from one to the next as smoothly as the middle one.
+    image = np.tile(np.linspace(0, 255, 160).astype(np.uint8), (160, 1))
+    known = Known(lambda x: x.mean((-2, -1), keepdim=True).clamp(0.001, 0.999).logit().expand_as(x))
+    found = predict_probabilities(known, [image], preprocessing("patches", (64, 64)), TWO)[0][0][0]
+    np.testing.assert_allclose(found, np.tile(found[80], (160, 1)), atol=1e-4)
+    assert np.ptp(found) > 0.4 and np.abs(np.diff(found)).max() < 0.1  # with jumps to the plain mean 0.15
+
+
 @pytest.mark.parametrize("tta", [1, 4, 8])
 def test_every_transform_is_undone(tta: int) -> None:
     image = noise(32, 32)
@@ -245,6 +295,17 @@ def test_the_groups() -> None:
     assert dihedral(1) == [(False, 0)]
     assert set(dihedral(4)) == {(False, 0), (True, 0), (False, 2), (True, 2)}
     assert set(dihedral(8)) == {(mirrored, turns) for mirrored in (False, True) for turns in range(4)}
+
+
+@given(st.integers(1, 90), st.integers(1, 90), st.sampled_from([["red", "green", "blue"], ["green"], ["blue", "red"]]))
+def test_colours_are_resized_together_as_each_by_itself(height: int, width: int, names: list[str]) -> None:
+    image, none = noise(height, width, 3), [0.0] * len(names)
+    settings = Preprocessing(extent="whole", size=(33, 40), channels=names, mean=none, std=none)
+    places = [("red", "green", "blue").index(name) for name in names]
+    planes = [Image.fromarray(image[..., place].copy()) for place in places]
+    expected = [np.asarray(plane.resize((40, 33), Image.Resampling.LANCZOS)) for plane in planes]
+    found = prepare_image(image, settings)
+    assert found.dtype == np.uint8 and np.array_equal(found, expected)
 
 
 @given(st.integers(1, 90), st.integers(1, 90), st.sampled_from([1, 3]), st.booleans())

@@ -201,6 +201,22 @@ def test_a_given_plan_takes_other_options() -> None:
     assert changed.preprocessing == plan.preprocessing and plan.training.lr == 1e-4
 
 
+def test_what_a_given_plan_is_changed_to_takes_its_reason_away() -> None:
+    plan = make_plan(summary(), machine=Machine(gpu=True, cores=6, speed=1e6))
+    assert "no budget" in plan.reasons["minutes"] and "steps" in plan.reasons
+    changed = plan.with_training(minutes=1.0, lr=0.01, workers=None)
+    assert changed.reasons["minutes"] == "1.0: asked for" and "lr" not in changed.reasons
+    kept = plan.reasons.keys() - {"minutes", "steps"}
+    assert {"workers", "batch_size", "size"} <= kept and changed.reasons.keys() == kept | {"minutes"}
+    assert all(changed.reasons[what] == plan.reasons[what] for what in kept)
+    same = plan.with_training(minutes=30)  # the plan's own value, but now somebody wants it
+    assert same.reasons["minutes"].endswith("asked for")
+    for field in ("epochs", "repeats", "batch_size"):
+        assert "steps" not in plan.with_training(**{field: 3}).reasons
+    assert plan.with_training(seed=7, minutes=None).reasons == plan.reasons
+    assert "no budget" in plan.reasons["minutes"]  # the plan itself is not changed
+
+
 def test_written_and_read_back_it_is_the_same(tmp_path: Path, tiny_data: Path) -> None:
     for plan in (make_plan(summary()), make_plan(summary(thickness=4), preset="paper"), tiny_plan(tiny_data, epochs=1)):
         plan.save(tmp_path / "plan.yaml")

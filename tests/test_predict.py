@@ -15,11 +15,12 @@ from PIL import Image
 from tiny import Cli, refused
 
 from s2mnet import Predictor, S2MNet, S2MNetError
-from s2mnet.data import LabelMap
+from s2mnet.data import LabelMap, read_image
 from s2mnet.inference import predict_probabilities
 from s2mnet.modelfolder import ModelConfig, save_model
 from s2mnet.plan import Preprocessing
 from s2mnet.prediction import predict_folder
+from s2mnet.report.overlay import overlay
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -162,8 +163,8 @@ def test_a_folder_becomes_masks_overlays_and_probabilities(tmp_path: Path) -> No
         stem, file = name[0], tmp_path / "in" / name
         found = predictor.predict(file)
         assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / "masks" / f"{stem}.png")), found.mask)
-        overlay = Image.open(tmp_path / "out" / "overlays" / f"{stem}.png")
-        assert overlay.mode == "RGB" and overlay.size == Image.open(file).size
+        drawn = Image.open(tmp_path / "out" / "overlays" / f"{stem}.png")
+        assert drawn.mode == "RGB" and np.array_equal(np.asarray(drawn), overlay(read_image(file), found.indices))
         planes = []
         for label in predictor.config.labels.names:
             plane = Image.open(tmp_path / "out" / "probabilities" / f"{stem}_{label}.png")
@@ -190,6 +191,30 @@ def test_bad_files_are_named_and_the_others_done(tmp_path: Path, tiny_run: Path)
         predict_folder(Predictor(tiny_run), tmp_path, tmp_path / "out")
     assert "b.png" in str(caught.value) and "c.png" in str(caught.value)
     assert sorted(path.name for path in (tmp_path / "out" / "masks").iterdir()) == ["a.png", "d.png"]
+
+
+@pytest.mark.parametrize("stage", ["prepare", "run", "finish"])  # in a thread that reads, the main one, one that writes
+def test_memory_too_short_for_one_image_does_not_lose_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    predictor, out = write_model(tmp_path / "model", [0, 255], extent="patches"), tmp_path / "out"
+    (tmp_path / "in").mkdir()
+    for name, height in (("a", 40), ("b", 90), ("c", 40), ("d", 41), ("e", 95)):
+        Image.fromarray(noise(height, 40, 3)).save(tmp_path / "in" / f"{name}.png")
+    done = getattr(Predictor, stage)
+
+    def short_of_memory(self: Predictor, array: np.ndarray | torch.Tensor, *arguments: object) -> object:
+        if max(array.shape) >= 90:
+            raise MemoryError
+        return done(self, array, *arguments)
+
+    monkeypatch.setattr(Predictor, stage, short_of_memory)
+    with pytest.raises(S2MNetError, match="3 of 5 images were predicted") as caught:
+        predict_folder(predictor, tmp_path / "in", out)
+    for words in ("b.png", "e.png", "90 × 40 px", "95 × 40 px", "do not fit the memory"):
+        assert words in str(caught.value)
+    for folder in ("masks", "overlays"):
+        assert sorted(path.name for path in (out / folder).iterdir()) == ["a.png", "c.png", "d.png"]
 
 
 def test_two_images_of_one_stem_are_refused(tmp_path: Path, tiny_run: Path) -> None:

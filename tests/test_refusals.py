@@ -494,15 +494,15 @@ def test_reading_takes_no_more_bytes_a_pixel_than_stated(tmp_path: Path, dtype: 
 def test_an_image_that_does_not_fit_the_memory_does_not_lose_the_others(
     tiny_run: Path, data: Path, tmp_path: Path, s2mnet: Cli, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    predict = Predictor.predict
+    prepare = Predictor.prepare
     Image.new("RGB", (640, 480)).save(data / "test" / "images" / "large.png")
 
-    def short_of_memory(self: Predictor, image: np.ndarray, *arguments: object) -> object:
+    def short_of_memory(self: Predictor, image: np.ndarray) -> np.ndarray:
         if image.shape[0] == 480:
             raise error
-        return predict(self, image, *arguments)  # type: ignore[arg-type]
+        return prepare(self, image)
 
-    monkeypatch.setattr(Predictor, "predict", short_of_memory)
+    monkeypatch.setattr(Predictor, "prepare", short_of_memory)
     result = s2mnet("predict", tiny_run, data / "test" / "images", "-o", tmp_path / "out")
     refused(result, "large.png", "480 × 640 px", "do not fit the memory", "tiles", "2 of 3 images")
     assert len(list((tmp_path / "out" / "masks").iterdir())) == 2

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from s2mnet.data import LabelMap, select_channels
-from s2mnet.data.channels import clahe
+from s2mnet.data.channels import COLOURS, clahe
 from s2mnet.plan import Preprocessing
 
 OVERLAP = 0.25  # of neighbouring windows, Gaussian-weighted
+SIGMA = 0.125  # deviation of that Gaussian, as a share of the window's side
 # Share of a window's shorter side by which an image is mirrored on all sides before it is cut into windows. Beyond a
 # window's edge the convolutions see zeros, and what they make of the edge itself is weak: without the margin a model of
 # the demo drew a false line along the frame of the image.
@@ -31,13 +32,20 @@ def prepare_image(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray
     Returns:
         uint8 (channels, h, w): h×w is ``preprocessing.size`` for whole images, H×W for patches.
     """
+    height, width = preprocessing.size
+
+    def resized(array: np.ndarray) -> np.ndarray:
+        return np.asarray(Image.fromarray(array).resize((width, height), Image.Resampling.LANCZOS))
+
+    colours = image.shape[2:] == (3,) and set(preprocessing.channels) <= set(COLOURS)
+    if preprocessing.extent == "whole" and colours and not preprocessing.clahe:
+        # The same pixels as below, in two thirds of the time: a good part of what predicting a folder costs beside the
+        # network (experiments/throughput.py).
+        return select_channels(resized(image), preprocessing.channels, preprocessing.stored)
     planes = select_channels(image, preprocessing.channels, preprocessing.stored)
     if preprocessing.clahe:
         planes = np.stack([clahe(plane) for plane in planes])
-    if preprocessing.extent == "patches":
-        return planes
-    height, width = preprocessing.size
-    return np.stack([np.asarray(Image.fromarray(p).resize((width, height), Image.Resampling.LANCZOS)) for p in planes])
+    return planes if preprocessing.extent == "patches" else np.stack([resized(plane) for plane in planes])
 
 
 def prepare_mask(mask: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
@@ -96,23 +104,51 @@ def predict_prepared(
     boundaries: bool = False,
 ) -> list[tuple[np.ndarray, np.ndarray | None]]:
     """:func:`predict_probabilities` of what :func:`prepare_image` gave for images of the sizes (H, W)."""
-    margin = _margin(preprocessing)
-    inputs = [torch.from_numpy(_with_margin(planes, preprocessing, margin)) for planes in prepared]
     results: list[tuple[np.ndarray, np.ndarray | None]] = []
     step = batch_size if preprocessing.extent == "whole" else 1
-    for start in range(0, len(inputs), step):
-        batch = torch.stack(inputs[start : start + step])
-        maps = _predict_batch(network, batch, preprocessing, labels, tta, batch_size, boundaries)
+    for start in range(0, len(prepared), step):
+        batch = prepared[start : start + step]
+        maps = predict_maps(network, batch, preprocessing, labels, tta, batch_size, boundaries)
         for index, size in enumerate(sizes[start : start + step]):
-            own = maps[index : index + 1]
-            if preprocessing.extent == "patches":
-                own = own[..., margin : margin + size[0], margin : margin + size[1]]
-            elif tuple(own.shape[2:]) != tuple(size):
-                own = F.interpolate(own, size=size, mode="bilinear", align_corners=False)
-            array = own[0].cpu().numpy()
-            beta = array[labels.num_outputs] if len(array) > labels.num_outputs else None
-            results.append((array[: labels.num_outputs], beta))
+            results.append(at_own_size(maps[index], size, preprocessing, labels))
     return results
+
+
+def predict_maps(
+    network: nn.Module,
+    prepared: Sequence[np.ndarray],
+    preprocessing: Preprocessing,
+    labels: LabelMap,
+    tta: int = 1,
+    batch_size: int = 8,
+    boundaries: bool = False,
+) -> Tensor:
+    """The network's part of :func:`predict_prepared`: one batch, not yet at the images' own sizes.
+
+    Args:
+        prepared: of :func:`prepare_image`, all of one size.
+        batch_size: windows at a time, for patches.
+
+    Returns:
+        float32 (B, outputs, h, w), β behind the outputs where there is one; h×w is the size of the network for whole
+        images, and for patches that of the image with its margin.
+    """
+    margin = _margin(preprocessing)
+    batch = torch.stack([torch.from_numpy(_with_margin(planes, preprocessing, margin)) for planes in prepared])
+    return _predict_batch(network, batch, preprocessing, labels, tta, batch_size, boundaries)
+
+
+def at_own_size(
+    maps: Tensor, size: tuple[int, int], preprocessing: Preprocessing, labels: LabelMap
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Probabilities (outputs, H, W) and β (H, W) or None, float32, of one image's part of :func:`predict_maps`."""
+    if preprocessing.extent == "patches":
+        margin = _margin(preprocessing)
+        maps = maps[:, margin : margin + size[0], margin : margin + size[1]]
+    elif tuple(maps.shape[1:]) != tuple(size):
+        maps = F.interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0]
+    array = maps.cpu().numpy()
+    return array[: labels.num_outputs], array[labels.num_outputs] if len(array) > labels.num_outputs else None
 
 
 def _margin(preprocessing: Preprocessing) -> int:
@@ -128,6 +164,29 @@ def _with_margin(planes: np.ndarray, preprocessing: Preprocessing, margin: int) 
         for window, side in zip(preprocessing.size, planes.shape[1:], strict=True)
     ]
     return np.pad(planes, [(0, 0), *sides], mode="symmetric")
+
+
+def window_weights(size: tuple[int, int]) -> Tensor:
+    """How much each pixel of a window counts in the mean over the windows that overlap: a Gaussian about the middle.
+
+    It has no floor, so that along a row the weights of two windows are in the same ratio in every row. MONAI's own
+    ``mode="gaussian"`` is cut off at 1e-3: near the edges of an image, where weights are below that, windows counted
+    alike, and a mask jumped where one of them ended. In the corners exp(−16) is left at any size, far from float32's 0.
+
+    Args:
+        size: height and width of the window in pixels, each at least 1.
+
+    Returns:
+        float32 (height, width), in 0..1 and above 0.
+
+    Example:
+        >>> weights = window_weights((32, 48))
+        >>> weights.shape, bool(weights.min() > 1e-7)
+        (torch.Size([32, 48]), True)
+    """
+    places = [torch.arange(side) - (side - 1) / 2 for side in size]
+    rows, columns = (torch.exp(-0.5 * (x / (SIGMA * side)) ** 2) for x, side in zip(places, size, strict=True))
+    return rows[:, None] * columns
 
 
 @torch.no_grad()
@@ -168,7 +227,7 @@ def _predict_batch(
                 batch_size,
                 probabilities,
                 overlap=OVERLAP,
-                mode="gaussian",
+                roi_weight_map=window_weights(preprocessing.size),
             )
             seen = cast(Tensor, tiled)
         seen = torch.rot90(seen, -turns, (-2, -1))

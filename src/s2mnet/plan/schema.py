@@ -17,6 +17,7 @@ from s2mnet.yamlfile import read_yaml
 
 Preset = Literal["default", "paper"]
 Extent = Literal["whole", "patches"]
+STEPS_FROM = {"minutes", "epochs", "repeats", "batch_size"}  # fields from which the number of steps was estimated
 
 
 class Section(BaseModel):
@@ -130,11 +131,16 @@ class Plan(Section):
     def with_training(self, **changes: Any) -> Plan:
         """The plan with other fields of :class:`Training`; a change to None is none.
 
+        The reasons follow: of a changed field that it was asked for; of the steps, if they follow from it, none.
+
         Raises:
             S2MNetError: a field out of its range.
         """
-        changed = self.training.model_dump() | {name: value for name, value in changes.items() if value is not None}
-        return self.model_copy(update={"training": checked_training(changed)})
+        asked = {name: value for name, value in changes.items() if value is not None}
+        training = checked_training(self.training.model_dump() | asked)
+        reasons = {what: why for what, why in self.reasons.items() if what != "steps" or not asked.keys() & STEPS_FROM}
+        reasons |= {name: f"{getattr(training, name)}: asked for" for name in asked if name in reasons}
+        return self.model_copy(update={"training": training, "reasons": reasons})
 
     @classmethod
     def load(cls, path: Path) -> Plan:

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from s2mnet.data import read_image
 from s2mnet.engines import EngineName, Precision, build, choose
-from s2mnet.inference import predict_probabilities, to_labels
+from s2mnet.inference import at_own_size, predict_maps, prepare_image, to_labels
 from s2mnet.modelfolder import WEIGHTS, load_model
 
 
@@ -79,11 +80,37 @@ class Predictor:
                 raise ValueError(f"expected a uint8 array (H, W) or (H, W, C), found {image.dtype} {image.shape}")
         else:
             image = read_image(Path(image))
+        return self.finish(self.run(self.prepare(image), tta, boundary), (image.shape[0], image.shape[1]))
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        """The first of the three stages of :meth:`predict`, which others may run in different threads.
+
+        Args:
+            image: uint8 (H, W), (H, W, 3) or a stack (H, W, n).
+
+        Returns:
+            uint8 (channels, h, w), see :func:`s2mnet.inference.prepare_image`.
+
+        Raises:
+            S2MNetError: other channels than the model was trained on.
+        """
+        return prepare_image(image, self.config.preprocessing)
+
+    def run(self, prepared: np.ndarray, tta: int | None = None, boundary: bool = False) -> Tensor:
+        """The second stage, the network: float32 (outputs, h, w), see :func:`s2mnet.inference.predict_maps`.
+
+        Raises:
+            ValueError: a tta that is not 1, 4, 8 or None.
+        """
         tta = self.config.tta if tta is None else tta
         if tta not in (1, 4, 8):
             raise ValueError(f"tta must be 1, 4 or 8, found {tta}")
-        probabilities, beta = predict_probabilities(
-            self._engine, [image], self.config.preprocessing, self.config.labels, tta, boundaries=boundary
-        )[0]
-        indices = to_labels(probabilities, self.config.labels, self.config.threshold)
-        return Prediction(self.config.labels.decode(indices), indices, probabilities, beta)
+        config = self.config
+        return predict_maps(self._engine, [prepared], config.preprocessing, config.labels, tta, boundaries=boundary)[0]
+
+    def finish(self, maps: Tensor, size: tuple[int, int]) -> Prediction:
+        """The third stage: what :meth:`run` gave, as a prediction for an image of the size (H, W)."""
+        config = self.config
+        probabilities, beta = at_own_size(maps, size, config.preprocessing, config.labels)
+        indices = to_labels(probabilities, config.labels, config.threshold)
+        return Prediction(config.labels.decode(indices), indices, probabilities, beta)
