@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 from tiny import Cli, refused
+from torch import nn
 
 from s2mnet import Predictor, S2MNet, S2MNetError
 from s2mnet.data import LabelMap
-from s2mnet.engines import OpenVINONetwork, build, choose
+from s2mnet.engines import OpenVINONetwork, TorchNetwork, build, choose
 from s2mnet.inference import predict_probabilities
 from s2mnet.modelfolder import ModelConfig, save_model
 from s2mnet.plan import Preprocessing
@@ -26,7 +27,7 @@ CLASSES = LabelMap(kind="classes", values=[0, 1, 2])
 REGIONS = LabelMap(
     kind="classes", values=[0, 1, 2], names=["background", "rim", "core"], regions={"all": [1, 2], "inner": [2]}
 )
-NATIVE = multiplies_bf16("cpu")
+native = pytest.mark.skipif(not multiplies_bf16("cpu"), reason="this processor does not multiply bf16")
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -103,13 +104,61 @@ def test_a_network_without_boundaries_has_no_maps(engine: str) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.skipif(not NATIVE, reason="this processor does not multiply bf16")
+@native
 @pytest.mark.parametrize("engine", ENGINES)
-def test_bf16_is_close_and_is_used(engine: str) -> None:
-    network, x = narrow(), torch.randn(1, 3, 64, 64)
-    exact, (found, maps) = network(x).sigmoid(), build(network, engine, "bf16")(x, return_boundaries=True)
+@pytest.mark.parametrize(
+    "options", [{}, {"decoder": "conv", "block": "conv", "head": "light"}, {"routing": "learned", "head": "released"}]
+)
+def test_bf16_is_close_and_is_used(engine: str, options: dict) -> None:
+    network, x = narrow(3, **options), torch.randn(2, 3, 45, 64)
+    exact, exact_maps = network(x, return_boundaries=True)
+    copied = build(network, engine, "bf16")
+    found, maps = copied(x, return_boundaries=True)
     assert found.dtype == torch.float32 and all(m.dtype == torch.float32 for m in maps)
-    assert 1e-5 < (found.sigmoid() - exact).abs().max() < 0.05
+    assert 1e-5 < (found.softmax(1) - exact.softmax(1)).abs().max() < 0.02
+    torch.testing.assert_close(maps, exact_maps, rtol=0, atol=0.02)
+    torch.testing.assert_close(copied(x), found, rtol=0, atol=0)
+
+
+@torch.no_grad()
+@native
+@pytest.mark.parametrize("engine", ENGINES)
+def test_in_bf16_the_layers_at_full_resolution_are_exact(engine: str) -> None:
+    network, x = narrow(), torch.randn(1, 3, 64, 64)
+    network.head.reduce.weight.zero_()  # what is left is the stem and the head
+    torch.testing.assert_close(build(network, engine, "bf16")(x), network(x), rtol=1e-5, atol=1e-5)
+    with torch.autocast("cpu", torch.bfloat16):
+        short = network(x)
+    assert (short.float() - network(x)).abs().max() > 1e-3
+
+
+@torch.no_grad()
+@native
+def test_in_bf16_the_layers_that_place_boundaries_are_float32() -> None:
+    network = narrow()
+    precise = ("stem.", "stages.0.0.", "decoder.3.", "head.")
+    seen: dict[str, torch.dtype] = {}
+    torch_engine = TorchNetwork(network, "bf16")
+    for name, part in torch_engine.network.named_modules():
+        if isinstance(part, nn.Conv2d):
+            part.register_forward_hook(lambda part, inputs, output, name=name: seen.update({name: output.dtype}))
+    torch_engine(torch.rand(1, 3, 64, 64))
+    assert len(seen) > 50 and {name.startswith(precise) for name in seen} == {True, False}
+    for name, dtype in seen.items():
+        assert dtype == (torch.float32 if name.startswith(precise) else torch.bfloat16), name
+
+    openvino_engine = OpenVINONetwork(network, "bf16")
+    openvino_engine(torch.rand(1, 3, 64, 64))
+    (graphs,) = openvino_engine._graphs.values()
+    found = []
+    for graph in graphs.values():
+        information = [node.get_rt_info() for node in graph.get_runtime_model().get_ordered_ops()]
+        convolutions = [info for info in information if info["layerType"].astype(str) == "Convolution"]
+        found.append((len(convolutions), {info["runtimePrecision"].astype(str) for info in convolutions}))
+    (first, in_first), (middle, in_middle), (last, in_last) = found
+    assert (in_first, in_middle, in_last) == ({"f32"}, {"bf16"}, {"f32"})
+    # Every convolution once, but for the stem, which the last part repeats.
+    assert first + middle + last == 1 + sum(isinstance(part, nn.Conv2d) for part in network.modules())
 
 
 def test_bf16_is_refused_where_it_would_be_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,8 +175,8 @@ def test_openvino_takes_the_threads_of_torch(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     network = OpenVINONetwork(narrow())
     network(torch.rand(1, 3, 32, 32))
-    (graph,) = network._compiled.values()
-    assert graph.get_property("INFERENCE_NUM_THREADS") == 1
+    (graphs,) = network._graphs.values()
+    assert [graph.get_property("INFERENCE_NUM_THREADS") for graph in graphs.values()] == [1]
 
 
 def test_no_use_of_openvino_is_reported() -> None:
