@@ -12,7 +12,7 @@ import pytest
 from s2mnet.bench import Case, Measurement, Record
 from s2mnet.bench.charts import charts
 from s2mnet.bench.contestants import CONTESTANTS
-from s2mnet.bench.memory import peak_memory
+from s2mnet.bench.memory import alone
 from s2mnet.bench.ratios import ratios
 from s2mnet.bench.record import LeftOut
 from s2mnet.bench.tables import tables
@@ -58,9 +58,9 @@ def test_an_unknown_contestant_ends_the_command_with_the_names(s2mnet: Cli, tmp_
 def test_memory_that_cannot_be_measured_says_why() -> None:
     case = Case(section="network", size=64, batch=1)
     with pytest.raises(RuntimeError, match="no time left"):
-        peak_memory(CONTESTANTS["s2mnet"], case, "channels_last", "cpu", 1, seconds=0.01)
+        alone(CONTESTANTS["s2mnet"], case, "channels_last", "cpu", 1, seconds=0.01)
     with pytest.raises(RuntimeError, match="KeyError"):
-        peak_memory(CONTESTANTS["s2mnet"], case, "no such form", "cpu", 1, seconds=60)
+        alone(CONTESTANTS["s2mnet"], case, "no such form", "cpu", 1, seconds=60)
 
 
 def one(contestant: str, case: Case, *milliseconds: float, **facts: object) -> Measurement:
@@ -82,9 +82,9 @@ def test_tables_and_charts_of_a_record_worked_out_by_hand() -> None:
         options={},
         titles={name: name.upper() for name in ("unet", "matrix", "rfft", "fft", "masl", "dice_ce", "step")},
         measurements=[
-            one("unet", network(256), 10, 20, 30, flops=10**9, memory=100_000_000, **facts),
+            one("unet", network(256), 10, 20, 30, flops=10**9, memory=100_000_000, alone=0.018, **facts),
             one("unet", network(1024), 320, 640, 960, flops=16 * 10**9, memory=1_840_000_000, **facts),
-            one("unet", network(512, 8), 800, 800, 800, flops=32 * 10**9, memory=10**9, **facts),
+            one("unet", network(512, 8), 800, 800, 800, flops=32 * 10**9, memory=10**9, alone=0.72, **facts),
             one("unet", train, 1000, 2000, 4000, flops=10**11, memory=10**9, **facts),
             one("matrix", spectral, 2, 2, 2),
             one("rfft", spectral, 5, 5, 5),
@@ -97,10 +97,10 @@ def test_tables_and_charts_of_a_record_worked_out_by_hand() -> None:
     )
     text = tables(record)
     for row in (
-        "| UNET | 2.50 | 1 | 20 (15–25) | 50 | 100 | 25 % |",  # 1 GFLOP in 20 ms is 50 of 200 GFLOP/s
-        "| UNET | 2.50 | 4 | 100 (100–100) | 10 | 1000 | 20 % |",  # per image of eight
-        "| UNET | 2.50 | 100 | 2000 (1500–3000) | 4 | 1000 | 25 % |",
-        "| spectral branch, 352², batch 1: fastest FFT form over ours, stages 1 to 5, time | 2.50 |",
+        "| UNET | 2.50 | 1 | 20 (15–25) | 18 | 50 | 100 | 25 % |",  # 1 GFLOP in 20 ms is 50 of 200 GFLOP/s
+        "| UNET | 2.50 | 4 | 100 (100–100) | 90 | 10 | 1000 | 20 % |",  # per image of eight
+        "| UNET | 2.50 | 100 | 2000 (1500–3000) | – | 4 | 1000 | 25 % |",
+        "| spectral branch, 352², batch 1: fastest FFT form of all over ours, stages 1 to 5, time | 2.50 |",
         "| MASL, 352², batch 8, float32: share of the training step | 5.0 % |",
         "| 352², stage 2, batch 1 | 2 (2–2) | 5 (5–5) | 9 (9–9) | 2.50 |",
         "| MASL | 50 (50–50) | 5.0 % |",
@@ -123,13 +123,14 @@ def test_ratios_of_a_record_worked_out_by_hand() -> None:
         one("unet", small, 30, **facts),
         one("tiny", small, 1, parameters=1_000_000),
         one("unet-openvino", small, 8, **facts),
-        one("s2mnet", train, 3000, memory=200),
-        one("s2mnet-straightforward", train, 12_000, memory=500),
+        one("s2mnet", train, 3000, memory=200, alone=2.5),
+        one("s2mnet-straightforward", train, 12_000, memory=500, alone=12.5),
     ]
     titles = {name: name.upper() for name in ("s2mnet", "unet", "unet-openvino")}
     record = Record(environment={}, device="cpu", threads=1, options={}, titles=titles, measurements=found)
     rows = dict(ratios(record))
     peer = "inference, 256², batch 1, float32: fastest peer over 4 M parameters over ours"
+    own = "each in a process of its own, time"
     growth = "growth from 256² to 1024² over that in pixels, batch 1, float32, S2MNET"
     assert rows == {
         "inference, 256², batch 1, float32: share of the matrix product's peak, OpenVINO": "62 %",
@@ -139,6 +140,7 @@ def test_ratios_of_a_record_worked_out_by_hand() -> None:
         "inference, 256², batch 1, bf16: share of the matrix product's peak, OpenVINO": "200 %",
         "inference, 256², batch 1, bf16: our network, eager in float32 over OpenVINO, time": "4.00",
         "training step, 352², batch 8, float32: straightforward form over ours, time": "4.00",
+        f"training step, 352², batch 8, float32: straightforward form over ours, {own}": "5.00",
         "training step, 352², batch 8, float32: ours over straightforward form, peak memory": "0.40",
         f"{growth}: time": "2.00",
         f"{growth}: memory": "1.15",

@@ -1,4 +1,4 @@
-"""Peak memory of one network, measured in a process of its own."""
+"""Peak memory and time of one network in a process of its own."""
 
 from __future__ import annotations
 
@@ -7,17 +7,27 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from s2mnet.allocator import keep_freed_memory
 from s2mnet.bench.contestants import CONTESTANTS, Contestant
 from s2mnet.bench.record import Case
-from s2mnet.bench.work import network_job
+from s2mnet.bench.work import network_job, timed
 
 
-def peak_memory(contestant: Contestant, case: Case, form: str, device: str, threads: int, seconds: float) -> list[int]:
-    """Peak bytes of two calls in a fresh process: beyond what it held before the network was built, and of the whole.
+class Alone(NamedTuple):
+    """Peak bytes beyond what the process held before the network was built, and of the whole; seconds of a call.
 
-    On a GPU both are what torch had allocated there.
+    On a GPU both peaks are what torch had allocated there.
+    """
+
+    memory: int
+    memory_process: int
+    seconds: float
+
+
+def alone(contestant: Contestant, case: Case, form: str, device: str, threads: int, seconds: float) -> Alone:
+    """Three calls in a fresh process, the first to warm up; the shorter of the others counts.
 
     Raises:
         RuntimeError: the process ended without an answer, most likely killed for its memory, or took too long.
@@ -32,10 +42,10 @@ def peak_memory(contestant: Contestant, case: Case, form: str, device: str, thre
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["killed, most likely for its memory"])[-1]
         raise RuntimeError(f"its process ended with {done.returncode}: {last}")
-    return json.loads(done.stdout.splitlines()[-1])
+    return Alone(*json.loads(done.stdout.splitlines()[-1]))
 
 
-def _measure(name: str, fields: dict[str, object], form: str, device: str, threads: int) -> list[int]:
+def _measure(name: str, fields: dict[str, object], form: str, device: str, threads: int) -> Alone:
     import torch
 
     torch.set_num_threads(threads)
@@ -45,12 +55,13 @@ def _measure(name: str, fields: dict[str, object], form: str, device: str, threa
     contestant.build(case.size)  # so that the libraries it needs are loaded
     before = _resident("VmRSS")
     job = network_job(contestant, case, form, device)
-    for _ in range(2):  # the second has the optimiser's state
-        job()
+    job()
+    seconds = min(timed(job, device) for _ in range(2))
     if device == "cuda":
-        return [torch.cuda.max_memory_allocated()] * 2
+        peak = torch.cuda.max_memory_allocated()
+        return Alone(peak, peak, seconds)
     peak = _resident("VmHWM")
-    return [peak - before, peak]
+    return Alone(peak - before, peak, seconds)
 
 
 def _resident(field: str) -> int:

@@ -8,6 +8,7 @@ from s2mnet.bench.record import Case, Measurement, Record
 
 MANY_PARAMETERS = 4_000_000
 EAGER, TORCH, OPENVINO = "s2mnet", "s2mnet-torch", "s2mnet-openvino"
+LEAN = "rfft-lean"  # of the spectral section: it trains other parameters than ours
 PLAIN, PLAIN_KEPT = "s2mnet-straightforward", "s2mnet-straightforward-kept"
 
 Row = tuple[str, str]
@@ -52,6 +53,7 @@ def _inference(case: Case, found: dict[str, Measurement], record: Record) -> Ite
             if plain in float32:
                 title = f"{title} in float32" if case.precision == "bf16" else title
                 yield f"{what}: {title} over {engine}, time", f"{float32[plain].median / found[name].median:.2f}"
+                yield from _alone(f"{what}: {title} over {engine}", float32[plain], found[name])
     engines = ((EAGER, "eager PyTorch", ""), (OPENVINO, "OpenVINO", "-openvino"))
     for ours, engine, ending in engines:
         peers = [
@@ -74,11 +76,13 @@ def _training(case: Case, found: dict[str, Measurement], record: Record) -> Iter
     for name, title in ((PLAIN, "straightforward form"), (PLAIN_KEPT, "the same with freed memory kept")):
         if name in found:
             yield f"{what}: {title} over ours, time", f"{found[name].median / ours.median:.2f}"
+            yield from _alone(f"{what}: {title} over ours", found[name], ours)
             if found[name].memory and ours.memory:
                 yield f"{what}: ours over {title}, peak memory", f"{ours.memory / (found[name].memory or 1):.2f}"
     float32 = _same_case(record, case, "float32")
     if case.precision == "bf16" and PLAIN in float32:
         yield f"{what}: straightforward form in float32 over ours, time", f"{float32[PLAIN].median / ours.median:.2f}"
+        yield from _alone(f"{what}: straightforward form in float32 over ours", float32[PLAIN], ours)
     share = ours.share_of_peak
     if share:
         yield f"{what}: share of the matrix product's peak", _percent(share)
@@ -96,16 +100,26 @@ def _growth(record: Record) -> Iterator[Row]:
 
 
 def _spectral(record: Record) -> Iterator[Row]:
-    by_batch: dict[tuple[int, int], list[tuple[int, str]]] = {}
+    """Against the FFT forms that have our parameters, and against all."""
+    by_batch: dict[tuple[int, int], list[tuple[int, dict[str, float]]]] = {}
     for case, found in record.of("spectral").items():
         times = {one.contestant: one.median for one in found}
-        others = [seconds for name, seconds in times.items() if name != "matrix"]
-        if "matrix" in times and others:
-            one = (case.stage or 0, f"{min(others) / times['matrix']:.2f}")
-            by_batch.setdefault((case.size, case.batch), []).append(one)
+        by_batch.setdefault((case.size, case.batch), []).append((case.stage or 0, times))
     for (size, batch), stages in by_batch.items():
-        value = ", ".join(ratio for _, ratio in sorted(stages))
-        yield f"spectral branch, {size}², batch {batch}: fastest FFT form over ours, stages 1 to 5, time", value
+        for left_out, which in (({LEAN}, "FFT form with our parameters"), (set(), "FFT form of all")):
+            values = []
+            for _, times in sorted(stages, key=lambda stage: stage[0]):
+                others = [seconds for name, seconds in times.items() if name not in {"matrix"} | left_out]
+                if "matrix" in times and others:
+                    values.append(f"{min(others) / times['matrix']:.2f}")
+            if values:
+                what = f"spectral branch, {size}², batch {batch}: fastest {which} over ours, stages 1 to 5, time"
+                yield what, ", ".join(values)
+
+
+def _alone(what: str, slow: Measurement, fast: Measurement) -> Iterator[Row]:
+    if slow.alone and fast.alone:
+        yield f"{what}, each in a process of its own, time", f"{slow.alone / fast.alone:.2f}"
 
 
 def _same_case(record: Record, case: Case, precision: str) -> dict[str, Measurement]:

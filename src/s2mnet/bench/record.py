@@ -45,6 +45,7 @@ class Measurement(BaseModel):
         peak: FLOP/s of a matrix product, one figure for each repeat, taken in the same rounds.
         flops: of one call, two for each multiply-add; None where they are not what is compared.
         memory: peak bytes beyond what the process held before the network was built; memory_process: of the whole.
+        alone: seconds of one call in a process of its own.
         form: memory format of the network, the faster for it of those allowed.
     """
 
@@ -57,6 +58,7 @@ class Measurement(BaseModel):
     flops: int | None = None
     memory: int | None = None
     memory_process: int | None = None
+    alone: float | None = None
     form: str | None = None
 
     @property

@@ -14,10 +14,10 @@ from s2mnet.bench import spectral
 from s2mnet.bench.contestants import CONTESTANTS, Contestant, chosen
 from s2mnet.bench.flops import flops_of, parameters_and_flops
 from s2mnet.bench.loss import TITLES, loss_job
-from s2mnet.bench.memory import peak_memory
+from s2mnet.bench.memory import alone
 from s2mnet.bench.record import PRECISIONS, SECTIONS, Case, LeftOut, Measurement, Precision, Record, Section
 from s2mnet.bench.timing import Budget, alternate, calls_for
-from s2mnet.bench.work import Job, faster_form, matrix_product, network_job, timed
+from s2mnet.bench.work import Job, beside_others, faster_form, matrix_product, network_job, timed
 from s2mnet.errors import S2MNetError
 from s2mnet.plan.machine import free_memory
 from s2mnet.progress import Progress
@@ -183,11 +183,11 @@ class _Run:
     def _prepare(self, contestant: Contestant, case: Case, facts: dict[str, Any]) -> Job:
         form = faster_form(contestant, case, self.device)
         left = max(1.0, self.budget.left)
-        own, whole = peak_memory(contestant, case, form, self.device, torch.get_num_threads(), left)
-        facts.update(form=form, memory=own, memory_process=whole)
-        if self.device == "cpu" and own > free_memory():
-            raise RuntimeError(f"it needs {own / 2**30:.1f} GiB, more than is free beside the others")
-        return network_job(contestant, case, form, self.device)
+        found = alone(contestant, case, form, self.device, torch.get_num_threads(), left)
+        facts.update(form=form, memory=found.memory, memory_process=found.memory_process, alone=found.seconds)
+        if self.device == "cpu" and found.memory > free_memory():
+            raise RuntimeError(f"it needs {found.memory / 2**30:.1f} GiB, more than is free beside the others")
+        return beside_others(contestant, network_job(contestant, case, form, self.device))
 
     def _count(self, contestant: Contestant, size: int) -> tuple[int, int]:
         key = (contestant.name, size)

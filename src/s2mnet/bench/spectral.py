@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from s2mnet.bench.ratios import LEAN
 from s2mnet.bench.record import Case
 from s2mnet.bench.work import Job
 from s2mnet.network import S2MNet, TruncatedSpectralFilter
@@ -67,7 +68,6 @@ FORMS: dict[str, tuple[str, Form]] = {
     "rfft": ("rfft2 + crop", half_plane_form),
     "fft": ("complex FFT + crop", complex_form),
 }
-LEAN = "rfft-lean"
 TITLES = {name: title for name, (title, _) in FORMS.items()} | {LEAN: "rfft2 + crop, its half-plane as the parameter"}
 
 

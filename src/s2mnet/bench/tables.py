@@ -15,10 +15,11 @@ matrix product. Times are medians, the quartiles in brackets. "Share" is the FLO
 product (same precision, same rounds, same threads). GFLOPs count two for each multiply-add of convolutions and matrix
 products (torch's counter); a training step counts three forward passes. Networks run eagerly in PyTorch, bf16 by
 autocast, if no engine is named; of contiguous and channels-last each peer has the format that is faster for it. Memory
-is the peak of a process of its own in two calls, beyond what it held before the network was built. A training step is
-forward, Dice + cross-entropy, backward and AdamW, for every network. Processes keep the memory that they free, as our
-commands do, peers too; only "straightforward", S2M-Net in torch's own layers, runs as in a plain script, which gives it
-back to the system."""
+is the peak of a process of its own in three calls, beyond what it held before the network was built; "alone" are the
+milliseconds of the shorter of its last two calls. A training step is forward, Dice + cross-entropy, backward and AdamW,
+for every network. Processes keep the memory that they free, as our commands do, peers too; only "straightforward",
+S2M-Net in torch's own layers, runs as in a plain script, which gives it back to the system: its time alone is what a
+user of such a script has, its turns beside the others profit from what they left behind."""
 
 
 def tables(record: Record) -> str:
@@ -80,6 +81,7 @@ def _networks(record: Record, case: Case, found: Sequence[Measurement]) -> str:
         "parameters, M",
         f"GFLOPs per {per}",
         f"ms per {per}",
+        "alone",
         "images per second",
         "memory, MB",
         "share",
@@ -95,6 +97,7 @@ def _networks(record: Record, case: Case, found: Sequence[Measurement]) -> str:
                 f"{(one.parameters or 0) / 1e6:.2f}",
                 _number((one.flops or 0) / images / 1e9),
                 milliseconds(shown),
+                _number(1000 * one.alone / images) if one.alone else "–",
                 _number(case.batch / one.median),
                 f"{(one.memory or 0) / 1e6:.0f}",
                 f"{100 * (one.share_of_peak or 0):.0f} %",

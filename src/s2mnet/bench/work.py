@@ -25,21 +25,6 @@ def network_job(contestant: Contestant, case: Case, form: str, device: str, loss
     A training step is forward, loss (Dice + cross-entropy if none is given), backward and a step of AdamW. bf16 is
     autocast, as training and prediction use it.
     """
-    job = _job(contestant, case, form, device, loss)
-    if contestant.keeps_memory:
-        return job
-
-    def as_in_a_plain_script() -> None:
-        keep_freed_memory(False)
-        try:
-            job()
-        finally:
-            keep_freed_memory()
-
-    return as_in_a_plain_script
-
-
-def _job(contestant: Contestant, case: Case, form: str, device: str, loss: nn.Module | None) -> Job:
     network = contestant.build(case.size).to(device, memory_format=FORMS[form])  # type: ignore[call-overload]
     images = torch.rand(case.batch, 3, case.size, case.size, device=device).contiguous(memory_format=FORMS[form])
     autocast = torch.autocast(device, torch.bfloat16, enabled=case.precision == "bf16")
@@ -81,6 +66,19 @@ class _WithoutBoundaries(nn.Module):
 
     def forward(self, x: Tensor, return_boundaries: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
         return (self.network(x), []) if return_boundaries else self.network(x)
+
+
+def beside_others(contestant: Contestant, job: Job) -> Job:
+    """The job in a process that keeps freed memory, which for its turns does not, if the contestant does not."""
+
+    def turn() -> None:
+        keep_freed_memory(False)
+        try:
+            job()
+        finally:
+            keep_freed_memory()
+
+    return job if contestant.keeps_memory else turn
 
 
 @torch.no_grad()
