@@ -5,7 +5,7 @@
     s2mnet bench --size 352 --only train --batch 8 --repeats 5 --minutes 8 -o runs/bench/train \
         --contestant s2mnet --contestant s2mnet-straightforward --contestant s2mnet-straightforward-kept \
         --contestant segresnet
-    s2mnet bench --size 352 --only network --batch 1 --repeats 7 --minutes 12 -o runs/bench/network
+    s2mnet bench --size 352 --only network --batch 1 --repeats 5 --minutes 12 -o runs/bench/network
     s2mnet bench --size 256 --size 1024 --only network --batch 1 --repeats 5 --minutes 4 -o runs/bench/growth \
         --contestant s2mnet --contestant s2mnet-torch --contestant s2mnet-openvino --contestant segresnet
     python experiments/performance.py runs/bench/*/bench.json --write docs/performance.md
