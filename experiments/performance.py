@@ -8,7 +8,7 @@
     s2mnet bench --size 352 --only network --batch 1 --repeats 5 --minutes 12 -o runs/bench/network
     s2mnet bench --size 256 --size 1024 --only network --batch 1 --repeats 5 --minutes 4 -o runs/bench/growth \
         --contestant s2mnet --contestant s2mnet-torch --contestant s2mnet-openvino --contestant segresnet
-    python experiments/performance.py runs/bench/*/bench.json --write docs/performance.md
+    python experiments/performance.py runs/bench/*/bench.json --write docs/performance.md -o runs/bench
 
 One run of everything (`s2mnet bench --write docs/performance.md`) takes hours on two cores. Contestants are compared
 within a run only; the page has a case from the run that measured it.
@@ -21,7 +21,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from s2mnet.bench import Record, write_page
+from s2mnet.bench import Record, write_page, write_record
 
 SAME = ("cpu", "gpu", "cpu_count", "commit", "torch")
 
@@ -59,11 +59,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("records", nargs="+", type=Path, help="bench.json files")
     parser.add_argument("--write", type=Path, required=True, help="the page")
+    parser.add_argument("-o", "--output", type=Path, help="also write bench.json of all there, for scaling.py")
     arguments = parser.parse_args()
     try:
         record = together([Record.model_validate_json(path.read_text()) for path in arguments.records])
     except ValueError as error:
         sys.exit(f"error: {error}")
+    if arguments.output:
+        write_record(record, arguments.output)
     print(write_page(record, arguments.write, arguments.write.parent / arguments.write.stem))
 
 
