@@ -63,6 +63,8 @@ def _sizes(record: Record, section: Section) -> bytes:
         for one in found if (case.batch, case.precision) == (batch, kind) else []:
             lines.setdefault(one.contestant, []).append((case.size, 1000 * one.median / batch))
 
+    lines = {name: points for name, points in lines.items() if len(points) > 1} or lines
+
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         for count, (name, points) in enumerate(lines.items()):
@@ -99,7 +101,7 @@ def _stages(record: Record, cases: dict[Case, list[Measurement]]) -> bytes:
         for index, name in enumerate(names):
             places = {s: one.median for s, found in shown.items() for one in found if one.contestant == name}
             offset = (index - (len(names) - 1) / 2) * width
-            colour = (_OURS, "#D55E00", _PEER)[index % 3]
+            colour = (_OURS, "#D55E00", _PEER, "#E69F00")[index % 4]
             x, y = [stage + offset for stage in places if stage], [1000 * seconds for seconds in places.values()]
             axes.bar(x, y, width, color=colour, label=record.titles[name])
         axes.set(xlabel="stage", ylabel="ms, forward and backward", title=f"{first[0]}², batch {first[1]}")
