@@ -34,7 +34,7 @@ Tta = Annotated[
 ]
 Engine = Annotated[
     Literal["auto", "torch", "openvino"],
-    typer.Option(help="What computes: auto is PyTorch; openvino is about twice as fast on a CPU."),
+    typer.Option(help="What computes: auto is PyTorch; openvino is about 1.5 times as fast on a CPU."),
 ]
 PrecisionOption = Annotated[
     Literal["32", "bf16"], typer.Option("--precision", help="bf16: faster where the processor multiplies it.")

@@ -33,9 +33,9 @@ class Choice(NamedTuple):
 def choose(engine: EngineName = "auto", device: str = "auto") -> Choice:
     """The engine and the device that ``"auto"`` stands for: PyTorch, on a GPU where there is one.
 
-    OpenVINO, about twice as fast on a CPU, is taken only where it is asked for: three runs of our whole test suite in
-    one process with it crashed later, outside of it, while waiting for another process; without it and the benchmark
-    none did. The cause is not known yet.
+    OpenVINO, about 1.5 times as fast on a CPU, is taken only where it is asked for: three runs of our whole test suite
+    in one process with it crashed later, outside of it, while waiting for another process; without it and the
+    benchmark none did. The cause is not known yet.
 
     Raises:
         S2MNetError: an unknown engine; OpenVINO where it is not installed or for another device than the CPU.

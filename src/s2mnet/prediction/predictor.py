@@ -37,7 +37,7 @@ class Predictor:
     Args:
         model: folder that ``s2mnet train`` wrote (or any with its ``config.json`` and ``model.safetensors``).
         device: "cpu", "cuda", …; "auto" takes a GPU where there is one.
-        engine: "torch"; "openvino", on the CPU and where ``s2mnet[openvino]`` is installed, about twice as fast; or
+        engine: "torch"; "openvino", on the CPU and where ``s2mnet[openvino]`` is installed, about 1.5 times as fast; or
             "auto", which is PyTorch. Their probabilities are equal within 1e-4.
         precision: "32", or "bf16" where the processor multiplies it: faster, a few pixels of a mask differ.
 
