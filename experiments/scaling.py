@@ -30,6 +30,7 @@ from pydantic import BaseModel
 from scipy.optimize import nnls
 
 from s2mnet.allocator import keep_freed_memory
+from s2mnet.bench.memory import resident
 from s2mnet.bench.record import Measurement, Record
 from s2mnet.bench.tables import table
 from s2mnet.data import LabelMap, find_cases, read_folder
@@ -196,15 +197,10 @@ def take(name: str, small: Path, data: Path, run: Path) -> tuple[float, int]:
         gc.collect()
         ctypes.CDLL(None).malloc_trim(0)  # what was freed before must not serve what is measured
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-        before, start = _resident("VmRSS"), time.process_time()
+        before, start = resident("VmRSS"), time.process_time()
         work()
-        cpu, memory = time.process_time() - start, _resident("VmHWM") - before
+        cpu, memory = time.process_time() - start, resident("VmHWM") - before
     return cpu, max(0, memory)
-
-
-def _resident(field: str) -> int:
-    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(lines[field].split()[0]) * 1024
 
 
 def write_tiny(folder: Path, count: int) -> Path:

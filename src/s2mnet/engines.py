@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from s2mnet.errors import S2MNetError
 from s2mnet.network import S2MNet
 from s2mnet.network.fold import fold, streamline
+from s2mnet.network.s2mnet import encode_decode
 from s2mnet.plan.machine import multiplies_bf16
 
 EngineName = Literal["auto", "torch", "openvino"]
@@ -245,13 +246,7 @@ class _Middle(nn.Module):
         self.decoder = network.decoder[:-1]
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        skips = [x.permute(0, 3, 1, 2)]
-        for encode in self.stages:
-            skips.append(encode(skips[-1]))
-        features, maps = skips.pop(), []
-        for decode in self.decoder:
-            features, boundary = decode(features, skips.pop())
-            maps += [] if boundary is None else [boundary]
+        features, skips, maps = encode_decode(x.permute(0, 3, 1, 2), self.stages, self.decoder)
         return features.permute(0, 2, 3, 1), skips[-1].permute(0, 2, 3, 1), *maps
 
 

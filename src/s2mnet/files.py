@@ -44,12 +44,15 @@ def unwritable(path: Path, error: OSError) -> S2MNetError:
     return S2MNetError(path, f"{error.strerror or error}", expected, "Free space or name another folder.")
 
 
-def write_png(path: Path, array: np.ndarray) -> None:
+def write_png(path: Path, array: np.ndarray, level: int = 6) -> None:
     """Write a uint8 or uint16 (H, W), or uint8 (H, W, 3), array as PNG, atomically.
+
+    Args:
+        level: how hard zlib tries to make it small, 0 to 9.
 
     Raises:
         S2MNetError: the place cannot be written to.
     """
     buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, format="PNG")
+    Image.fromarray(array).save(buffer, format="PNG", compress_level=level)
     write_atomically(path, buffer.getvalue())

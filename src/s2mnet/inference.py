@@ -114,6 +114,7 @@ def predict_prepared(
     return results
 
 
+@torch.no_grad()
 def predict_maps(
     network: nn.Module,
     prepared: Sequence[np.ndarray],
@@ -123,7 +124,7 @@ def predict_maps(
     batch_size: int = 8,
     boundaries: bool = False,
 ) -> Tensor:
-    """The network's part of :func:`predict_prepared`: one batch, not yet at the images' own sizes.
+    """The network's part of :func:`predict_prepared`: the mean over the transforms of one batch, not at own sizes yet.
 
     Args:
         prepared: of :func:`prepare_image`, all of one size.
@@ -135,7 +136,40 @@ def predict_maps(
     """
     margin = _margin(preprocessing)
     batch = torch.stack([torch.from_numpy(_with_margin(planes, preprocessing, margin)) for planes in prepared])
-    return _predict_batch(network, batch, preprocessing, labels, tta, batch_size, boundaries)
+    parameter = next(network.parameters())
+    x = batch.to(parameter.device, torch.float32) / 255
+    square = preprocessing.size[0] == preprocessing.size[1]
+    total = torch.zeros(())
+    transforms = dihedral(tta if square else min(tta, 4))
+    weights = window_weights(preprocessing.size) if preprocessing.extent == "patches" else None
+
+    def probabilities(windows: Tensor) -> Tensor:
+        windows = normalise(windows, preprocessing).contiguous(memory_format=torch.channels_last)
+        logits, maps = network(windows, return_boundaries=True) if boundaries else (network(windows), [])
+        logits = logits.float()
+        outputs = [logits.softmax(1) if labels.exclusive else logits.sigmoid()]
+        outputs += [F.interpolate(m.float(), size=logits.shape[2:], mode="bilinear") for m in maps[-1:]]
+        return torch.cat(outputs, 1)
+
+    for flip, turns in transforms:
+        view = torch.rot90(x.flip(-1) if flip else x, turns, (-2, -1))
+        if preprocessing.extent == "whole":
+            seen = probabilities(view)
+        else:
+            from monai.inferers import sliding_window_inference
+
+            tiled = sliding_window_inference(
+                view,
+                preprocessing.size,
+                batch_size,
+                probabilities,
+                overlap=OVERLAP,
+                roi_weight_map=weights,
+            )
+            seen = cast(Tensor, tiled)
+        seen = torch.rot90(seen, -turns, (-2, -1))
+        total = total + (seen.flip(-1) if flip else seen)
+    return total / len(transforms)
 
 
 def at_own_size(
@@ -187,52 +221,6 @@ def window_weights(size: tuple[int, int]) -> Tensor:
     places = [torch.arange(side) - (side - 1) / 2 for side in size]
     rows, columns = (torch.exp(-0.5 * (x / (SIGMA * side)) ** 2) for x, side in zip(places, size, strict=True))
     return rows[:, None] * columns
-
-
-@torch.no_grad()
-def _predict_batch(
-    network: nn.Module,
-    batch: Tensor,
-    preprocessing: Preprocessing,
-    labels: LabelMap,
-    tta: int,
-    batch_size: int,
-    boundaries: bool,
-) -> Tensor:
-    """(B, channels, h, w) uint8 → (B, outputs, h, w) float32, mean over the transforms; β behind, if there is one."""
-    parameter = next(network.parameters())
-    x = batch.to(parameter.device, torch.float32) / 255
-    square = preprocessing.size[0] == preprocessing.size[1]
-    total = torch.zeros(())
-    transforms = dihedral(tta if square else min(tta, 4))
-
-    def probabilities(windows: Tensor) -> Tensor:
-        windows = normalise(windows, preprocessing).contiguous(memory_format=torch.channels_last)
-        logits, maps = network(windows, return_boundaries=True) if boundaries else (network(windows), [])
-        logits = logits.float()
-        outputs = [logits.softmax(1) if labels.exclusive else logits.sigmoid()]
-        outputs += [F.interpolate(m.float(), size=logits.shape[2:], mode="bilinear") for m in maps[-1:]]
-        return torch.cat(outputs, 1)
-
-    for flip, turns in transforms:
-        view = torch.rot90(x.flip(-1) if flip else x, turns, (-2, -1))
-        if preprocessing.extent == "whole":
-            seen = probabilities(view)
-        else:
-            from monai.inferers import sliding_window_inference
-
-            tiled = sliding_window_inference(
-                view,
-                preprocessing.size,
-                batch_size,
-                probabilities,
-                overlap=OVERLAP,
-                roi_weight_map=window_weights(preprocessing.size),
-            )
-            seen = cast(Tensor, tiled)
-        seen = torch.rot90(seen, -turns, (-2, -1))
-        total = total + (seen.flip(-1) if flip else seen)
-    return total / len(transforms)
 
 
 def dihedral(tta: int) -> list[tuple[bool, int]]:

@@ -53,19 +53,19 @@ def _measure(name: str, fields: dict[str, object], form: str, device: str, threa
         keep_freed_memory()
     contestant, case = CONTESTANTS[name], Case.model_validate(fields)
     contestant.build(case.size)  # so that the libraries it needs are loaded
-    before = _resident("VmRSS")
+    before = resident("VmRSS")
     job = network_job(contestant, case, form, device)
     job()
     seconds = min(timed(job, device) for _ in range(2))
     if device == "cuda":
         peak = torch.cuda.max_memory_allocated()
         return Alone(peak, peak, seconds)
-    peak = _resident("VmHWM")
+    peak = resident("VmHWM")
     return Alone(peak - before, peak, seconds)
 
 
-def _resident(field: str) -> int:
-    """Bytes, by /proc where there is one: on Linux getrusage keeps the peak of the process that started this one."""
+def resident(field: str) -> int:
+    """Bytes of "VmRSS" or "VmHWM", by /proc: on Linux getrusage keeps the peak of the process that started this one."""
     status = Path("/proc/self/status")
     if status.is_file():
         lines = dict(line.split(":", 1) for line in status.read_text().splitlines())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from s2mnet.bench.record import Case, Measurement, Record
 
@@ -34,13 +34,13 @@ def ratios(record: Record) -> list[Row]:
         times = {one.contestant: one.median for one in found}
         if "masl" in times and "step" in times:
             rows.append(
-                (f"MASL, {_setting(case)}: share of the training step", _percent(times["masl"] / times["step"]))
+                (f"MASL, {case.conditions}: share of the training step", _percent(times["masl"] / times["step"]))
             )
     return rows
 
 
 def _inference(case: Case, found: dict[str, Measurement], record: Record) -> Iterator[Row]:
-    what = f"inference, {_setting(case)}"
+    what = f"inference, {case.conditions}"
     float32 = _same_case(record, case, "float32")
     for name in (TORCH, OPENVINO):
         if name not in found:
@@ -72,7 +72,7 @@ def _inference(case: Case, found: dict[str, Measurement], record: Record) -> Ite
 def _training(case: Case, found: dict[str, Measurement], record: Record) -> Iterator[Row]:
     if EAGER not in found:
         return
-    what, ours = f"training step, {_setting(case)}", found[EAGER]
+    what, ours = f"training step, {case.conditions}", found[EAGER]
     for name, title in ((PLAIN, "straightforward form"), (PLAIN_KEPT, "the same with freed memory kept")):
         if name in found:
             yield f"{what}: {title} over ours, time", f"{found[name].median / ours.median:.2f}"
@@ -101,20 +101,22 @@ def _growth(record: Record) -> Iterator[Row]:
 
 def _spectral(record: Record) -> Iterator[Row]:
     """Against the FFT forms that have our parameters, and against all."""
-    by_batch: dict[tuple[int, int], list[tuple[int, dict[str, float]]]] = {}
+    by_batch: dict[tuple[int, int], dict[int, list[Measurement]]] = {}
     for case, found in record.of("spectral").items():
-        times = {one.contestant: one.median for one in found}
-        by_batch.setdefault((case.size, case.batch), []).append((case.stage or 0, times))
+        by_batch.setdefault((case.size, case.batch), {})[case.stage or 0] = found
     for (size, batch), stages in by_batch.items():
-        for left_out, which in (({LEAN}, "FFT form with our parameters"), (set(), "FFT form of all")):
-            values = []
-            for _, times in sorted(stages, key=lambda stage: stage[0]):
-                others = [seconds for name, seconds in times.items() if name not in {"matrix"} | left_out]
-                if "matrix" in times and others:
-                    values.append(f"{min(others) / times['matrix']:.2f}")
-            if values:
+        for left_out, which in ((LEAN, "FFT form with our parameters"), ("", "FFT form of all")):
+            values = [fft_over_ours(stages[stage], left_out) for stage in sorted(stages)]
+            if any(values):
                 what = f"spectral branch, {size}², batch {batch}: fastest {which} over ours, stages 1 to 5, time"
-                yield what, ", ".join(values)
+                yield what, ", ".join(value for value in values if value)
+
+
+def fft_over_ours(found: Sequence[Measurement], left_out: str = "") -> str:
+    """Time of the fastest FFT form over that of the matrix products; empty where one of them was not measured."""
+    times = {one.contestant: one.median for one in found}
+    others = [seconds for name, seconds in times.items() if name not in ("matrix", left_out)]
+    return f"{min(others) / times['matrix']:.2f}" if "matrix" in times and others else ""
 
 
 def _alone(what: str, slow: Measurement, fast: Measurement) -> Iterator[Row]:
@@ -125,10 +127,6 @@ def _alone(what: str, slow: Measurement, fast: Measurement) -> Iterator[Row]:
 def _same_case(record: Record, case: Case, precision: str) -> dict[str, Measurement]:
     found = record.of(case.section).get(case.model_copy(update={"precision": precision}), [])
     return {one.contestant: one for one in found}
-
-
-def _setting(case: Case) -> str:
-    return f"{case.size}², batch {case.batch}, {case.precision}"
 
 
 def _percent(share: float) -> str:

@@ -31,6 +31,11 @@ class Case(BaseModel):
     precision: Precision = "float32"
     stage: int | None = None
 
+    @property
+    def conditions(self) -> str:
+        """For headings, without the section."""
+        return f"{self.size}², batch {self.batch}, {self.precision}"
+
     def __str__(self) -> str:
         stage = f", stage {self.stage}" if self.stage else ""
         return f"{self.section} {self.size}×{self.size}{stage}, batch {self.batch}, {self.precision}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from s2mnet.bench.ratios import ratios
+from s2mnet.bench.ratios import fft_over_ours, ratios
 from s2mnet.bench.record import Case, Measurement, Record
 
 ABOUT = """\
@@ -33,11 +33,11 @@ def tables(record: Record) -> str:
     parts = ["## Ratios", table(("what", "value"), found)] if found else []
     for title, section in (("Inference", "network"), ("Training step", "train")):
         for case, ones in record.of(section).items():  # type: ignore[arg-type]
-            parts += [f"## {title}, {_conditions(case)}", _networks(record, case, ones)]
+            parts += [f"## {title}, {case.conditions}", _networks(record, case, ones)]
     if spectral := record.of("spectral"):
         parts += ["## Spectral branch, forward and backward", _spectral(record, spectral)]
     for case, ones in record.of("loss").items():
-        parts += [f"## Loss, forward and backward, {_conditions(case)}", _loss(record, ones)]
+        parts += [f"## Loss, forward and backward, {case.conditions}", _loss(record, ones)]
     if record.left_out:
         rows = [(str(out.case), record.titles[out.contestant], out.reason) for out in record.left_out]
         parts += ["## Left out", table(("case", "network", "why"), rows)]
@@ -68,10 +68,6 @@ def milliseconds(found: Measurement) -> str:
     """
     low, middle, high = (_number(1000 * seconds) for seconds in found.quartiles)
     return f"{middle} ({low}–{high})"
-
-
-def _conditions(case: Case) -> str:
-    return f"{case.size}², batch {case.batch}, {case.precision}"
 
 
 def _networks(record: Record, case: Case, found: Sequence[Measurement]) -> str:
@@ -112,8 +108,7 @@ def _spectral(record: Record, cases: dict[Case, list[Measurement]]) -> str:
     rows = []
     for case, ones in sorted(cases.items(), key=lambda item: (item[0].size, item[0].batch, item[0].stage or 0)):
         by_name = {one.contestant: one for one in ones}
-        ours, others = by_name.get("matrix"), [one.median for one in ones if one.contestant != "matrix"]
-        ratio = f"{min(others) / ours.median:.2f}" if ours and others else "–"
+        ratio = fft_over_ours(ones) or "–"
         where = f"{case.size}², stage {case.stage}, batch {case.batch}"
         rows.append((where, *(milliseconds(by_name[name]) if name in by_name else "–" for name in names), ratio))
     heads = [f"{record.titles[name]}, ms" for name in names]

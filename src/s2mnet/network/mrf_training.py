@@ -93,9 +93,13 @@ class _Norm:
         self.g_weight += g_weight
         self.g_bias += g_bias
 
+    def slope(self, count: int) -> Tensor:
+        """How much of x − mean the gradient with respect to x takes away."""
+        return self.scale * self.g_weight / (self.deviation * count)
+
     def gradient(self, g_y: Tensor, x: Tensor, count: int) -> Tensor:
         """g_x = scale·(g_y − (Σ g_y + x̂·Σ g_y·x̂)/count), once all chunks have been seen."""
-        slope = self.scale * self.g_weight / (self.deviation * count)
+        slope = self.slope(count)
         offset = self.mean * slope - self.scale * self.g_bias / count
         return torch.addcmul(offset, x, -slope).addcmul_(g_y, self.scale)
 
@@ -156,8 +160,11 @@ class _Layers:
 
     def hidden(self, rows: slice, norm: _Norm) -> Tensor:
         """h, with the batch norm in the weights of the expansion."""
-        weight, shift = (self.expand * norm.scale[:, None]).t().to(self.short), norm.shift.to(self.short)
-        return self.maps(_elu_(torch.addmm(shift, self.x[rows], weight).to(self.wide)))
+        h = torch.addmm(norm.shift.to(self.short), self.x[rows], self.scaled_expansion(norm).t())
+        return self.maps(_elu_(h.to(self.wide)))
+
+    def scaled_expansion(self, norm: _Norm) -> Tensor:
+        return (self.expand * norm.scale[:, None]).to(self.short)
 
     def depthwise(self, h: Tensor, index: int) -> Tensor:
         weight = self.fields[index]
@@ -255,7 +262,7 @@ class _Chunked(torch.autograd.Function):
         g_x = torch.empty_like(layers.x)
         product = torch.zeros_like(layers.expand)
         weight, norm = layers.expand, norms[0]
-        scaled = (weight * norm.scale[:, None]).to(short)
+        scaled = layers.scaled_expansion(norm)
         for rows in layers.chunks():
             h, parts = layers.hidden(rows, norms[0]), []
             for index, (kernel, g_y) in enumerate(zip(layers.fields, g_fields.pop(0), strict=True)):
@@ -271,7 +278,7 @@ class _Chunked(torch.autograd.Function):
         norm.g_weight += (weight * product).sum(1) / norm.deviation
         g_expand = product - (norm.g_weight / norm.deviation)[:, None] * (weight @ covariance)
         g_weights[0] += (norm.scale[:, None] * g_expand).view_as(g_weights[0])
-        mix = weight.t() @ (weight * (norm.scale * norm.g_weight / (norm.deviation * count))[:, None])
+        mix = weight.t() @ (weight * norm.slope(count)[:, None])
         g_x += (mean @ mix - (norm.scale * norm.g_bias / count) @ weight).to(short)
         g_x.addmm_(layers.x, mix.to(short), alpha=-1)
 

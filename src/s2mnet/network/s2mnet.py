@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
@@ -126,14 +126,25 @@ class S2MNet(
                 "pad or resize them"
             )
         stem = self.stem(x)
-        skips = [stem]
-        for encode in self.stages:
-            skips.append(encode(skips[-1]))
-        features, boundaries = skips.pop(), []
-        for decode in self.decoder:
-            features, boundary = decode(features, skips.pop())
-            boundaries.append(boundary)
+        features, _, boundaries = encode_decode(stem, self.stages, self.decoder)
         logits = self.head(features, stem)
-        if return_boundaries:
-            return logits, [boundary for boundary in boundaries if boundary is not None]
-        return logits
+        return (logits, boundaries) if return_boundaries else logits
+
+
+def encode_decode(
+    x: Tensor, stages: Iterable[nn.Module], decoder: Iterable[nn.Module]
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """Down through encoder stages and up through decoder stages, which may be fewer.
+
+    Returns:
+        The features of the last decoder stage; the skip maps that none has taken, x first; the boundary maps β, deepest
+        first.
+    """
+    skips = [x]
+    for encode in stages:
+        skips.append(encode(skips[-1]))
+    features, boundaries = skips.pop(), []
+    for decode in decoder:
+        features, boundary = decode(features, skips.pop())
+        boundaries += [] if boundary is None else [boundary]
+    return features, skips, boundaries

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,14 +10,13 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from s2mnet.data import find_images, read_image, write_mask
 from s2mnet.data.channels import to_show
 from s2mnet.data.splits import digest
 from s2mnet.errors import S2MNetError
-from s2mnet.files import write_atomically, write_png
+from s2mnet.files import write_png
 from s2mnet.prediction.predictor import Predictor
 from s2mnet.report.overlay import overlay
 
@@ -95,7 +93,7 @@ def predict_folder(
             thickness = max(1, round(max(image.shape[:2]) / 400))
             shown = to_show(image, predictor.config.preprocessing.stored)
             drawn = overlay(shown, prediction.indices, thickness=thickness)
-            _write_overlay(out / "overlays" / f"{path.stem}.png", drawn)
+            write_png(out / "overlays" / f"{path.stem}.png", drawn, OVERLAY_LEVEL)
         if probabilities:
             labels = predictor.config.labels
             names = list(labels.regions) or (labels.names if labels.exclusive else [""])
@@ -144,12 +142,6 @@ def _ahead(
         if place + AHEAD < len(items):
             started.append(pool.submit(function, items[place + AHEAD]))
         yield item, result
-
-
-def _write_overlay(path: Path, drawn: np.ndarray) -> None:
-    buffer = io.BytesIO()
-    Image.fromarray(drawn).save(buffer, format="PNG", compress_level=OVERLAY_LEVEL)
-    write_atomically(path, buffer.getvalue())
 
 
 def _part(paths: list[Path], number: int, count: int) -> list[Path]:
