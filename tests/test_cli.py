@@ -78,7 +78,7 @@ def test_prediction_and_both_evaluations_agree(main_job: dict, tmp_path: Path, s
         mask = np.asarray(Image.open(tmp_path / "out" / "masks" / f"{name}.png"))
         assert mask.shape == truth.shape and mask.dtype == truth.dtype
         assert set(np.unique(mask)) <= {0, 100, 200} and (mask == truth).mean() > 0.6
-        assert Image.open(tmp_path / "out" / "overlays" / f"{name}.png").size == (64, 48)
+        assert Image.open(tmp_path / "out" / "overlays" / f"{name}.jpg").size == (64, 48)
         planes = [Image.open(tmp_path / "out" / "probabilities" / f"{name}_class {index}.png") for index in (1, 2)]
         assert all(plane.mode == "I;16" for plane in planes)
         most = np.argmax([1 - sum(np.asarray(p) / 65535 for p in planes), *(np.asarray(p) for p in planes)], axis=0)

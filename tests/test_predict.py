@@ -163,8 +163,10 @@ def test_a_folder_becomes_masks_overlays_and_probabilities(tmp_path: Path) -> No
         stem, file = name[0], tmp_path / "in" / name
         found = predictor.predict(file)
         assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / "masks" / f"{stem}.png")), found.mask)
-        drawn = Image.open(tmp_path / "out" / "overlays" / f"{stem}.png")
-        assert drawn.mode == "RGB" and np.array_equal(np.asarray(drawn), overlay(read_image(file), found.indices))
+        drawn = Image.open(tmp_path / "out" / "overlays" / f"{stem}.jpg")
+        assert drawn.mode == "RGB"
+        expected = overlay(read_image(file), found.indices).astype(float)
+        assert np.abs(np.asarray(drawn) - expected).mean() < 8  # noise is what JPEG keeps worst
         planes = []
         for label in predictor.config.labels.names:
             plane = Image.open(tmp_path / "out" / "probabilities" / f"{stem}_{label}.png")
@@ -214,7 +216,7 @@ def test_memory_too_short_for_one_image_does_not_lose_the_others(
     for words in ("b.png", "e.png", "90 × 40 px", "95 × 40 px", "do not fit the memory"):
         assert words in str(caught.value)
     for folder in ("masks", "overlays"):
-        assert sorted(path.name for path in (out / folder).iterdir()) == ["a.png", "c.png", "d.png"]
+        assert sorted(path.stem for path in (out / folder).iterdir()) == ["a", "c", "d"]
 
 
 def test_two_images_of_one_stem_are_refused(tmp_path: Path, tiny_run: Path) -> None:

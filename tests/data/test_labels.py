@@ -165,6 +165,8 @@ def test_encode_and_decode_are_inverse_and_the_map_survives_json(labels: LabelMa
     indices = labels.encode(raw, "a.png")
     expected = [IGNORE_INDEX if value == labels.ignore_value else labels.values.index(value) for value in flat]
     assert indices.dtype == np.uint8 and indices.tolist() == [expected]
+    for dtype in [np.uint16] + [np.uint8] * (max(flat) <= 255):
+        assert labels.encode(raw.astype(dtype), "a.png").tolist() == [expected]
     decoded = labels.decode(indices)
     assert decoded.dtype == (np.uint8 if max(stored) <= 255 else np.uint16)
     np.testing.assert_array_equal(decoded, raw)
@@ -176,11 +178,12 @@ def test_encode_and_decode_are_inverse_and_the_map_survives_json(labels: LabelMa
 def test_unexpected_values_and_indices_are_refused() -> None:
     labels = LabelMap(kind="classes", values=[0, 255])
     raw = np.array([[0, 255], [7, 7]])
-    with pytest.raises(S2MNetError, match=r"^x\.png: found the value 7 on 2 px; expected only 0, 255\."):
-        labels.encode(raw, "x.png")
+    for dtype in (np.uint8, np.int32):
+        with pytest.raises(S2MNetError, match=r"^x\.png: found the value 7 on 2 px; expected only 0, 255\."):
+            labels.encode(raw.astype(dtype), "x.png")
     with pytest.raises(S2MNetError, match=r"^x\.png: found the value 7 on 2 px"):
         labels.encode_counts({0: 1, 7: 2}, "x.png")
-    for index in (2, IGNORE_INDEX):
+    for index in (-1, 2, IGNORE_INDEX, 300):
         with pytest.raises(S2MNetError, match=f"index {index};"):
             labels.decode(np.array([0, index]))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from planted import blob, put, texture
 from scipy.fft import dct
 
 from s2mnet.data.cases import Case
-from s2mnet.inspection.duplicates import find_duplicates, perceptual_hash
+from s2mnet.inspection import duplicates as duplicates_module
+from s2mnet.inspection.duplicates import HASH_DISTANCE, find_duplicates, perceptual_hash
 from s2mnet.inspection.fingerprint import Duplicate
 from s2mnet.inspection.reading import measure
 
@@ -78,6 +80,22 @@ def test_the_hash_is_the_signs_of_the_lowest_frequencies() -> None:
     for thumbnail, bits in zip(thumbnails, perceptual_hash(thumbnails), strict=True):
         low = dct(dct(thumbnail.astype(float), axis=0, norm="ortho"), axis=1, norm="ortho")[:8, :8].ravel()
         assert (bits == (low > np.median(low))).all() and 31 <= bits.sum() <= 32
+
+
+def test_every_pair_of_few_different_bits_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In blocks smaller than the images are many, against all pairs one by one."""
+    rng = np.random.default_rng(0)
+    places = np.repeat(rng.uniform(50, 200, (9, 32, 32)), 4, axis=0)[rng.permutation(36)][:35]
+    thumbnails = (places + rng.normal(0, 12, places.shape)).astype(np.float32)
+    bits = perceptual_hash(thumbnails)
+    expected = {(i, j) for i, j in combinations(range(35), 2) if (bits[i] != bits[j]).sum() <= HASH_DISTANCE}
+    assert 20 < len(expected) < 100
+    monkeypatch.setattr(duplicates_module, "_least_correlation", lambda *_: -1.0)
+    for rows, columns in ((4, 8), (8, 4), (5, 7), (256, 8192)):
+        monkeypatch.setattr(duplicates_module, "ROWS", rows)
+        monkeypatch.setattr(duplicates_module, "COLUMNS", columns)
+        found = [(i, j) for i, j, _ in duplicates_module._alike(thumbnails)]
+        assert len(found) == len(expected) and set(found) == expected
 
 
 def test_polyps_are_no_duplicates_but_for_known_ones(shared_data: Path) -> None:

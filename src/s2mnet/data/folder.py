@@ -17,6 +17,7 @@ from s2mnet.data.labels import IGNORE_INDEX, LabelMap, LabelRule, infer_labels
 from s2mnet.data.measure import PairFacts, contrast, mean_thickness, measure_pair
 from s2mnet.data.pairs import load_case
 from s2mnet.errors import S2MNetError
+from s2mnet.files import ahead
 from s2mnet.progress import progress_bar
 
 __all__ = ["SPLITS", "Case", "FolderError", "FolderSummary", "ImageFolder", "find_cases", "find_images", "read_folder"]
@@ -124,7 +125,8 @@ def read_folder(folder: ImageFolder, labels: LabelRule | LabelMap = "auto", prog
     mean, std = _mean_and_std(train, channels)
     step = -(-len(marked) // MAX_THICKNESS_MASKS)
     with ThreadPoolExecutor(_workers()) as pool:
-        pairs = [case for case in folder.splits["train"] if case.mask in set(marked[::step])]
+        chosen = set(marked[::step])
+        pairs = [case for case in folder.splits["train"] if case.mask in chosen]
         shapes = list(pool.map(lambda case: _shape(case, label_map), pairs))
     thickness, thinnest = _thinnest([held for held, _ in shapes])
     return FolderSummary(
@@ -155,7 +157,7 @@ def _measure_all(folder: ImageFolder, progress: bool) -> dict[Path, PairFacts]:
     facts: dict[Path, PairFacts] = {}
     problems: list[S2MNetError] = []
     with progress_bar("Reading", progress) as advance, ThreadPoolExecutor(_workers()) as pool:
-        for done, (case, result) in enumerate(zip(cases, pool.map(_try_measure, cases), strict=True), 1):
+        for done, (case, result) in enumerate(ahead(pool, _try_measure, cases, 4 * _workers()), 1):
             if isinstance(result, PairFacts) and case.mask is not None:
                 facts[case.mask] = result
             elif isinstance(result, S2MNetError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,7 +104,7 @@ def write_mask(path: str | Path, array: np.ndarray) -> None:
     low, high = int(array.min()), int(array.max())
     if low < 0 or high > 65535:
         raise S2MNetError(path, f"values {low} to {high}", "values 0 to 65535", "Choose label values a PNG can hold.")
-    write_png(path, array.astype(np.uint8 if high <= 255 else np.uint16))
+    write_png(path, array.astype(np.uint8 if high <= 255 else np.uint16), zlib.Z_RLE)
 
 
 def _guarded(path: Path, what: str, convert: Callable[[Path, Image.Image | np.ndarray, str], np.ndarray]) -> np.ndarray:
@@ -167,12 +168,13 @@ def _mask_array(path: Path, image: Image.Image | np.ndarray, layout: str) -> np.
         found = "a colour mask of 16 bits per channel"
         raise S2MNetError(path, found, "one value per pixel", "Save the mask as grey PNG, 8- or 16-bit.")
     else:
-        array, alpha = _without_alpha(np.asarray(image.convert("RGBA")))
+        opaque = image.mode == "RGB" and "transparency" not in image.info
+        array, alpha = _without_alpha(np.asarray(image if opaque else image.convert("RGBA")))
     if alpha is not None and alpha.min() != alpha.max():
         found = f"a mask with transparency that varies from {alpha.min()} to {alpha.max()}"
         raise S2MNetError(path, found, "one value per pixel", "Save the mask without an alpha channel.")
     if array.ndim == 3:
-        if not (array == array[..., :1]).all():
+        if not all(np.array_equal(array[..., 0], array[..., channel]) for channel in range(1, array.shape[2])):
             mend = "Save one grey value or one palette index per class."
             raise S2MNetError(path, _colours(array), "one value per pixel", mend)
         array = array[..., 0]

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from s2mnet.data.label_rules import Histogram, explain, masks_at_fault, no_explanation, total_of
+from s2mnet.data.label_rules import Histogram, explain, histogram, masks_at_fault, no_explanation, total_of
 from s2mnet.errors import S2MNetError
 
 IGNORE_INDEX = 255
@@ -115,12 +115,15 @@ class LabelMap(BaseModel):
         Raises:
             S2MNetError: a value that stands for no class; names it and its number of pixels.
         """
-        values, places = np.unique(raw, return_inverse=True)
-        table = self._indices(values.tolist())
-        if None in table:
-            counts = np.bincount(places.reshape(-1), minlength=len(values)).tolist()
-            raise self._unexpected({v: n for v, n in zip(values.tolist(), counts, strict=True)}, where)
-        return np.array(table, dtype=np.uint8)[places].reshape(raw.shape)
+        counts = histogram(raw)
+        indices = [index for index in self._indices(counts) if index is not None]
+        if len(indices) < len(counts):
+            raise self._unexpected(counts, where)
+        if raw.dtype == np.uint8:  # looked up rather than searched for
+            table = np.zeros(256, np.uint8)
+            table[list(counts)] = indices
+            return table.take(raw)
+        return np.array(indices, dtype=np.uint8)[np.searchsorted(list(counts), raw)]
 
     def encode_counts(self, counts: Mapping[int, int], where: str | Path) -> dict[int, int]:
         """Pixels per class index from pixels per raw value: :meth:`encode` for a histogram, with the same error."""
@@ -140,11 +143,13 @@ class LabelMap(BaseModel):
         stored = dict(enumerate(self.values)) | ({} if self.ignore_value is None else {IGNORE_INDEX: self.ignore_value})
         table = np.zeros(256, np.uint8 if max(stored.values()) <= 255 else np.uint16)
         table[list(stored)] = list(stored.values())
-        present = np.unique(indices).tolist()
-        if not set(present) <= set(stored):
-            found = f"the class index {next(index for index in present if index not in stored)}"
-            raise S2MNetError("class indices", found, f"indices {sorted(stored)}", "Pass indices of this label map.")
-        return table[indices]
+        if indices.size and not 0 <= indices.min() <= indices.max() < self.num_classes:  # else nothing is strange
+            strange = [index for index in np.unique(indices).tolist() if index not in stored]
+            if strange:
+                expected = f"indices {sorted(stored)}"
+                mend = "Pass indices of this label map."
+                raise S2MNetError("class indices", f"the class index {strange[0]}", expected, mend)
+        return table.take(indices)
 
     def describe(self) -> str:
         """One plain sentence for the screen and the report.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,9 @@ from s2mnet.data.labels import LabelMap, LabelRule, infer_labels
 from s2mnet.errors import S2MNetError
 from s2mnet.evaluation.metrics import IGNORE_INDEX
 from s2mnet.evaluation.results import Evaluation, evaluate
+from s2mnet.files import ahead
+
+AHEAD = 4  # pairs that are being read, or wait to be measured
 
 
 def evaluate_folders(
@@ -57,14 +62,19 @@ def evaluate_folders(
     true_labels = infer_labels(true_values, labels)
     predicted_labels = labels_of_predictions(predicted_values, true_labels, labels)
 
-    def read() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-        for predicted_file, true_file in pairs:
-            predicted = predicted_labels.encode(read_mask(predicted_file), predicted_file)
-            true = true_labels.encode(read_mask(true_file), true_file)
-            check_clear(predicted_file, predicted, true, true_labels)
-            yield true_file.stem, predicted, true
+    def read(pair: tuple[Path, Path]) -> tuple[str, np.ndarray, np.ndarray]:
+        predicted_file, true_file = pair
+        predicted = predicted_labels.encode(read_mask(predicted_file), predicted_file)
+        true = true_labels.encode(read_mask(true_file), true_file)
+        check_clear(predicted_file, predicted, true, true_labels)
+        return true_file.stem, predicted, true
 
-    return evaluate(read(), true_labels.structures, progress=progress).with_context(
+    def masks() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        with _threads() as pool:
+            for _, read_pair in ahead(pool, read, pairs, AHEAD):
+                yield read_pair
+
+    return evaluate(masks(), true_labels.structures, progress=progress).with_context(
         predictions=str(predictions),
         truth=str(truth),
         labels_of_truth=true_labels.describe(),
@@ -101,16 +111,25 @@ def match(
 def _read_values(pairs: list[tuple[Path, Path]]) -> tuple[dict[Path, Histogram], dict[Path, Histogram]]:
     predicted_values: dict[Path, Histogram] = {}
     true_values: dict[Path, Histogram] = {}
-    for predicted_file, true_file in pairs:
-        predicted, true = read_mask(predicted_file), read_mask(true_file)
-        if predicted.shape != true.shape:
-            (height, width), (true_height, true_width) = predicted.shape, true.shape
-            expected = f"the {true_width} × {true_height} of {true_file}"
-            mend = "Write the prediction in the size of the original image."
-            raise S2MNetError(predicted_file, f"{width} × {height} pixels", expected, mend)
-        for file, mask, values in ((predicted_file, predicted, predicted_values), (true_file, true, true_values)):
-            values[file] = histogram(mask)
+    with _threads() as pool:
+        for (predicted_file, true_file), (predicted, true) in ahead(pool, _values_of_pair, pairs, AHEAD):
+            predicted_values[predicted_file], true_values[true_file] = predicted, true
     return predicted_values, true_values
+
+
+def _values_of_pair(pair: tuple[Path, Path]) -> tuple[Histogram, Histogram]:
+    predicted_file, true_file = pair
+    predicted, true = read_mask(predicted_file), read_mask(true_file)
+    if predicted.shape != true.shape:
+        (height, width), (true_height, true_width) = predicted.shape, true.shape
+        expected = f"the {true_width} × {true_height} of {true_file}"
+        mend = "Write the prediction in the size of the original image."
+        raise S2MNetError(predicted_file, f"{width} × {height} pixels", expected, mend)
+    return histogram(predicted), histogram(true)
+
+
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(min(AHEAD, os.cpu_count() or 1))
 
 
 def check_clear(file: Path, predicted: np.ndarray, true: np.ndarray, labels: LabelMap) -> None:

@@ -21,6 +21,8 @@ DETAIL = 4.0  # px of the thumbnail: coarser differences in brightness do not co
 FRAME = 40  # level below which what touches the border is the black surround of the picture
 LEAST_SHOWN = 0.2  # a picture whose frame leaves less than this is dark, not framed
 MAX_KEPT = 500
+ROWS, COLUMNS = 256, 8192  # of a block of pairs: 8 MB
+CHUNK = 1024  # images at a time: what is worked out of each on the way takes several times what is kept
 
 
 def find_duplicates(facts: Sequence[CaseFacts], names: Sequence[str]) -> tuple[list[Duplicate], dict[str, int]]:
@@ -93,15 +95,21 @@ def _equal(facts: Sequence[CaseFacts], used: Sequence[int]) -> Iterator[tuple[in
 
 
 def _alike(thumbnails: NDArray[np.float32]) -> Iterator[tuple[int, int, float]]:
-    detail, shown = _details(thumbnails)
+    detail = np.empty((len(thumbnails), thumbnails[0].size), np.float32)
+    shown = np.empty(detail.shape, np.bool_)
+    signs = np.empty((len(thumbnails), 64), np.float32)
+    for start in range(0, len(thumbnails), CHUNK):
+        chunk = slice(start, start + CHUNK)
+        detail[chunk], shown[chunk] = _details(thumbnails[chunk])
+        signs[chunk] = np.where(perceptual_hash(thumbnails[chunk]), 1, -1)
     least = _least_correlation(detail, shown)
     # Of ±1 the product of two hashes is 64 − 2 · (bits that differ).
-    signs = np.where(perceptual_hash(thumbnails), 1, -1).astype(np.float32)
-    for start in range(0, len(signs), 256):
-        alike = signs[start : start + 256] @ signs.T >= 64 - 2 * HASH_DISTANCE
-        rows, columns = np.nonzero(alike)
-        later = columns > rows + start
-        rows, columns = rows[later] + start, columns[later]
+    for start, other in _blocks(len(signs)):
+        alike = signs[start : start + ROWS] @ signs[other : other + COLUMNS].T >= 64 - 2 * HASH_DISTANCE
+        rows, columns = np.divmod(np.flatnonzero(alike), alike.shape[1])  # np.nonzero takes longer than the product
+        rows, columns = rows + start, columns + other
+        later = columns > rows
+        rows, columns = rows[later], columns[later]
         for part in range(0, len(rows), 4096):
             i, j = rows[part : part + 4096], columns[part : part + 4096]
             correlation = _correlate(detail[i], detail[j], shown[i], shown[j])
@@ -109,8 +117,15 @@ def _alike(thumbnails: NDArray[np.float32]) -> Iterator[tuple[int, int, float]]:
                 yield int(i[place]), int(j[place]), float(correlation[place])
 
 
-def _details(thumbnails: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What is left of each thumbnail without frame and coarse brightness, at even contrast; and 1 where it is shown."""
+def _blocks(count: int) -> Iterator[tuple[int, int]]:
+    """First row and first column of the blocks that hold every pair (i, j) with i < j."""
+    for start in range(0, count, ROWS):
+        for other in range(start, count, COLUMNS):
+            yield start, other
+
+
+def _details(thumbnails: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """What is left of each thumbnail without frame and coarse brightness, at even contrast; and where it is shown."""
     from scipy.ndimage import gaussian_filter
 
     def blur(maps: NDArray[Any], sigma: float) -> NDArray[np.float32]:
@@ -121,7 +136,7 @@ def _details(thumbnails: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDAr
     detail = ((thumbnails - coarse) * shown).astype(np.float32)
     contrast = np.sqrt(blur(detail**2, 2 * DETAIL) / np.maximum(blur(shown, 2 * DETAIL), 1e-6))
     detail /= contrast + np.float32(2)  # two grey levels: noise in flat parts is not blown up
-    return detail.reshape(len(detail), -1), shown.reshape(len(shown), -1)
+    return detail.reshape(len(detail), -1), shown.reshape(len(shown), -1) > 0
 
 
 def _shown(thumbnail: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -134,7 +149,7 @@ def _shown(thumbnail: NDArray[np.float32]) -> NDArray[np.bool_]:
     return shown if shown.mean() > LEAST_SHOWN else np.ones_like(shown)
 
 
-def _least_correlation(detail: NDArray[np.float32], shown: NDArray[np.float32]) -> float:
+def _least_correlation(detail: NDArray[np.float32], shown: NDArray[np.bool_]) -> float:
     chosen = np.unique(np.linspace(0, len(detail) - 1, min(len(detail), 400)).round().astype(int))
     i, j = np.triu_indices(len(chosen), 1)
     parts = range(0, len(i), 4096)
@@ -145,9 +160,14 @@ def _least_correlation(detail: NDArray[np.float32], shown: NDArray[np.float32]) 
     return float(max(CORRELATION, min(STRICTEST, (1 + usual) / 2)))
 
 
-def _correlate(*arrays: NDArray[np.float32]) -> NDArray[np.float64]:
+def _correlate(
+    first: NDArray[np.float32],
+    second: NDArray[np.float32],
+    shown_first: NDArray[np.bool_],
+    shown_second: NDArray[np.bool_],
+) -> NDArray[np.float64]:
     """Correlation of rows over the pixels that both show."""
-    first, second, shown_first, shown_second = arrays
     product = np.einsum("np,np->n", first, second, dtype=np.float64)
-    energy = np.einsum("np,np->n", first**2, shown_second) * np.einsum("np,np->n", second**2, shown_first)
+    weights_first, weights_second = shown_first.astype(np.float32), shown_second.astype(np.float32)
+    energy = np.einsum("np,np->n", first**2, weights_second) * np.einsum("np,np->n", second**2, weights_first)
     return product / np.sqrt(np.maximum(energy.astype(np.float64), 1e-9))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -16,14 +16,12 @@ from s2mnet.data import find_images, read_image, write_mask
 from s2mnet.data.channels import to_show
 from s2mnet.data.splits import digest
 from s2mnet.errors import S2MNetError
-from s2mnet.files import write_png
+from s2mnet.files import ahead, write_picture, write_png
 from s2mnet.prediction.predictor import Predictor
 from s2mnet.report.overlay import overlay
 
 AHEAD = 2  # images made ready, and results written, while the network is busy with another
-OVERLAY_LEVEL = 1  # of zlib: files a seventh larger than by PNG's usual 6 and four times as fast, on endoscopic images
 
-Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -53,7 +51,7 @@ def predict_folder(
         predictor: the model.
         images: a folder of images, or one image.
         out: folder to write to.
-        overlays: also ``out/overlays/NAME.png``: the mask drawn over the image.
+        overlays: also ``out/overlays/NAME.jpg``: the mask drawn over the image.
         probabilities: also ``out/probabilities/NAME[_CLASS].png``: 16-bit, 65535 is probability 1.
         tta: see :meth:`Predictor.predict`.
         progress: called with images done and images in all.
@@ -93,7 +91,7 @@ def predict_folder(
             thickness = max(1, round(max(image.shape[:2]) / 400))
             shown = to_show(image, predictor.config.preprocessing.stored)
             drawn = overlay(shown, prediction.indices, thickness=thickness)
-            write_png(out / "overlays" / f"{path.stem}.png", drawn, OVERLAY_LEVEL)
+            write_picture(out / "overlays" / path.stem, drawn)
         if probabilities:
             labels = predictor.config.labels
             names = list(labels.regions) or (labels.names if labels.exclusive else [""])
@@ -105,7 +103,7 @@ def predict_folder(
     done = len(paths) - len(missing)
     with ThreadPoolExecutor(AHEAD) as readers, ThreadPoolExecutor(AHEAD) as writers:
         writing: deque[Future[None]] = deque()
-        for path, found in _ahead(readers, ready, missing):
+        for path, found in ahead(readers, ready, missing, AHEAD):
             try:
                 if isinstance(found, S2MNetError):
                     raise found
@@ -130,18 +128,6 @@ def predict_folder(
             "\n  - ".join([f"{rest}. Mend:", *(str(problems[path]) for path in sorted(problems))]),
         )
     return list(masks.values())
-
-
-def _ahead(
-    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Sequence[Item]
-) -> Iterator[tuple[Item, Result]]:
-    """Each item with its result, in order; the next ones are worked on meanwhile, and not all at once."""
-    started: deque[Future[Result]] = deque(pool.submit(function, item) for item in items[:AHEAD])
-    for place, item in enumerate(items):
-        result = started.popleft().result()
-        if place + AHEAD < len(items):
-            started.append(pool.submit(function, items[place + AHEAD]))
-        yield item, result
 
 
 def _part(paths: list[Path], number: int, count: int) -> list[Path]:

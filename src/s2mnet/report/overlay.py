@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from s2mnet.data.channels import to_show
+from s2mnet.data.label_rules import histogram
 from s2mnet.errors import S2MNetError
 
 Colour = tuple[int, int, int]
@@ -74,23 +76,25 @@ def overlay(
     picture = as_rgb(image)
     predicted = _indices(prediction, picture, "the predicted mask", ignore_index)
     outlined = np.zeros_like(predicted, dtype=bool)
-    for index in np.unique(predicted[predicted > 0]):
-        colour = np.array(colours[(int(index) - 1) % len(colours)])
+    for index in _present(predicted):
+        colour = np.array(colours[(index - 1) % len(colours)])
         inside = predicted == index
+        rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+        box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
         # By a table of the 256 levels, a channel at a time: twice as fast as floats for every pixel.
         blend = np.round((1 - _FILL) * np.arange(256)[:, None] + _FILL * colour).astype(np.uint8)
         for channel, table in enumerate(blend.T):
-            plane = picture[..., channel]
-            plane[inside] = table[plane[inside]]
+            plane = picture[box][..., channel]
+            np.copyto(plane, table.take(plane), where=inside[box])
         contour = _contour(inside, thickness)
-        picture[contour] = colour
+        _paint(picture, contour, colour)
         outlined |= contour
     if truth is not None:
         true = _indices(truth, picture, "the true mask", ignore_index)
         diagonal = np.arange(true.shape[0])[:, None] + np.arange(true.shape[1])
         visible = ~outlined | (diagonal // (4 * thickness) % 2 == 0)
-        for index in np.unique(true[true > 0]):
-            picture[_contour(true == index, thickness) & visible] = TRUTH
+        for index in _present(true):
+            _paint(picture, _contour(true == index, thickness) & visible, TRUTH)
     return picture
 
 
@@ -177,16 +181,36 @@ def as_rgb(image: ArrayLike) -> NDArray[np.uint8]:
     return np.repeat(array[..., None], 3, axis=2) if array.ndim == 2 else array.copy()
 
 
-def _indices(mask: ArrayLike, image: NDArray[np.uint8], what: str, ignore_index: int) -> NDArray[np.int64]:
+def _indices(mask: ArrayLike, image: NDArray[np.uint8], what: str, ignore_index: int) -> NDArray[Any]:
     array = np.asarray(mask)
-    if array.dtype != bool and not np.issubdtype(array.dtype, np.integer):
+    if array.dtype == bool:
+        array = array.astype(np.uint8)
+    if not np.issubdtype(array.dtype, np.integer):
         raise S2MNetError(what, f"{array.dtype} values", "class indices", "Threshold or take the argmax first.")
     if array.shape != image.shape[:2]:
         raise S2MNetError(what, f"shape {array.shape}", f"the image's {image.shape[:2]}", "Bring both to one size.")
-    return np.where(array == ignore_index, 0, array).astype(np.int64)
+    return np.where(array == ignore_index, array.dtype.type(0), array)
+
+
+def _present(indices: NDArray[Any]) -> list[int]:
+    """The classes that are there, but for the background."""
+    if indices.max() == 1:  # as in most masks: nothing to count
+        return [1]
+    return [index for index in histogram(indices) if index > 0]
+
+
+def _paint(picture: NDArray[np.uint8], where: NDArray[np.bool_], colour: ArrayLike) -> None:
+    # By the places of the few pixels of a contour: several times as fast as picture[where] = colour.
+    picture.reshape(-1, 3)[np.flatnonzero(where)] = colour
 
 
 def _contour(inside: NDArray[np.bool_], thickness: int) -> NDArray[np.bool_]:
-    from scipy.ndimage import binary_erosion
-
-    return inside & ~binary_erosion(inside, iterations=thickness, border_value=1)
+    # Erosion by a cross, with all inside beyond the edge of the image, in a quarter of the time of SciPy's.
+    core = inside
+    for _ in range(thickness):
+        wider, core = core, core.copy()
+        core[1:] &= wider[:-1]
+        core[:-1] &= wider[1:]
+        core[:, 1:] &= wider[:, :-1]
+        core[:, :-1] &= wider[:, 1:]
+    return inside & ~core

@@ -16,7 +16,7 @@ import numpy as np
 
 from s2mnet.data import Case, LabelMap, load_case
 from s2mnet.errors import S2MNetError
-from s2mnet.files import write_atomically
+from s2mnet.files import ahead, write_atomically
 from s2mnet.inference import prepare_image, prepare_mask
 from s2mnet.plan import Preprocessing
 from s2mnet.progress import progress_bar
@@ -77,8 +77,9 @@ class PreparedCases:
         if folder:
             _take_away_the_old(folder)
         self.entries: list[_Stored | Pair] = []
-        with progress_bar(title) as advance, ThreadPoolExecutor(os.cpu_count()) as pool:
-            for done, entry in enumerate(pool.map(self._entry, cases), 1):
+        workers = os.cpu_count() or 1
+        with progress_bar(title) as advance, ThreadPoolExecutor(workers) as pool:
+            for done, (_, entry) in enumerate(ahead(pool, self._entry, cases, 4 * workers), 1):
                 self.entries.append(entry)
                 advance(done, len(cases))
 
