@@ -32,7 +32,6 @@ from scipy.optimize import nnls
 from s2mnet.allocator import keep_freed_memory
 from s2mnet.bench.memory import resident
 from s2mnet.bench.record import Measurement, Record
-from s2mnet.bench.tables import table
 from s2mnet.data import LabelMap, find_cases, read_folder
 from s2mnet.evaluation.folders import evaluate_folders
 from s2mnet.evaluation.results import save
@@ -40,6 +39,7 @@ from s2mnet.files import write_atomically
 from s2mnet.inspection import inspect_folder, write_page
 from s2mnet.inspection.duplicates import find_duplicates
 from s2mnet.inspection.reading import measure as measure_case
+from s2mnet.markdown import table
 from s2mnet.plan import make_plan
 from s2mnet.plan.schema import Preprocessing
 from s2mnet.prediction import Predictor, predict_folder

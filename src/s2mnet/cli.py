@@ -266,6 +266,45 @@ def bench(
 
 
 @app.command()
+def experiment(
+    study: Annotated[Path, typer.Argument(help="A study in YAML, such as studies/small.yaml.")],
+    data: Annotated[Path, typer.Option(help="Folder with a folder for each public data set, as downloaded.")] = Path(
+        "data"
+    ),
+    minutes: Annotated[
+        float | None, typer.Option(help="Stop after so long; the next call goes on. All cells if not given.")
+    ] = None,
+    dataset: Annotated[list[str] | None, typer.Option(help="Only this data set; repeatable.")] = None,
+    variant: Annotated[list[str] | None, typer.Option(help="Only this variant; repeatable.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Only this seed; repeatable.")] = None,
+    results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("results"),
+    work: Annotated[Path, typer.Option(help="Folder for prepared data and models.")] = Path("runs/experiments"),
+    table: Annotated[
+        bool,
+        typer.Option("--table", help="Only write the page, from the result files of all studies beside this one."),
+    ] = False,
+    page: Annotated[Path, typer.Option(help="The page that --table writes.")] = Path("docs/results.md"),
+) -> None:
+    """Run a declared study, each cell with a result file of its own; no cell twice, several processes may share it."""
+    from s2mnet.experiment.run import Places, Selection, run_study
+    from s2mnet.experiment.study import Study
+    from s2mnet.workflow import command_line
+
+    if table:
+        from s2mnet.experiment.page import write_page
+
+        typer.echo(f"page: {write_page(study.parent, results, page)}")
+        return
+    selection = Selection(dataset or (), variant or (), seed or ())
+    try:
+        done = run_study(Study.load(study), Places(data, results, work), selection, minutes, command=command_line())
+    except KeyboardInterrupt:
+        typer.echo("stopped; the same command goes on from the last finished epoch", err=True)
+        raise typer.Exit(130) from None
+    typer.echo(f"{len(done)} cells finished")
+
+
+@app.command()
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the data and the run.")] = Path(
         "runs/demo"

@@ -61,11 +61,11 @@ def choose(engine: EngineName = "auto", device: str = "auto") -> Choice:
     return Choice("openvino", device)
 
 
-def build(network: S2MNet, engine: Literal["torch", "openvino"], precision: Precision = "32") -> nn.Module:
+def build(network: nn.Module, engine: Literal["torch", "openvino"], precision: Precision = "32") -> nn.Module:
     """A frozen copy of the network that computes the same, called the same way, with float32 inputs and outputs.
 
     Args:
-        network: on the device where it shall run.
+        network: an S2MNet or what is called like one, on the device where it shall run.
         precision: "32", equal to the network within rounding; "bf16", faster and a little different: stem,
             first convolution, last decoder stage and head, which place boundaries, stay in float32.
 
@@ -94,7 +94,7 @@ def _openvino() -> Any:
 class TorchNetwork(nn.Module):
     """A copy of the network with fewer passes over memory, see :func:`s2mnet.network.fold.streamline`."""
 
-    def __init__(self, network: S2MNet, precision: Precision = "32") -> None:
+    def __init__(self, network: nn.Module, precision: Precision = "32") -> None:
         super().__init__()
         self.network = streamline(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.parts = _parts(self.network, precision)
@@ -120,7 +120,7 @@ class OpenVINONetwork(nn.Module):
     The graphs are made by OpenVINO's reader of traced networks: ``openvino.convert_model`` takes three times as long.
     """
 
-    def __init__(self, network: S2MNet, precision: Precision = "32") -> None:
+    def __init__(self, network: nn.Module, precision: Precision = "32") -> None:
         super().__init__()
         self.network = fold(network)
         self.parts = _parts(self.network, precision)
@@ -194,7 +194,7 @@ def _parts(network: nn.Module, precision: Precision) -> list[_Part]:
     logits came from the stem. It is 0.9991 with these parts, for 30 % more time; the first MRF-SE block in float32
     too made it 0.9995, for as much time again. On Kvasir-SEG's validation images it is 0.9995, and 0.9996.
 
-    Networks of other kinds, which the benchmark sets beside ours, are bf16 throughout.
+    Networks of other kinds, which are compared with ours, are bf16 throughout.
     """
     if precision == "32" or not isinstance(network, S2MNet):
         return [_Part(_Whole(network), precision)]

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel, ConfigDict
 
+from s2mnet.architecture import PeerNetwork
 from s2mnet.data import LabelMap
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
@@ -39,7 +40,7 @@ class ModelConfig(BaseModel):
     tta: int = 1
 
 
-def save_model(network: S2MNet, config: ModelConfig, folder: Path) -> None:
+def save_model(network: S2MNet | PeerNetwork, config: ModelConfig, folder: Path) -> None:
     """Write the two files, each atomically, through the Hugging Face mixin of the network."""
     with tempfile.TemporaryDirectory() as temporary:
         network.save_pretrained(temporary)
@@ -49,7 +50,7 @@ def save_model(network: S2MNet, config: ModelConfig, folder: Path) -> None:
         write_atomically(folder / CONFIG, json.dumps(content, indent=2, ensure_ascii=False).encode())
 
 
-def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[S2MNet, ModelConfig]:
+def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[S2MNet | PeerNetwork, ModelConfig]:
     """The network, in eval mode, and its configuration.
 
     Raises:
@@ -63,9 +64,10 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[S2MNet
             raise S2MNetError(folder, found, expected, "Name the folder that s2mnet train wrote with -o.")
     mend = "Copy the file again, or train again."
     try:
-        config = ModelConfig.model_validate(json.loads((folder / CONFIG).read_text(encoding="utf-8"))[KEY])
+        content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config, kind = ModelConfig.model_validate(content[KEY]), PeerNetwork if "architecture" in content else S2MNet
         with contextlib.redirect_stdout(io.StringIO()):  # the mixin prints that it loads
-            network = S2MNet.from_pretrained(str(folder), strict=True)
+            network = kind.from_pretrained(str(folder), strict=True)
     except (OSError, ValueError, KeyError, TypeError) as error:  # pydantic's and json's are ValueErrors
         found = f"what is no configuration of a model ({_in_short(error)})"
         raise S2MNetError(folder / CONFIG, found, expected, mend) from None

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from s2mnet.architecture import PEERS, PeerNetwork
 from s2mnet.errors import S2MNetError
 from s2mnet.network import S2MNet
 from s2mnet.network.depthwise import DepthwiseConv2d
@@ -38,17 +39,6 @@ class Contestant:
     keeps_memory: bool = True
 
 
-class _FirstOutput(nn.Module):
-    """U-Net++ gives a list of maps; without deep supervision it has one."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.network(x)[0]
-
-
 def straightforward() -> nn.Module:
     """The default S2M-Net as one would write it down: torch's own layers, one after the other, none in place."""
     network = S2MNet()
@@ -65,69 +55,11 @@ def straightforward() -> nn.Module:
     return network
 
 
-def _unet() -> nn.Module:
-    from monai.networks.nets import BasicUNet
-
-    return BasicUNet(2, 3, 1, features=(64, 128, 256, 512, 1024, 64))
+def _peer(name: str) -> Contestant:
+    return Contestant(name, PEERS[name].title, lambda size: PeerNetwork(name, size=size))
 
 
-def _unet_plus_plus() -> nn.Module:
-    from monai.networks.nets import BasicUNetPlusPlus
-
-    return _FirstOutput(BasicUNetPlusPlus(2, 3, 1, features=(32, 64, 128, 256, 512, 32)))
-
-
-def _attention_unet() -> nn.Module:
-    from monai.networks.nets import AttentionUnet
-
-    return AttentionUnet(2, 3, 1, channels=(64, 128, 256, 512, 1024), strides=(2, 2, 2, 2))
-
-
-def _nnunet() -> nn.Module:
-    from monai.networks.nets import DynUNet
-
-    filters = [32, 64, 128, 256, 512, 512]  # six stages: a seventh needs sides that 64 divides, which 352 is not
-    steps = [2] * (len(filters) - 1)
-    return DynUNet(
-        2, 3, 1, kernel_size=[3] * len(filters), strides=[1, *steps], upsample_kernel_size=steps, filters=filters
-    )
-
-
-def _segresnet() -> nn.Module:
-    from monai.networks.nets import SegResNet
-
-    return SegResNet(2, 32, 3, 1, blocks_down=(1, 2, 2, 4), blocks_up=(1, 1, 1))
-
-
-def _swin_unetr() -> nn.Module:
-    from monai.networks.nets import SwinUNETR
-
-    return SwinUNETR(3, 1, feature_size=48, spatial_dims=2)
-
-
-def _mednext_s() -> nn.Module:
-    from monai.networks.nets import MedNeXtS
-
-    return MedNeXtS(spatial_dims=2, in_channels=3, out_channels=1)
-
-
-def _unetr(size: int) -> nn.Module:
-    from monai.networks.nets import UNETR
-
-    return UNETR(3, 1, img_size=size, spatial_dims=2)
-
-
-# Widths are those of the papers. U-Net++ is the paper's 9 M form, not MONAI's default of 2.4 M.
-_PEERS = (
-    Contestant("unet", "U-Net", lambda size: _unet()),
-    Contestant("unet++", "U-Net++", lambda size: _unet_plus_plus()),
-    Contestant("attention-unet", "Attention U-Net", lambda size: _attention_unet()),
-    Contestant("nnunet", "DynUNet (nnU-Net)", lambda size: _nnunet()),
-    Contestant("segresnet", "SegResNet", lambda size: _segresnet()),
-    Contestant("swinunetr", "SwinUNETR", lambda size: _swin_unetr()),
-    Contestant("mednext-s", "MedNeXt-S", lambda size: _mednext_s()),
-    Contestant("unetr", "UNETR", _unetr),
-)
+_PEERS = tuple(_peer(name) for name in PEERS)
 _OURS = Contestant("s2mnet", "S2M-Net", lambda size: S2MNet(), ("channels_last",))
 _STRAIGHTFORWARD = Contestant(
     "s2mnet-straightforward",

@@ -8,6 +8,7 @@ import numpy as np
 
 from s2mnet.bench.ratios import fft_over_ours, ratios
 from s2mnet.bench.record import Case, Measurement, Record
+from s2mnet.markdown import table
 
 ABOUT = """\
 All contestants of a table were alternated, one call each in every round, warm, in one process, together with a square
@@ -42,20 +43,6 @@ def tables(record: Record) -> str:
         rows = [(str(out.case), record.titles[out.contestant], out.reason) for out in record.left_out]
         parts += ["## Left out", table(("case", "network", "why"), rows)]
     return "\n\n".join(parts) or "Nothing was measured."
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; every column but the first is set right.
-
-    Example:
-        >>> print(table(("a", "b"), [("x", "1")]))
-        | a | b |
-        |---|--:|
-        | x | 1 |
-    """
-    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
-    bars = ["|" + "|".join(line) + "|" if line[0] == "---" else "| " + " | ".join(line) + " |" for line in lines]
-    return "\n".join(bars)
 
 
 def milliseconds(found: Measurement) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,6 @@ from s2mnet.bench.contestants import FORMS, Contestant
 from s2mnet.bench.record import Case
 from s2mnet.engines import build
 from s2mnet.loss.dice_ce import DiceCrossEntropy
-from s2mnet.network import S2MNet
 
 Job = Callable[[], object]
 
@@ -31,8 +29,7 @@ def network_job(contestant: Contestant, case: Case, form: str, device: str, loss
     if case.section == "network":
         network.eval()
         if contestant.engine:
-            ours = network if isinstance(network, S2MNet) else _WithoutBoundaries(network)
-            engine = build(cast(S2MNet, ours), contestant.engine, "bf16" if case.precision == "bf16" else "32")
+            engine = build(network, contestant.engine, "bf16" if case.precision == "bf16" else "32")
             return lambda: _without_gradients(engine, images)
 
         def infer() -> Tensor:
@@ -55,17 +52,6 @@ def network_job(contestant: Contestant, case: Case, form: str, device: str, loss
         optimiser.zero_grad()
 
     return step
-
-
-class _WithoutBoundaries(nn.Module):
-    """A peer, called as the engines call an S2MNet."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor, return_boundaries: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
-        return (self.network(x), []) if return_boundaries else self.network(x)
 
 
 def beside_others(contestant: Contestant, job: Job) -> Job:

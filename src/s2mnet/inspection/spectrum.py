@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,30 +33,52 @@ def energy_within(image: NDArray[np.uint8]) -> NDArray[np.float64]:
         [0.0, 1.0]
     """
     planes = [image] if image.ndim == 2 else [image[..., channel] for channel in range(image.shape[2])]
-    ratios = np.stack([_of_plane(plane) for plane in planes])
-    known = ~np.isnan(ratios)
-    return np.where(
-        known.any(axis=0), np.where(known, ratios, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1), np.nan
-    )
+    return np.array(list(energy_shares(np.stack([_reduced(plane) for plane in planes]), KS).values()))
 
 
-def _of_plane(plane: NDArray[np.uint8]) -> NDArray[np.float64]:
-    from scipy.fft import fft2, fftshift
+def energy_shares(image: NDArray[Any], ks: Sequence[int]) -> dict[int, tuple[float, float]]:
+    """Σ|central K×K|² / Σ|all|² of the 2-D FFT, mean over channels (SPEC 3.3), in float64, at the image's own size.
 
-    if plane.min() == plane.max():
-        return np.array([[1.0 if plane.max() else math.nan, math.nan]] * len(KS))
-    power = np.abs(fftshift(fft2(_reduced(plane)))) ** 2
-    rows, columns = power.shape[0] // 2, power.shape[1] // 2
-    constant = power[rows, columns]
-    power[rows, columns] = 0
-    total = power.sum()
-    found = []
-    for k in KS:
-        k = min(k, *power.shape)
-        inside = power[rows - k // 2 :, columns - k // 2 :][:k, :k].sum()
-        # Area averaging can leave a pattern of single pixels without any variation.
-        found.append([(inside + constant) / (total + constant), inside / total if total > 0 else math.nan])
-    return np.array(found)
+    The band is that of the spectral branch (SPEC 1.1): frequencies −(K//2) … (K−1)//2 cycles per image, K clamped to
+    min(H, W).
+
+    Args:
+        image: (C, H, W) or (H, W), real.
+        ks: each at least 1.
+
+    Returns:
+        K → (with the DC term, without it), each in 0..1. A channel without energy is left out of the mean, as a
+        constant one is of the second; NaN if none is left.
+
+    Example:
+        >>> wave = 1 + np.cos(2 * np.pi * 10 * np.arange(64) / 64)
+        >>> {k: np.round(found, 3).tolist() for k, found in energy_shares(np.tile(wave, (64, 1)), (16, 24)).items()}
+        {16: [0.667, 0.0], 24: [1.0, 1.0]}
+    """
+    planes = np.asarray(image, np.float64).reshape(-1, *image.shape[-2:])
+    height, width = planes.shape[1:]
+    power = np.abs(np.fft.fft2(planes)) ** 2
+    constant = power[:, 0, 0].copy()
+    power[:, 0, 0] = 0
+    power[np.ptp(planes, axis=(1, 2)) == 0] = 0  # what rounding leaves
+    total = power.sum(axis=(1, 2))
+    found = {}
+    for k in ks:
+        size = min(k, height, width)
+        inside = power[:, central(height, size)][:, :, central(width, size)].sum(axis=(1, 2))
+        found[k] = _mean_ratio(inside + constant, total + constant), _mean_ratio(inside, total)
+    return found
+
+
+def central(size: int, k: int) -> NDArray[np.bool_]:
+    """Which of the ``size`` frequencies, in the order of the FFT, are within −(k//2) … (k−1)//2."""
+    frequency = (np.arange(size) + size // 2) % size - size // 2
+    return (frequency >= -(k // 2)) & (frequency <= (k - 1) // 2)
+
+
+def _mean_ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> float:
+    known = whole > 0
+    return float((part[known] / whole[known]).mean()) if known.any() else float("nan")
 
 
 def _reduced(plane: NDArray[np.uint8]) -> NDArray[np.float64]:

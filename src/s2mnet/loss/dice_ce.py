@@ -15,6 +15,7 @@ class DiceCrossEntropy(nn.Module):
         num_classes: channels of the logits; 1 is a sigmoid, more a softmax with channel 0 the background.
         multilabel: sigmoid per channel, each a foreground class, for classes that overlap.
         ignore_index: the label left out of both.
+        cross_entropy: False leaves the Dice loss alone.
 
     Example:
         >>> import torch
@@ -24,8 +25,11 @@ class DiceCrossEntropy(nn.Module):
         0.0
     """
 
-    def __init__(self, num_classes: int = 1, multilabel: bool = False, ignore_index: int = 255) -> None:
+    def __init__(
+        self, num_classes: int = 1, multilabel: bool = False, ignore_index: int = 255, cross_entropy: bool = True
+    ) -> None:
         super().__init__()
+        self.cross_entropy = cross_entropy
         self.num_classes, self.multilabel, self.ignore_index = num_classes, multilabel, ignore_index
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -33,6 +37,8 @@ class DiceCrossEntropy(nn.Module):
         maps = binary_maps(logits, truth, valid, self.num_classes, self.multilabel)
         overlap = (maps.probs * maps.truth).sum((2, 3))
         dice = (2 * overlap + 1e-5) / ((maps.probs + maps.truth).sum((2, 3)) + 1e-5)
+        if not self.cross_entropy:
+            return (1 - dice).mean()
         if self.multilabel or self.num_classes == 1:
             pixels = F.binary_cross_entropy_with_logits(maps.logits, maps.truth, reduction="none")
             entropy = (pixels * valid).sum() / valid.sum().clamp_min(1)

@@ -162,7 +162,9 @@ def _schedule(
             repeats=30 if count < 100 and not patches else 1, stride=32 if patches else 0,
         )  # fmt: skip
     fields = base | {name: value for name, value in asked.items() if value is not None}
-    if fields.get("minutes") is None and fields.get("epochs") is None:
+    if fields.get("steps") and not asked.get("epochs"):
+        fields.pop("epochs", None)  # of the preset
+    if all(fields.get(length) is None for length in ("minutes", "epochs", "steps")):
         fields["minutes"] = DEFAULT_MINUTES
         reasons["minutes"] = f"{DEFAULT_MINUTES:g}: no budget was given (--minutes, --epochs)"
     if "batch_size" not in fields:
@@ -185,6 +187,7 @@ def _expected_visits(
     """How often each training image is going to be seen; None if nobody can say."""
     count, pixels = summary.counts["train"], preprocessing.size[0] * preprocessing.size[1]
     visits = [float(training.epochs * training.repeats)] if training.epochs else []
+    visits += [training.steps * training.batch_size / count] if training.steps else []
     if training.minutes and machine.speed:
         visits.append(training.minutes * 60 * machine.speed / pixels / count)
     if not visits:

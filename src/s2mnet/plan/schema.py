@@ -17,7 +17,7 @@ from s2mnet.yamlfile import read_yaml
 
 Preset = Literal["default", "paper"]
 Extent = Literal["whole", "patches"]
-STEPS_FROM = {"minutes", "epochs", "repeats", "batch_size"}  # fields from which the number of steps was estimated
+STEPS_FROM = {"minutes", "epochs", "steps", "repeats", "batch_size"}  # what the number of steps was estimated from
 
 
 class Section(BaseModel):
@@ -95,6 +95,7 @@ class Training(Section):
     seed: int = about(42, "of every random draw")
     minutes: float | None = about(None, "budget of wall-clock time, which the schedule follows", gt=0)
     epochs: int | None = about(None, "number of epochs; with minutes too, whichever comes first", ge=1)
+    steps: int | None = about(None, "number of steps; with one of the others too, whichever comes first", ge=1)
     batch_size: int = about(8, "images or windows a step", ge=1)
     repeats: int = about(1, "how often an epoch visits each training image", ge=1)
     stride: int = about(0, "patches: on a grid of so many pixels, each visited once an epoch; 0: at random", ge=0)
@@ -117,6 +118,7 @@ class Plan(Section):
     preprocessing: Preprocessing = about(..., "from an image to the network's input")
     augmentation: Augmentation = about(Augmentation(), "random changes of the training samples")
     training: Training = about(Training(), "optimiser, schedule, budget")
+    architecture: str = about("s2mnet", "s2mnet, or a network to compare with, such as unet (s2mnet.architecture)")
     network: dict[str, Any] = about({}, "arguments of s2mnet.S2MNet beyond channels and classes")
     loss: Literal["masl", "dice_ce"] = about("masl", "masl, or dice_ce: plain Dice + cross-entropy")
     loss_options: dict[str, Any] = about({}, "arguments of s2mnet.MASL")

@@ -42,7 +42,7 @@ class Predictor:
         precision: "32", or "bf16" where the processor multiplies it: faster, a few pixels of a mask differ.
 
     Attributes:
-        network: the S2MNet as it was trained, in eval mode.
+        network: the S2MNet (or the network it is compared with) as it was trained, in eval mode.
         config: what the model knows of its images and labels.
         engine: "torch" or "openvino", which predicts.
 

@@ -87,12 +87,13 @@ def _settings(plan: Plan, predictor: Predictor) -> Mapping[str, object]:
     budget = [
         f"{training.minutes:g} minutes" if training.minutes else "",
         f"{training.epochs} epochs" if training.epochs else "",
+        f"{training.steps} steps" if training.steps else "",
     ]
     return {
         "preset": training.preset,
         "input": f"{preprocessing.extent}, {preprocessing.size[0]}×{preprocessing.size[1]} px",
         "channels": ", ".join(preprocessing.channels) + (" with CLAHE" if preprocessing.clahe else ""),
-        "network": ", ".join(f"{k} = {v}" for k, v in plan.network.items()) or "S2M-Net as by default",
+        "network": ", ".join([plan.architecture, *(f"{k} = {v}" for k, v in plan.network.items())]),
         "parameters": f"{sum(p.numel() for p in predictor.network.parameters()) / 1e6:.2f} million",
         "loss": f"{plan.loss} " + ", ".join(f"{k} = {v}" for k, v in plan.loss_options.items()),
         "optimiser": f"{training.optimiser}, {training.lr:g}, batches of {training.batch_size}",
@@ -105,7 +106,7 @@ def _settings(plan: Plan, predictor: Predictor) -> Mapping[str, object]:
 def _filters(predictor: Predictor) -> list[Any]:
     """|W| of each of the five stages, None where a stage has no mixer."""
     stages = []
-    for stage in predictor.network.stages:
+    for stage in getattr(predictor.network, "stages", []):
         mixers = [m for m in stage.modules() if isinstance(m, SpectralSelectiveTokenMixer)]
         stages.append(mixers[0].spectral.response().abs().detach().cpu().numpy() if mixers else None)
     return stages

@@ -53,6 +53,8 @@ class Schedule(pl.Callback):
             shares.append(self.seconds() / (60 * self.training.minutes))
         if self.training.epochs:
             shares.append(trainer.global_step / max(1, self.training.epochs * trainer.num_training_batches))
+        if self.training.steps:
+            shares.append(trainer.global_step / self.training.steps)
         return agreed(min(max(shares), 1.0))  # by one clock
 
     def seconds(self) -> float:
@@ -78,6 +80,8 @@ class Schedule(pl.Callback):
         self._stop_if_spent(trainer)
 
     def _stop_if_spent(self, trainer: pl.Trainer) -> None:
+        if self.training.steps and trainer.global_step >= self.training.steps:
+            trainer.should_stop = True
         if self.training.minutes and agreed(self.seconds() >= 60 * self.training.minutes):
             trainer.should_stop = True
 
@@ -121,9 +125,9 @@ class History(pl.Callback):
         self.bar.update(self.task, completed=done, left=f"{left / 60:.0f} min left" if done > 0.002 else "")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: SegmentationModule) -> None:  # type: ignore[override]
-        sums = [float(torch.stack([log[key] for log in module.epoch_logs]).sum()) for key in module.epoch_logs[0]]
-        *sums, steps, dice, cases = total([*sums, len(module.epoch_logs), sum(module.val_dice), len(module.val_dice)])
-        logs = {key: value / steps for key, value in zip(module.epoch_logs[0], sums, strict=True)}
+        sums = [float(value) for value in module.epoch_sums.values()]
+        *sums, steps, dice, cases = total([*sums, module.epoch_steps, sum(module.val_dice), len(module.val_dice)])
+        logs = {key: value / steps for key, value in zip(module.epoch_sums, sums, strict=True)}
         if not math.isfinite(logs["loss"]):
             found, mend = "a loss that is not a number", "Go on with --resume and a lower --lr, or --precision 32."
             raise S2MNetError(self.run, found, "finite losses", mend)
@@ -146,7 +150,7 @@ class History(pl.Callback):
             values = {key.split("/")[1]: value for key, value in logs.items() if key.startswith(f"{group}/")}
             record |= {kind: values} if values else {}
         self.records.append(record)
-        module.epoch_logs.clear()
+        module.epoch_sums, module.epoch_steps = {}, 0
         module.val_dice.clear()
         if is_main():
             write_atomically(self.run / HISTORY, json.dumps(self.records, indent=1).encode())

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from s2mnet.architecture import PeerNetwork, build_architecture
 from s2mnet.data import IGNORE_INDEX, LabelMap
 from s2mnet.inference import predict_prepared, to_labels
 from s2mnet.loss import MASL
@@ -24,6 +25,8 @@ class SegmentationModule(pl.LightningModule):
 
     Attributes:
         val_cases: prepared images with their masks in their own size.
+        epoch_sums: sums over the steps of this epoch of the loss and of what it logs; epoch_steps: how many these are.
+        val_dice: of the images that this process validated in this epoch.
     """
 
     def __init__(self, plan: Plan, val_cases: Sequence[tuple[np.ndarray, np.ndarray]] | PreparedCases = ()) -> None:
@@ -31,14 +34,17 @@ class SegmentationModule(pl.LightningModule):
         self.plan, self.val_cases = plan, val_cases
         self.network = build_network(plan).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.criterion = build_loss(plan)
-        self.epoch_logs: list[dict[str, Tensor]] = []
+        self.epoch_sums: dict[str, Tensor] = {}
+        self.epoch_steps = 0
         self.val_dice: list[float] = []
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         images, masks = batch
         logits = self.network(images.contiguous(memory_format=torch.channels_last))
         loss = self.criterion(logits, region_maps(masks, self.plan.labels) if self.plan.labels.regions else masks)
-        self.epoch_logs.append({"loss": loss.detach(), **getattr(self.criterion, "log", {})})
+        figures = {"loss": loss.detach(), **getattr(self.criterion, "log", {})}
+        self.epoch_sums = {name: self.epoch_sums.get(name, 0) + value for name, value in figures.items()}
+        self.epoch_steps += 1
         return loss
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
@@ -70,9 +76,10 @@ class SegmentationModule(pl.LightningModule):
         return optimiser([group for group in groups if group["params"]], lr=training.lr, betas=(0.9, 0.999))
 
 
-def build_network(plan: Plan) -> S2MNet:
+def build_network(plan: Plan) -> S2MNet | PeerNetwork:
     """The network of a plan, untrained."""
-    return S2MNet(len(plan.preprocessing.channels), plan.labels.num_outputs, **plan.network)
+    channels, size = len(plan.preprocessing.channels), plan.preprocessing.size[0]
+    return build_architecture(plan.architecture, channels, plan.labels.num_outputs, size, plan.network)
 
 
 def build_loss(plan: Plan) -> nn.Module:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from torch.utils.data import DataLoader, Dataset
 
+from s2mnet.architecture import OURS
 from s2mnet.data import ImageFolder
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
@@ -32,7 +34,12 @@ PLAN, LAST = "plan.yaml", "last.ckpt"
 
 
 def train(
-    folder: ImageFolder, plan: Plan, run: Path, resume: bool = False, console: Console | None = None
+    folder: ImageFolder,
+    plan: Plan,
+    run: Path,
+    resume: bool = False,
+    console: Console | None = None,
+    callbacks: Sequence[pl.Callback] = (),
 ) -> list[dict[str, Any]]:
     """Train and leave in ``run`` the best model by validation Dice, the plan, the log and the state for resuming.
 
@@ -44,6 +51,7 @@ def train(
         plan: what to do.
         run: folder to write to.
         resume: go on from the last finished epoch of the run in this folder.
+        callbacks: of the trainer, beside our own.
 
     Returns:
         The log, one record an epoch (``history.json``).
@@ -87,10 +95,10 @@ def train(
         accelerator="auto",
         devices=local,
         num_nodes=count // local,
-        strategy="ddp" if count > 1 else "auto",
+        strategy=_strategy(plan) if count > 1 else "auto",
         precision=_precision(plan),
         gradient_clip_val=plan.training.clip,
-        callbacks=[schedule, history, KeepBest(run, config, history, plan.training.patience), last],
+        callbacks=[schedule, history, KeepBest(run, config, history, plan.training.patience), last, *callbacks],
         plugins=[_AtomicCheckpoint()],
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
@@ -113,11 +121,21 @@ def check_run_folder(run: Path, resume: bool) -> None:
 
     A run that was stopped before its first epoch was finished holds nothing worth keeping and is started anew.
     """
-    finished = (run / STATE / LAST).is_file()
+    finished = has_finished_epoch(run)
     if finished and not resume:
         raise S2MNetError(run, "a run already", "a new folder", "Go on with --resume, or name another folder with -o.")
     if resume and not (finished and (run / PLAN).is_file()):
         raise S2MNetError(run, "no finished epoch", f"{PLAN} and {STATE}/{LAST}", "Start it without --resume.")
+
+
+def has_finished_epoch(run: Path) -> bool:
+    """Whether there is a run in the folder that can go on."""
+    return (run / STATE / LAST).is_file()
+
+
+def _strategy(plan: Plan) -> str:
+    """Of several processes. Some networks that ours is compared with have parameters that no output depends on."""
+    return "ddp" if plan.architecture == OURS else "ddp_find_unused_parameters_true"
 
 
 def _precision(plan: Plan) -> Any:
@@ -147,8 +165,10 @@ def _module(plan: Plan) -> SegmentationModule:
     try:
         return SegmentationModule(plan)
     except (TypeError, ValueError) as error:
-        expected = "arguments of S2MNet and MASL"
-        raise S2MNetError("network or loss_options of the plan", str(error), expected, "Correct the plan.") from None
+        expected = "an architecture, arguments of S2MNet and of the loss"
+        raise S2MNetError(
+            "architecture, network or loss_options of the plan", str(error), expected, "Correct the plan."
+        ) from None
 
 
 class _AtomicCheckpoint(TorchCheckpointIO):

@@ -1,0 +1,1 @@
+"""Studies of the method: what is varied, measured and written down."""

@@ -1,0 +1,74 @@
+"""The figures of a study, as SVG."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from s2mnet.experiment.collected import Collected
+from s2mnet.report.figures import draw_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#A6568A", "#444444", "#E69F00", "#56B4E9", "#8a939c")
+_DASHES = ("-", "--", "-.", ":")
+
+
+def ahead(found: Collected) -> bytes | None:
+    """How many points of Dice the first row is ahead of each other one, with 95 % intervals; None without results."""
+    shown = [name for name in found.others if any(found.comparison(dataset, name) for dataset in found.study.data)]
+    if not shown:
+        return None
+    places = [*found.study.data, "mean"]
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(1, len(shown), sharey=True, sharex=True, squeeze=False)[0]
+        for axes, name in zip(panels, shown, strict=True):
+            for place, dataset in enumerate(places):
+                one = found.mean_comparison(name) if dataset == "mean" else found.comparison(dataset, name)
+                if one is None:
+                    continue
+                low, middle, high = (100 * value for value in (one.low, one.difference, one.high))
+                colour = _COLOURS[4] if low <= 0 <= high else _COLOURS[0] if low > 0 else _COLOURS[1]
+                mark, size = ("D", 8) if dataset == "mean" else ("o", 6)
+                error = [[middle - low], [high - middle]]
+                axes.errorbar(middle, place, xerr=error, fmt=mark, color=colour, markersize=size, capsize=3)
+            axes.axvline(0, color="#333333", linewidth=0.8)
+            axes.set_title(found.study.variants[name].title, fontsize=9)
+            axes.set_yticks(range(len(places)), places)
+            axes.grid(visible=False, axis="y")
+        panels[0].invert_yaxis()
+        title = found.study.variants[found.reference].title
+        figure.supxlabel(f"points of Dice that {title} is ahead (right of 0) or behind", fontsize=10)
+
+    return draw_figure(draw, (max(6.4, 2.3 * len(shown) + 1.2), 1.4 + 0.38 * len(places)))
+
+
+def learning(found: Collected) -> bytes | None:
+    """Validation Dice over the steps, mean over seeds, one panel for each data set; None without results."""
+    shown = [dataset for dataset in found.study.data if any(name == dataset for name, _, _ in found.results)]
+    if not shown:
+        return None
+    columns = min(3, len(shown))
+    rows = -(-len(shown) // columns)
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes, dataset in zip(panels, shown, strict=False):
+            for count, (name, variant) in enumerate(found.study.variants.items()):
+                histories = [found.results[dataset, name, seed].history for seed in found.seeds(dataset, name)]
+                epochs = min((len(history) for history in histories), default=0)
+                if epochs:
+                    steps = [record["steps"] for record in histories[0][:epochs]]
+                    dice = np.mean([[r["val_dice"] for r in history[:epochs]] for history in histories], axis=0)
+                    colour, dash = _COLOURS[count % len(_COLOURS)], _DASHES[count // len(_COLOURS) % len(_DASHES)]
+                    axes.plot(steps, 100 * dice, dash, color=colour, marker=".", label=variant.title)
+            axes.set(title=dataset, xlabel="steps", ylabel="validation Dice, %")
+        for axes in panels[len(shown) :]:
+            axes.set_axis_off()
+        drawn = {label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+        figure.legend(list(drawn.values()), list(drawn), loc="outside lower center", ncols=min(3, len(drawn)))
+
+    return draw_figure(draw, (3.4 * columns, 2.7 * rows + 0.3 + 0.2 * (len(found.study.variants) // 3 + 1)))

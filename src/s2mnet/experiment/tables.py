@@ -1,0 +1,182 @@
+"""The tables of a study in Markdown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from s2mnet.experiment.collected import Collected, Score
+from s2mnet.experiment.reported import DICE
+from s2mnet.experiment.result import CellResult, result_path
+from s2mnet.experiment.statistics import corrected
+from s2mnet.experiment.study import Cell
+from s2mnet.markdown import relative, table
+
+NONE = "–"
+SIGNIFICANT = 0.05
+
+
+def overview(found: Collected) -> str:
+    """Dice of each row on each data set and on their mean, and what the first row is ahead of it."""
+    tests = len(found.others)
+    head = ["", "parameters", *found.study.data, "mean", "first row ahead by [95 %]", f"p × {tests}"]
+    rows = []
+    for name, variant in found.study.variants.items():
+        ahead = [NONE, NONE] if name != found.reference else ["", ""]
+        comparison = found.mean_comparison(name) if name in found.others else None
+        if comparison:
+            bounds = f"[{100 * comparison.low:+.2f}, {100 * comparison.high:+.2f}]"
+            p = corrected(comparison.p, tests)
+            ahead = [f"{100 * comparison.difference:+.2f} {bounds}", f"**{p:.4f}**" if p < SIGNIFICANT else f"{p:.3f}"]
+        scores = [found.score(dataset, name) for dataset in found.study.data]
+        mean = found.mean_score(name)
+        rows.append([variant.title, _parameters(found, name), *map(percent, scores), f"**{percent(mean)}**", *ahead])
+    return table(head, rows)
+
+
+def against_reported(found: Collected) -> str:
+    """Measured beside reported Dice; empty if the authors report no row of this study."""
+    rows = []
+    for name, variant in found.study.variants.items():
+        reported = [DICE.get((variant.reported, dataset)) for dataset in found.study.data]
+        if any(value is not None for value in reported):
+            pairs = zip((found.score(dataset, name) for dataset in found.study.data), reported, strict=True)
+            rows.append([variant.title, *(f"{percent(ours)} / {theirs or NONE}" for ours, theirs in pairs)])
+    return table(["measured / reported", *found.study.data], rows) if rows else ""
+
+
+def comparisons(found: Collected) -> str:
+    """The first row against each other one on each data set."""
+    tests = len(found.others) * len(found.study.data)
+    title = found.study.variants[found.reference].title
+    head = ["", f"{title} against", "images", "seeds", "ahead by [95 %]", "effect d [95 %]", "p", f"p × {tests}"]
+    rows = []
+    for dataset in found.study.data:
+        for name in found.others:
+            one = found.comparison(dataset, name)
+            if one is None:
+                continue
+            p = corrected(one.p, tests)
+            rows.append(
+                [
+                    dataset,
+                    found.study.variants[name].title,
+                    str(one.images),
+                    str(len(found.seeds(dataset, found.reference, name))),
+                    f"{100 * one.difference:+.2f} [{100 * one.low:+.2f}, {100 * one.high:+.2f}]",
+                    f"{one.effect:+.2f} [{one.effect_low:+.2f}, {one.effect_high:+.2f}]",
+                    f"{one.p:.2g}",
+                    f"**{p:.2g}**" if p < SIGNIFICANT else f"{p:.2g}",
+                ]
+            )
+    return table(head, rows) if rows else ""
+
+
+def elsewhere(found: Collected) -> str:
+    """Dice on data sets that a model was not trained on; empty if the study has none."""
+    rows = []
+    for dataset, choice in found.study.data.items():
+        for where in choice.also_test:
+            for name, variant in found.study.variants.items():
+                at_home, away = found.score(dataset, name), found.score(dataset, name, where)
+                tested = (result.elsewhere.get(where) for result in found.results.values())
+                images = next((str(len(one.cases)) for one in tested if one), NONE)
+                rows.append([dataset, where, images, variant.title, percent(at_home), percent(away)])
+    return table(["trained on", "tested on", "images", "", "Dice at home", "Dice there"], rows) if rows else ""
+
+
+def losses(found: Collected) -> str:
+    """The weights that the loss ended with where it learns them; empty if no row does."""
+    rows = []
+    for name, variant in found.study.variants.items():
+        last = [result.history[-1].get("weights") for (_, own, _), result in found.results.items() if own == name]
+        weights = [values for values in last if values]
+        learns = weights and variant.loss_options.get("weighting", "fixed") != "fixed"
+        if learns:
+            means = {term: np.mean([values[term] for values in weights]) for term in weights[0]}
+            rows.append([variant.title, ", ".join(f"{term} {value:.2f}" for term, value in means.items())])
+    return table(["", "weights w at the end, mean over data sets and seeds"], rows) if rows else ""
+
+
+def searched(found: Collected) -> str:
+    """The learning rate that was best on validation for each row and data set; empty without a search."""
+    if not found.study.search:
+        return ""
+    rows = []
+    for name, variant in found.study.variants.items():
+        cells = []
+        for dataset in found.study.data:
+            trials = [trial for trial in found.trials.values() if (trial.dataset, trial.variant) == (dataset, name)]
+            complete = len(trials) == len(found.study.search.lr)
+            cells.append(f"{max(trials, key=lambda r: r.best_dice).lr:g}" if complete else NONE)
+        rows.append([variant.title, *cells])
+    return table(["highest learning rate", *found.study.data], rows)
+
+
+def files(found: Collected, results: Path, page: Path) -> str:
+    """A link to the file of each cell by its seed; a cell that is missing has its seed in brackets."""
+
+    def link(cell: Cell) -> str:
+        if (cell.dataset, cell.variant, cell.seed) not in found.results:
+            return f"({cell.seed})"
+        return f"[{cell.seed}]({relative(result_path(results, found.study, cell), page)})"
+
+    rows = [
+        [
+            name,
+            *(" ".join(link(Cell(dataset, name, seed)) for seed in found.study.seeds) for dataset in found.study.data),
+        ]
+        for name in found.study.variants
+    ]
+    return table(["file by seed; (missing)", *found.study.data], rows)
+
+
+def made_with(found: Collected) -> str:
+    """Machines, versions, commits and times of the results."""
+    made = list(found.results.values())
+    if not made:
+        return "No cell has been run yet."
+
+    def all_of(values: Sequence[str]) -> str:
+        return ", ".join(f"{value} ({count} cells)" for value, count in Counter(values).most_common())
+
+    of = [result.environment for result in made]
+    hours = sum(sum(result.seconds.values()) for result in made) / 3600
+    lines = [
+        f"{len(made)} of {sum(cell.lr is None for cell in found.study.cells())} cells, {hours:.1f} hours",
+        "processor: " + all_of([f"{env['gpu'] or env['cpu']}, {env['threads']} thread(s)" for env in of]),
+        "commit: " + all_of([f"`{env['commit'] or 'unknown'}`" for env in of]),
+        "torch: " + all_of([str(env["torch"]) for env in of]),
+        "seconds of a cell: " + "; ".join(f"{name} {_seconds(found, name)}" for name in found.study.variants),
+        "images (train, val, test): " + "; ".join(_counts(found, dataset) for dataset in found.study.data),
+    ]
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def percent(score: Score | None) -> str:
+    """Mean ± standard deviation over seeds."""
+    if score is None:
+        return NONE
+    return f"{score.mean:.2f}" + (f" ± {score.std:.2f}" if score.std is not None else "")
+
+
+def _of(found: Collected, variant: str) -> list[CellResult]:
+    return [result for (_, name, _), result in found.results.items() if name == variant]
+
+
+def _parameters(found: Collected, variant: str) -> str:
+    counts = {f"{result.parameters / 1e6:.1f} M" for result in _of(found, variant)}
+    return ", ".join(sorted(counts)) or NONE
+
+
+def _seconds(found: Collected, variant: str) -> str:
+    times = [sum(result.seconds.values()) for result in _of(found, variant)]
+    return f"{np.median(times):.0f}" if times else NONE
+
+
+def _counts(found: Collected, dataset: str) -> str:
+    counts = next((r.split.counts for (name, _, _), r in found.results.items() if name == dataset), None)
+    return f"{dataset} {', '.join(map(str, counts.values())) if counts else NONE}"
