@@ -11,6 +11,7 @@ from torch.autograd import gradcheck
 from torch.func import functional_call
 
 from s2mnet.network import TruncatedSpectralFilter
+from s2mnet.network.spectral import STARTS
 
 sizes = st.integers(1, 14)
 bands = st.integers(1, 12)
@@ -291,3 +292,23 @@ def test_every_stored_value_of_a_complex_filter_is_used_but_those_that_symmetry_
 def test_refuses_an_empty_filter(channels: int, k: int) -> None:
     with pytest.raises(ValueError, match=f"must be at least 1, found {channels} and {k}"):
         TruncatedSpectralFilter(channels, k)
+
+
+@pytest.mark.parametrize("complex_filter", [False, True])
+@pytest.mark.parametrize("k", [5, 8])
+def test_starts_have_their_closed_forms(complex_filter: bool, k: int) -> None:
+    """Over the whole band; an even band's row and column −k/2 are their own mirror in a complex filter."""
+    frequency = np.arange(k) - k // 2
+    radius = np.hypot(frequency[:, None], frequency)
+    widths = 2 ** np.linspace(0, np.log2(k), 3)
+    expected = {
+        "identity": np.ones((3, k, k)),
+        "gaussians": np.exp(-((radius / widths[:, None, None]) ** 2) / 2),
+        "ring": np.tile(0.5 * np.exp(-(((radius / k - 0.25) / 0.15) ** 2) / 2), (3, 1, 1)),
+    }
+    assert expected.keys() == STARTS.keys()
+    for name, values in expected.items():
+        response = TruncatedSpectralFilter(3, k, complex_filter, start=name).response().detach().numpy()
+        assert np.allclose(response, values, atol=1e-6)
+    with pytest.raises(ValueError, match="unknown start"):
+        TruncatedSpectralFilter(3, k, complex_filter, start="noise")

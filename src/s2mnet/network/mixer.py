@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from s2mnet.network.dropout import Dropout
 from s2mnet.network.spectral import TruncatedSpectralFilter
 
 
@@ -24,6 +25,7 @@ class SpectralSelectiveTokenMixer(nn.Module):
         dropout: probability of the dropout on the branch.
         branch_scale: start value of the LayerNorm's gain. The paper's is 1; a smaller one lets the branch grow in
             (ours, SPEC 1.1).
+        filter_start: ``start`` of :class:`TruncatedSpectralFilter`.
 
     Shape:
         (B, C, H, W) → the same.
@@ -41,16 +43,17 @@ class SpectralSelectiveTokenMixer(nn.Module):
         bottleneck: int = 16,
         dropout: float = 0.1,
         branch_scale: float = 1.0,
+        filter_start: str = "identity",
     ) -> None:
         super().__init__()
-        self.spectral = TruncatedSpectralFilter(channels, num_frequencies, complex_filter)
+        self.spectral = TruncatedSpectralFilter(channels, num_frequencies, complex_filter, filter_start)
         self.gate = nn.Linear(channels, channels)
         self.squeeze = nn.Linear(channels, bottleneck, bias=False)
         self.expand = nn.Linear(bottleneck, channels, bias=False)
         self.fuse = nn.Linear(2 * channels, channels)
         self.norm = nn.LayerNorm(channels)
         nn.init.constant_(self.norm.weight, branch_scale)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = x.permute(0, 2, 3, 1)

@@ -43,6 +43,7 @@ class S2MNet(
         head: ``"stem"`` (ours), ``"light"`` (paper) or ``"released"``.
         branch_scale: start value of the gain of each SSTM's LayerNorm; the paper's is 1.
         dropout: probability in MRF-SE and SSTM.
+        filter_start: what the spectral filters are before training, see :data:`s2mnet.network.spectral.STARTS`.
 
     Shape:
         x (B, in_channels, H, W) floating point, any H, W ≥ 32 → logits (B, num_classes, H, W). With
@@ -74,6 +75,7 @@ class S2MNet(
         head: str = "stem",
         branch_scale: float = 1.0,
         dropout: float = 0.1,
+        filter_start: str = "identity",
     ) -> None:
         super().__init__()
         frequencies = (num_frequencies,) * 5 if isinstance(num_frequencies, int) else tuple(num_frequencies)
@@ -97,7 +99,12 @@ class S2MNet(
             if frequencies:
                 layers.append(
                     SpectralSelectiveTokenMixer(
-                        outputs, frequencies, complex_filter, dropout=dropout, branch_scale=branch_scale
+                        outputs,
+                        frequencies,
+                        complex_filter,
+                        dropout=dropout,
+                        branch_scale=branch_scale,
+                        filter_start=filter_start,
                     )
                 )
             return nn.Sequential(*layers)

@@ -9,6 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+STARTS = {
+    "identity": "1 on the band: a plain low-pass",
+    "gaussians": "low-pass filters from 1 cycle per map (the first channel) to the whole band (the last)",
+    "ring": "the release's radial Gaussian around a quarter of K, of height 0.5, but centred as it is meant",
+}
+
 
 class TruncatedSpectralFilter(nn.Module):
     """Global filter on the central K×K frequencies of every channel (SPEC 1.1, spectral branch).
@@ -33,12 +39,13 @@ class TruncatedSpectralFilter(nn.Module):
             True learns a complex half-plane K×(K//2+1), completed by Hermitian symmetry, which can express any real
             kernel of the band. On the column v = 0, where the half-plane holds both (u, 0) and (−u, 0), the
             Hermitian part of what is stored is used.
+        start: one of :data:`STARTS`, what the filters are before training; the paper is silent about it.
 
     Shape:
         (B, C, H, W) floating point → the same shape and dtype, any H, W ≥ 1.
 
     Raises:
-        ValueError: if ``channels`` or ``num_frequencies`` is below 1.
+        ValueError: if ``channels`` or ``num_frequencies`` is below 1, or ``start`` is unknown.
 
     Example:
         >>> branch = TruncatedSpectralFilter(8, num_frequencies=4)  # starts as a plain low-pass filter
@@ -46,7 +53,9 @@ class TruncatedSpectralFilter(nn.Module):
         True
     """
 
-    def __init__(self, channels: int, num_frequencies: int = 32, complex_filter: bool = True) -> None:
+    def __init__(
+        self, channels: int, num_frequencies: int = 32, complex_filter: bool = True, start: str = "identity"
+    ) -> None:
         super().__init__()
         if channels < 1 or num_frequencies < 1:
             raise ValueError(f"channels and num_frequencies must be at least 1, found {channels} and {num_frequencies}")
@@ -54,12 +63,10 @@ class TruncatedSpectralFilter(nn.Module):
         self.num_frequencies = num_frequencies
         self.complex_filter = complex_filter
         k = num_frequencies
-        # Start as the identity on the band, a low-pass filter: the paper is silent about the start (SPEC 1.1).
-        if complex_filter:
-            self.weight = nn.Parameter(torch.zeros(channels, k, k // 2 + 1, 2))
-            nn.init.ones_(self.weight[..., 0])
-        else:
-            self.weight = nn.Parameter(torch.ones(channels, k, k))
+        rows = torch.arange(k) - k // 2
+        columns = torch.arange(k // 2 + 1) if complex_filter else rows
+        values = _start(start, channels, torch.hypot(rows[:, None].float(), columns.float()), k)
+        self.weight = nn.Parameter(torch.stack([values, torch.zeros_like(values)], -1) if complex_filter else values)
 
     def extra_repr(self) -> str:
         return f"{self.channels}, num_frequencies={self.num_frequencies}, complex_filter={self.complex_filter}"
@@ -149,6 +156,17 @@ class TruncatedSpectralFilter(nn.Module):
         terms = torch.stack([inside[:, None] * inside + 1, inside + inside[:, None]])[..., None] * halves
         real, imag = (torch.stack([plus, minus]) * terms[:, :, None]).unbind(2)
         return real, imag
+
+
+def _start(name: str, channels: int, radius: Tensor, k: int) -> Tensor:
+    """Real filters of all channels over frequencies at this radius, in cycles per map."""
+    if name not in STARTS:
+        raise ValueError(f"unknown start {name!r}; choose one of {', '.join(map(repr, STARTS))}")
+    if name == "gaussians":
+        widths = torch.logspace(0, math.log2(max(2, k)), channels, base=2)[:, None, None]
+        return torch.exp(-((radius / widths) ** 2) / 2)
+    ring = 0.5 * torch.exp(-(((radius / k - 0.25) / 0.15) ** 2) / 2)
+    return (ring if name == "ring" else torch.ones_like(radius)).repeat(channels, 1, 1)
 
 
 def _negate_frequencies(weight: Tensor) -> Tensor:
