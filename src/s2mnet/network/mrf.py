@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from s2mnet.network.depthwise import DepthwiseConv2d
+from s2mnet.network.dropout import Dropout
 from s2mnet.network.mrf_training import projected_in_chunks, trains_in_chunks
 
 
@@ -47,7 +48,7 @@ class MultiReceptiveFieldSE(nn.Module):
             nn.Conv2d(inner, squeezed, 1), nn.ELU(inplace=True), nn.Conv2d(squeezed, inner, 1), nn.Sigmoid()
         )
         self.project = conv_norm(inner, channels, 1)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.in_chunks = True
 
     def forward(self, x: Tensor) -> Tensor:
