@@ -199,3 +199,16 @@ def test_a_study_of_spectra(done: Places, tmp_path: Path) -> None:
     assert first.image.images == second.image.images == 12
     assert len(first.stages) == len(first.filters) == 5 and second.stages == []
     assert first.environment["torch"]
+
+
+def test_a_study_to_choose_by_leaves_the_test_split_unread(done: Places, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write_data(data / "discs")
+    for file in (data / "discs" / "test").rglob("*.png"):
+        file.write_bytes(b"no image")
+    to_choose = study(split="val", data={"discs": {"folder": "discs", "plan": {"extent": "whole"}}}, others={})
+    places = Places(data, tmp_path / "results", tmp_path / "work")
+    assert len(run_study(to_choose, places, Selection(variants=["ours"], seeds=[1]), console=quiet())) == 1
+    (found,) = results(places, to_choose)
+    assert set(found.dice()) == {"val_0", "val_1"}
+    assert np.mean(list(found.dice().values())) == pytest.approx(found.best_dice, abs=1e-4)

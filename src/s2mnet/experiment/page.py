@@ -123,6 +123,8 @@ def _headline(found: Collected, page: Path) -> str:
 def _section(found: Collected, results: Path, page: Path) -> str:
     study = found.study
     parts = [f"## {study.title}", study.description]
+    if study.split == "val":
+        parts.append("Measured on validation images, to choose by; the test split is not read.")
     if found.results:
         parts += [
             "" if study.headline else tables.overview(found),

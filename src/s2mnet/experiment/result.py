@@ -46,7 +46,7 @@ class CellResult(BaseModel):
         history: one record an epoch, with the loss's terms and weights.
         best_epoch: the epoch whose model was tested, by validation Dice; ``best_dice``: that Dice.
         seconds: of training, and of the rest.
-        test: every metric of every test image; None for a trial of the search.
+        test: every metric of every image of the study's split; None for a trial of the search.
         elsewhere: the same on other data sets.
     """
 

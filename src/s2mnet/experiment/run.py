@@ -203,11 +203,11 @@ def _run_cell(
     history = train(_without_test(folder), plan, run, has_finished_epoch(run), console, [end])
     best = max(history, key=lambda record: record["val_dice"])
     started = time.monotonic()
-    # The model is chosen: only now is a test image opened.
+    # The model is chosen: only now is a test image opened, if at all.
     predictor = Predictor(run)
     test, elsewhere = None, {}
     if cell.lr is None:
-        test = _test(predictor, folder, "test", console)
+        test = _test(predictor, folder, study.split, console)
         for name in choice.also_test:
             other = (study.data | study.others)[name]
             elsewhere[name] = _test(predictor, prepared_folder(name, other, places), "all", console)

@@ -68,6 +68,9 @@ class Study(Section):
     others: dict[str, DataChoice] = about({}, "data sets that are only tested on")
     plan: dict[str, Any] = about({}, "options of s2mnet.plan.make_plan for all")
     tta: Literal[1, 4, 8] = about(1, "transforms averaged when testing")
+    split: Literal["test", "val"] = about(
+        "test", "what is measured; val to choose by, which leaves the test split unread"
+    )
     variants: dict[str, Variant] = about({}, "by short name; the first is what the others are compared with")
     seeds: list[int] = about([*SEEDS], "of every random draw", min_length=1)
     search: Search | None = about(None, "of the learning rate, alike for every variant")
@@ -116,6 +119,7 @@ class Study(Section):
             "variant": self.variants[cell.variant].settings,
             "search": self.search.model_dump(mode="json") if self.search else None,
             "seed": cell.seed,
+            **({"split": self.split} if self.split != "test" else {}),
         }
 
 
