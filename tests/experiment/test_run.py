@@ -159,6 +159,13 @@ def test_a_broken_result_is_named(done: Places, tmp_path: Path) -> None:
         run_study(study(), places, console=quiet())
 
 
+def test_data_that_are_not_there_are_named_before_anything_is_run(data: Path, tmp_path: Path) -> None:
+    of = study(data={"discs": {"folder": "discs"}, "DRIVE": {}, "x": {"folder": "lost"}}, others={})
+    with pytest.raises(S2MNetError, match="no DRIVE, lost"):
+        run_study(of, Places(data, tmp_path / "results", tmp_path / "work"), console=quiet())
+    assert not (tmp_path / "work").exists()
+
+
 @pytest.mark.parametrize("selection", [Selection(datasets=["x"]), Selection(variants=["x"]), Selection(seeds=[9])])
 def test_an_unknown_name_is_refused(done: Places, selection: Selection) -> None:
     with pytest.raises(S2MNetError, match=r"--(dataset|variant|seed)"):

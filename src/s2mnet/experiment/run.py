@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -85,14 +85,15 @@ def run_study(
         command: stands in the results.
 
     Raises:
-        S2MNetError: a name in ``selection`` that the study does not have; a result file at fault; at the end, cells
-            that failed.
+        S2MNetError: a name in ``selection`` that the study does not have; data that are not there; a result file at
+            fault; at the end, cells that failed.
         KeyboardInterrupt: it was interrupted.
     """
     selection, console = selection or Selection(), console or Console()
     _check(study, selection)
     end = _End(time.monotonic() + 60 * minutes if minutes else None)
     cells = [cell for cell in study.cells() if selection.holds(cell)]
+    _check_data(study, {cell.dataset for cell in cells if not _is_done(study, cell, places)}, places)
     finished: list[Cell] = []
     failed: list[str] = []
     done = sum(_is_done(study, cell, places) for cell in cells)
@@ -173,10 +174,14 @@ def prepared_folder(name: str, choice: DataChoice, places: Places) -> ImageFolde
         return find_cases(places.data / choice.folder)
     folder = places.work / "data" / name
     with FileLock(places.work / "data" / f".{name}.lock"):
-        if not (folder / "dataset.yaml").is_file():
+        if not _prepared(name, places):
             with progress_bar(f"preparing {name}") as progress:
                 prepare(name, places.data / name, folder, progress, choice.plan.get("neighbours", 0))
     return find_cases(folder)
+
+
+def _prepared(name: str, places: Places) -> bool:
+    return (places.work / "data" / name / "dataset.yaml").is_file()
 
 
 class _End(pl.Callback):
@@ -284,6 +289,22 @@ def _test(predictor: Predictor, folder: ImageFolder, split: str, console: Consol
     cases = [case for name, part in folder.splits.items() if split in (name, "all") for case in part]
     with progress_bar(f"testing on {folder.name}", show=not console.quiet) as advance:
         return evaluate_run(predictor, cases, split, progress=lambda done, _: advance(done, len(cases)))
+
+
+def _check_data(study: Study, datasets: Set[str], places: Places) -> None:
+    """Refuse to start a study whose data are not there, rather than fail at every cell."""
+    choices = {name: study.data[name] for name in sorted(datasets)}
+    tested_on = {name: (study.data | study.others)[name] for choice in choices.values() for name in choice.also_test}
+    sources = [
+        places.data / (choice.folder or name)
+        for name, choice in {**choices, **tested_on}.items()
+        if choice.folder or not _prepared(name, places)
+    ]
+    missing = [source for source in sources if not source.exists()]
+    if missing:
+        found = f"no {', '.join(source.name for source in missing)}"
+        expected = f"a folder for each data set of {study.name}.yaml, as downloaded"
+        raise S2MNetError(places.data, found, expected, "Name it with --data, or leave sets out with --dataset.")
 
 
 def _check(study: Study, selection: Selection) -> None:

@@ -94,9 +94,7 @@ class Study(Section):
         Raises:
             S2MNetError: the file is missing, no YAML, or says something a study cannot say.
         """
-        study = read_yaml(
-            Path(path), cls, "a study in YAML", "Correct that line; docs/experiments.md says what it can say."
-        )
+        study = read_yaml(Path(path), cls, "a study in YAML", "Correct that line; studies/small.yaml is an example.")
         return study.model_copy(update={"name": Path(path).stem})
 
     def cells(self) -> Iterator[Cell]:
