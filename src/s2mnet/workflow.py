@@ -25,7 +25,7 @@ from s2mnet.prediction import Predictor
 from s2mnet.progress import progress_bar
 from s2mnet.provenance import environment
 from s2mnet.report.run import REPORT, write_run_report
-from s2mnet.training.distributed import agreed, connect, is_main
+from s2mnet.training.distributed import connect, from_main, is_main
 from s2mnet.training.run import PLAN, check_run_folder, train
 
 
@@ -64,8 +64,9 @@ def run_training(
     check_run_folder(run, resume)
     folder = find_cases(data)
     given = _given_plan(run, plan_file, resume, options)
-    summary = read_folder(folder, given.labels if given and labels == "auto" else labels)
-    plan = agreed(given or make_plan(summary, machine=this_machine(), **options))
+    rule = given.labels if given and labels == "auto" else labels
+    summary = from_main(lambda: read_folder(folder, rule))
+    plan = from_main(lambda: given or make_plan(summary, machine=this_machine(), **options))
     if plan.labels.values != summary.label_map.values and given:
         found = f"masks with the values {summary.label_map.values}"
         raise S2MNetError(data, found, f"{plan.labels.values}, as the plan says", "Use the plan with its own data.")

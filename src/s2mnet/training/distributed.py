@@ -7,7 +7,8 @@ case, needs none of this: every function here is then the identity.
 from __future__ import annotations
 
 import os
-from typing import TypeVar
+from collections.abc import Callable
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -57,6 +58,11 @@ def agreed(value: Value) -> Value:
     values = [value]
     dist.broadcast_object_list(values, src=0)
     return values[0]
+
+
+def from_main(find: Callable[[], Value]) -> Value:
+    """What the main process finds; the others wait for it and do not look themselves."""
+    return agreed(cast(Value, find() if is_main() else None))
 
 
 def total(values: list[float]) -> list[float]:
