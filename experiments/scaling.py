@@ -52,7 +52,6 @@ EPOCHS = 20
 SIZE = 352
 SIDE = 64  # of the tiny images
 REAL, PREDICTED = (300, 900), 100  # pairs and images taken of a real folder
-BATCH = 8
 STEEPEST = 1.1  # of a step whose code is linear but for sorting: a larger exponent is noise of small figures
 MEMORY = 64e9  # bytes, of the machine that something breaks on
 DAY = 24.0  # core-hours that are too many for one process
@@ -156,33 +155,13 @@ def _evaluate(data: Path, scratch: Path, run: Path) -> Work:
     return lambda: save(evaluate_folders(data / "masks", data / "masks"), scratch / "evaluation")
 
 
-def _log(data: Path, scratch: Path, run: Path) -> Work:
-    import torch
-
-    from s2mnet.training.module import SegmentationModule
-
-    narrow = {"channels": [8] * 5, "num_frequencies": 4, "stem_channels": 8}
-    plan = make_plan(read_folder(find_cases(data), progress=False), size=32, extent="whole")
-    module = SegmentationModule(plan.model_copy(update={"network": narrow}))
-    images, masks = torch.rand(2, len(plan.preprocessing.channels), 32, 32), torch.zeros(2, 32, 32, dtype=torch.long)
-    masks[:, 8:20, 8:20] = 1
-    steps = len(find_cases(data).splits["train"]) // BATCH
-
-    def work() -> None:
-        for step in range(steps):
-            module.training_step((images, masks), step)
-
-    return work
-
-
 STEPS = {
     "list": Step("list, pair and split (`find_cases`)", _list),
-    "plan": Step("`s2mnet plan`, and the start of `train` in each process", _plan, real=True),
+    "plan": Step("`s2mnet plan`, and the start of `train`", _plan, real=True),
     "inspect": Step("`s2mnet inspect`, but for the quadratic part of the next row", _inspect, real=True),
     "look-alikes": Step("in it, the search for look-alikes", _look_alikes, scale=4, quadratic=True),
     "prepare": Step("decode into the cache, first start of `train`", _prepare, real=True),
     "prepare again": Step("find all in the cache, any later start, each process", _prepare, real=True),
-    "log": Step(f"loss records of one epoch, steps of {BATCH}", _log),
     "shard": Step("start of each job of `predict --shard i/n`", _shard),
     "evaluate": Step("`s2mnet evaluate MASKS TRUTH`", _evaluate, real=True),
 }
@@ -235,7 +214,7 @@ def measure(run: Path, sources: Sequence[Path], counts: Sequence[int], report: C
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
-        small = write_tiny(place / "small", 4 * BATCH)
+        small = write_tiny(place / "small", 32)
         folders = {count: write_tiny(place / str(count), count) for count in counts}
         real = {count: link_pairs(sources[0], place / f"real{count}", count) for count in REAL}
         for name, step in STEPS.items():
@@ -334,8 +313,6 @@ def predict_step(name: str, growth: Growth) -> Prediction:
         return extrapolate(counts, memory, pairs)
 
     by_memory, by_time = (_first(need, limit) for need, limit in ((held, MEMORY), (hours, DAY)))
-    if name == "log":  # its time is that of the training
-        by_time = math.inf
     why = "memory" if by_memory <= by_time else "time"
     return Prediction(
         name, hours(IMAGES), held(IMAGES), exponent(counts, cpu), exponent(counts, memory), min(by_memory, by_time), why
@@ -434,8 +411,8 @@ def breaking(growth: Growth) -> tuple[str, dict[str, Prediction]]:
     rows = []
     for step in sorted(found.values(), key=lambda step: step.breaks):
         breaks = f"{_million(step.breaks)} ({step.why})" if step.breaks < 1e9 else "no"
-        hours = "–" if step.name == "log" else f"{step.hours:,.1f}"
-        power = "–" if step.name == "log" else f"{step.time_exponent:.2f}"
+        hours = f"{step.hours:,.1f}"
+        power = f"{step.time_exponent:.2f}"
         rows.append(
             [STEPS[step.name].title, power, hours, f"{step.memory_exponent:.2f}", f"{step.memory / 1e9:,.1f}", breaks]
         )
@@ -463,7 +440,6 @@ def page(record: Record, growth: Growth, prices: Prices) -> str:
         storage=storage(growth, prices),
         breaking=rows,
         size=SIZE,
-        batch=BATCH,
         cache_tb=f"{(TRAIN + VALIDATION) * IMAGES * prepared / 1e12:.1f}",
         counts=", ".join(f"{count:,}" for count in counts),
         far=f"{IMAGES / counts[-1]:,.0f}",
@@ -474,7 +450,6 @@ def page(record: Record, growth: Growth, prices: Prices) -> str:
         plan_hours=f"{found['plan'].hours:,.0f}",
         prepare_hours=f"{found['prepare'].hours:,.0f}",
         again_hours=f"{found['prepare again'].hours:,.1f}",
-        log_gb=f"{found['log'].memory / 1e9:,.0f}",
         shard_gb=f"{found['shard'].memory / 1e9:,.0f}",
         shard_minutes=f"{60 * found['shard'].hours:,.0f}",
         shard_hours=f"{1000 * found['shard'].hours:,.0f}",
@@ -528,16 +503,15 @@ memory on them.
 1. **`inspect`** compares every image with every other ({look_alike_hours} core-hours, measured up to
    {look_alike_counts} images), and holds thumbnails and histograms of all ({inspect_gb} GB). *Inspect a sample* of some
    ten thousand, drawn by patient; look for copies by a hash of the files.
-2. **The start of `train`** reads every image and mask, in every process and with `--plan` too
-   ({plan_hours} core-hours, {plan_gb} GB each), and then reads and hashes every file again to find it in the cache
-   ({again_hours} core-hours each; the first time it decodes, {prepare_hours}). Keep the cache (`S2MNET_CACHE`) on a
+2. **The start of `train`** reads every image and mask, with `--plan` too ({plan_hours} core-hours, {plan_gb} GB, in one
+   process for which the others wait), and then reads and hashes every file again to find it in the cache
+   ({again_hours} core-hours in each process; the first time it decodes, {prepare_hours}). Keep the cache (`S2MNET_CACHE`) on a
    local NVMe, at the plan's size.
 3. **An epoch is the unit of everything**: training saves, validates and logs at its end. A machine that fails costs up
-   to an epoch of 7 M samples; the loss records wait in memory for the end ({log_gb} GB at batch {batch}, less at larger
-   ones, and as many tensors on a GPU). *Train on some 100,000 images* drawn by patient, then on those that the model
+   to an epoch of 7 M samples. *Train on some 100,000 images* drawn by patient, then on those that the model
    finds hard. One run over all 10 M is not practical as long as points 2 and 3 are as they are; tar shards, which
    would spare the file system, are not read today.
-4. **`evaluate`** is one process without shards ({evaluate_hours} core-hours, {evaluate_gb} GB). Evaluate folders of
+4. **`evaluate`** reads in threads, measures in one, and has no shards ({evaluate_hours} core-hours, {evaluate_gb} GB). Evaluate folders of
    10,000, a job each: the mean of their means is that of all (their intervals are not). A random 10,000 alone give
    mean Dice within 0.005 where it deviates by 0.25.
 5. **`predict --shard i/n`** lists, stats and sorts the whole folder in each job ({shard_minutes} core-minutes and
@@ -565,7 +539,8 @@ s2mnet inspect SAMPLE && s2mnet plan SAMPLE -o plan.yaml  # read the page; edit 
 srun --nodes=2 --ntasks-per-node=4 --gpus-per-node=4 s2mnet train SAMPLE -o RUN --plan plan.yaml --batch-size 128
 ```
 
-Masks alone take little space. Draw overlays and probability maps for the images that somebody is going to look at.
+Masks alone take little space, overlays some fifty times as much. Draw these and probability maps for the images that
+somebody is going to look at.
 """
 
 
