@@ -505,13 +505,14 @@ memory on them.
    ten thousand, drawn by patient; look for copies by a hash of the files.
 2. **The start of `train`** reads every image and mask, with `--plan` too ({plan_hours} core-hours, {plan_gb} GB, in one
    process for which the others wait), and then reads and hashes every file again to find it in the cache
-   ({again_hours} core-hours in each process; the first time it decodes, {prepare_hours}). Keep the cache (`S2MNET_CACHE`) on a
-   local NVMe, at the plan's size.
+   ({again_hours} core-hours in each process; the first time it decodes, {prepare_hours}). Keep the cache
+   (`S2MNET_CACHE`) on a local NVMe, at the plan's size.
 3. **An epoch is the unit of everything**: training saves, validates and logs at its end. A machine that fails costs up
    to an epoch of 7 M samples. *Train on some 100,000 images* drawn by patient, then on those that the model
    finds hard. One run over all 10 M is not practical as long as points 2 and 3 are as they are; tar shards, which
    would spare the file system, are not read today.
-4. **`evaluate`** reads in threads, measures in one, and has no shards ({evaluate_hours} core-hours, {evaluate_gb} GB). Evaluate folders of
+4. **`evaluate`** reads in threads, measures in one, and has no shards ({evaluate_hours} core-hours,
+   {evaluate_gb} GB). Evaluate folders of
    10,000, a job each: the mean of their means is that of all (their intervals are not). A random 10,000 alone give
    mean Dice within 0.005 where it deviates by 0.25.
 5. **`predict --shard i/n`** lists, stats and sorts the whole folder in each job ({shard_minutes} core-minutes and
