@@ -97,11 +97,9 @@ class _Norm:
         """How much of x − mean the gradient with respect to x takes away."""
         return self.scale * self.g_weight / (self.deviation * count)
 
-    def gradient(self, g_y: Tensor, x: Tensor, count: int) -> Tensor:
-        """g_x = scale·(g_y − (Σ g_y + x̂·Σ g_y·x̂)/count), once all chunks have been seen."""
-        slope = self.slope(count)
-        offset = self.mean * slope - self.scale * self.g_bias / count
-        return torch.addcmul(offset, x, -slope).addcmul_(g_y, self.scale)
+    def offset(self, count: int) -> Tensor:
+        """g_x = scale·(g_y − (Σ g_y + x̂·Σ g_y·x̂)/count) = scale·g_y − slope·x + offset, once all has been seen."""
+        return self.mean * self.slope(count) - self.scale * self.g_bias / count
 
 
 class _Sums:
@@ -126,12 +124,13 @@ class _Layers:
     """The convolutions of a block, and where its chunks lie.
 
     Dense products are computed in the type of x, which autocast may have made bf16, all else in float32 at least.
+    Rows of x end in a 1, so that an offset is one more row of a weight rather than a pass over the product.
     """
 
     def __init__(self, x: Tensor, weights: Sequence[Tensor]) -> None:
         self.height, self.width = x.shape[2:]
         self.pixels = self.height * self.width
-        self.x = _rows(x)
+        self.x = _with_ones(_rows(x))
         self.short = x.dtype
         self.wide = torch.promote_types(x.dtype, torch.float32)
         expand, *self.fields, fuse, project = (weight.to(self.wide) for weight in weights[:6])
@@ -160,15 +159,13 @@ class _Layers:
 
     def hidden(self, rows: slice, norm: _Norm) -> Tensor:
         """h, with the batch norm in the weights of the expansion."""
-        h = torch.addmm(norm.shift.to(self.short), self.x[rows], self.scaled_expansion(norm).t())
-        return self.maps(_elu_(h.to(self.wide)))
+        weight = torch.cat([self.expand * norm.scale[:, None], norm.shift[:, None]], 1)
+        return self.maps(_elu_((self.x[rows] @ weight.t().to(self.short)).to(self.wide)))
 
-    def scaled_expansion(self, norm: _Norm) -> Tensor:
-        return (self.expand * norm.scale[:, None]).to(self.short)
-
-    def depthwise(self, h: Tensor, index: int) -> Tensor:
-        weight = self.fields[index]
-        return _rows(F.conv2d(h, weight, padding=weight.shape[-1] // 2, groups=self.inner))
+    def depthwise(self, h: Tensor, index: int, factor: Tensor | None = None, offset: Tensor | None = None) -> Tensor:
+        """d; or d·factor + offset for each channel."""
+        weight = self.fields[index] if factor is None else self.fields[index] * factor[:, None, None, None]
+        return _rows(F.conv2d(h, weight, offset, padding=weight.shape[-1] // 2, groups=self.inner))
 
     def gated_projection(self, gate: Tensor) -> Tensor:
         """Of each image, with its gate in it: (images, C, 6C)."""
@@ -182,7 +179,7 @@ class _Chunked(torch.autograd.Function):
         layers = _Layers(x, weights)
 
         # The expansion is linear: its statistics follow from the input's mean and covariance, without computing it.
-        mean, covariance = _covariance(layers.x.to(layers.wide))
+        mean, covariance = _covariance(_rows(x).to(layers.wide))
         expand = layers.expand
         norms = [layers.norm(0, expand @ mean, ((expand @ covariance) * expand).sum(1).clamp_min(0), eps[0])]
 
@@ -202,7 +199,7 @@ class _Chunked(torch.autograd.Function):
             fused.see(f[rows].to(layers.wide))
         norms.append(layers.norm(4, *fused.result(), eps[4]))
 
-        p = torch.empty_like(layers.x)
+        p = torch.empty_like(_rows(x))
         for rows in layers.chunks():
             u = layers.images(norms[4].elu(f[rows].to(layers.wide)))
             weight = layers.gated_projection(_gate(u.mean(1), layers.gate))
@@ -221,7 +218,7 @@ class _Chunked(torch.autograd.Function):
         short, wide, count = layers.short, layers.wide, len(layers.x)
         norms = [layers.norm(index, *of) for index, of in enumerate(zip(means, variances, ctx.eps, strict=True))]
         g_weights = [torch.zeros_like(weight, dtype=wide) for weight in weights[:10]]
-        g_p = _rows(g_p.to(short))
+        g_p = _with_ones(_rows(g_p.to(short)))
 
         # from p through the gate to the batch norm of f
         g_rows_f = []
@@ -233,20 +230,21 @@ class _Chunked(torch.autograd.Function):
                 pooled, *gate_weights = (t.detach().requires_grad_() for t in (u_images.mean(1), *layers.gate))
                 gate = _gate(pooled, gate_weights)
             weight = layers.gated_projection(gate.detach())
-            g_weight = torch.bmm(g_images.transpose(1, 2), u_images.to(short)).to(wide)
+            g_weight = torch.bmm(g_images[..., :-1].transpose(1, 2), u_images.to(short)).to(wide)
             g_pooled, *g_gate = torch.autograd.grad(gate, [pooled, *gate_weights], (g_weight * layers.project).sum(1))
             for total, part in zip(g_weights[6:], g_gate, strict=True):
                 total += part
             g_weights[5] += (g_weight * gate.detach()[:, None]).sum(0).view_as(g_weights[5])
-            g_u = torch.baddbmm((g_pooled / layers.pixels)[:, None].to(short), g_images, weight)
+            g_u = g_images @ torch.cat([weight, (g_pooled / layers.pixels)[:, None].to(short)], 1)
             g_y = _elu_gradient_(g_u.view(u.shape).to(wide), u)
             norms[4].see(g_y, f_rows)
             g_rows_f.append(g_y)
 
         # from f to the batch norms of the fields
         g_fields: list[list[Tensor]] = []
+        slope, offset = -norms[4].slope(count), norms[4].offset(count)
         for rows in layers.chunks():
-            g_rows = norms[4].gradient(g_rows_f.pop(0), f[rows].to(wide), count).to(short)
+            g_rows = torch.addcmul(offset, f[rows].to(wide), slope).addcmul_(g_rows_f.pop(0), norms[4].scale).to(short)
             h, g_fuse = layers.hidden(rows, norms[0]), []
             g_fields.append([])
             for index, weight in enumerate(layers.fuse):
@@ -259,28 +257,29 @@ class _Chunked(torch.autograd.Function):
             g_weights[4] += torch.cat(g_fuse, 1).view_as(g_weights[4])
 
         # from the fields through the expansion, whose batch norm needs no second pass: it is linear in x
-        g_x = torch.empty_like(layers.x)
-        product = torch.zeros_like(layers.expand)
+        g_x = torch.empty_like(_rows(x))
         weight, norm = layers.expand, norms[0]
-        scaled = layers.scaled_expansion(norm)
+        product, scaled = weight.new_zeros(layers.inner, layers.x.shape[1]), (weight * norm.scale[:, None]).to(short)
         for rows in layers.chunks():
             h, parts = layers.hidden(rows, norms[0]), []
             for index, (kernel, g_y) in enumerate(zip(layers.fields, g_fields.pop(0), strict=True)):
-                g_d = layers.maps(norms[1 + index].gradient(g_y, layers.depthwise(h, index), count))
+                one = norms[1 + index]
+                g_d = layers.depthwise(h, index, -one.slope(count), one.offset(count)).addcmul_(g_y, one.scale)
+                g_d = layers.maps(g_d)
                 g_weights[1 + index] += weight_gradient(h, g_d, kernel.shape[-1])
                 parts.append(_rows(input_gradient(g_d, kernel)))
             g_h = parts[0].add_(parts[1]).add_(parts[2])
             g_y = _elu_gradient_(g_h, _rows(h))
-            norm.g_bias += _column_sums(g_y)
             product += g_y.t().to(short) @ layers.x[rows]
             torch.mm(g_y.to(short), scaled, out=g_x[rows])
+        norm.g_bias, product = product[:, -1].clone(), product[:, :-1]
         product -= norm.g_bias[:, None] * mean
         norm.g_weight += (weight * product).sum(1) / norm.deviation
         g_expand = product - (norm.g_weight / norm.deviation)[:, None] * (weight @ covariance)
         g_weights[0] += (norm.scale[:, None] * g_expand).view_as(g_weights[0])
         mix = weight.t() @ (weight * norm.slope(count)[:, None])
         g_x += (mean @ mix - (norm.scale * norm.g_bias / count) @ weight).to(short)
-        g_x.addmm_(layers.x, mix.to(short), alpha=-1)
+        g_x.addmm_(_rows(x), mix.to(short), alpha=-1)
 
         g_all = [*g_weights, *(one.g_weight for one in norms), *(one.g_bias for one in norms)]
         g_all = [gradient.to(weight.dtype) for gradient, weight in zip(g_all, weights, strict=True)]
@@ -311,8 +310,9 @@ def _elu_gradient_(gradient: Tensor, result: Tensor) -> Tensor:
     return torch.ops.aten.elu_backward.grad_input(gradient, 1.0, 1.0, 1.0, True, result, grad_input=gradient)
 
 
-def _column_sums(rows: Tensor) -> Tensor:
-    return rows.new_ones(len(rows)) @ rows
+def _with_ones(rows: Tensor) -> Tensor:
+    """A column of ones behind the others."""
+    return torch.cat([rows, rows.new_ones(len(rows), 1)], 1)
 
 
 def _rows(maps: Tensor) -> Tensor:
