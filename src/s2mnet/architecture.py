@@ -39,7 +39,7 @@ class PeerNetwork(nn.Module, PyTorchModelHubMixin, library_name="s2mnet"):
         (B, in_channels, size, size) → logits (B, num_classes, size, size).
 
     Raises:
-        ValueError: an unknown architecture.
+        ValueError: an unknown architecture, or one that needs a package which is not installed.
 
     Example:
         >>> import torch
@@ -51,7 +51,10 @@ class PeerNetwork(nn.Module, PyTorchModelHubMixin, library_name="s2mnet"):
         super().__init__()
         if architecture not in PEERS:
             raise ValueError(f"unknown architecture {architecture!r}; choose one of {', '.join([OURS, *PEERS])}")
-        self.network = PEERS[architecture].build(in_channels, num_classes, size)
+        try:
+            self.network = PEERS[architecture].build(in_channels, num_classes, size)
+        except ImportError as error:  # of what MONAI asks for only when it is used
+            raise ValueError(f'{architecture} needs another package: pip install "s2mnet[bench]" ({error})') from None
 
     def forward(self, x: Tensor, return_boundaries: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
         logits = self.network(x)

@@ -104,6 +104,19 @@ def test_a_stopped_study_goes_on(done: Places, tmp_path: Path) -> None:
     assert again.test == first.test and again.model_sha256 == first.model_sha256
 
 
+def test_a_stopped_cell_of_a_study_that_was_changed_starts_anew(done: Places, tmp_path: Path) -> None:
+    one = Selection(variants=["ours"], seeds=[1])
+    options = study().plan
+    for places in (Places(done.data, tmp_path / name, tmp_path / name) for name in ("changed", "fresh")):
+        if places.work.name == "changed":
+            before = study(plan={**options, "lr": 1e-3})
+            run_study(before, places, one, console=quiet())
+            result_path(places.results, before, next(before.cells())).unlink()
+        run_study(study(), places, one, console=quiet())
+    changed, fresh = (results(Places(done.data, tmp_path / name, tmp_path))[0] for name in ("changed", "fresh"))
+    assert untimed(changed.history) == untimed(fresh.history) and changed.model_sha256 == fresh.model_sha256
+
+
 def test_several_processes_share_a_study(done: Places, tmp_path: Path) -> None:
     places = Places(done.data, tmp_path / "results", tmp_path / "work")
     folder = places.work / "tiny" / "discs" / "ours-1"

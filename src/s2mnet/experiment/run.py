@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import time
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
@@ -30,7 +31,8 @@ from s2mnet.plan import Plan, make_plan
 from s2mnet.prediction import Predictor
 from s2mnet.progress import progress_bar
 from s2mnet.provenance import environment
-from s2mnet.training.run import has_finished_epoch, train
+from s2mnet.training.callbacks import STATE
+from s2mnet.training.run import PLAN, has_finished_epoch, train
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ def prepared_folder(name: str, choice: DataChoice, places: Places) -> ImageFolde
     with FileLock(places.work / "data" / f".{name}.lock"):
         if not _prepared(name, places):
             with progress_bar(f"preparing {name}") as progress:
-                prepare(name, places.data / name, folder, progress, choice.plan.get("neighbours", 0))
+                prepare(name, places.data / name, folder, progress)
     return find_cases(folder)
 
 
@@ -205,6 +207,8 @@ def _run_cell(
     folder, summary = _seen(cell.dataset, choice.model_dump_json(), places)
     best_trial = max(_trials(study, cell, places), key=lambda trial: trial.best_dice, default=None)
     plan = make_cell_plan(study, cell, summary, best_trial.lr if best_trial else None)
+    if (run / PLAN).is_file() and Plan.load(run / PLAN) != plan:
+        shutil.rmtree(run / STATE, ignore_errors=True)  # of a study that said something else then
     history = train(_without_test(folder), plan, run, has_finished_epoch(run), console, [end])
     best = max(history, key=lambda record: record["val_dice"])
     started = time.monotonic()
