@@ -97,7 +97,7 @@ def test_seeds_that_only_one_has_are_not_compared(written: Path) -> None:
 def test_the_answers_are_in_words(written: Path) -> None:
     text = page(written)
     opening = text[: text.index("## A study of two sets")]
-    assert "*Peer*: ahead by" in opening and "*Without*: no difference shown" in opening
+    assert "*Peer*: ahead (+" in opening and "*Without*: no difference shown (" in opening
     assert "made of random masks" in opening and "6.28" in opening  # 84.06 − 77.78, which was not reproduced
     assert "not reproduced" in opening
 
@@ -108,6 +108,13 @@ def test_every_cell_is_linked_or_missing(written: Path) -> None:
     assert len(links) == 11 and "(2)" in text
     assert all((written / "docs" / link).is_file() for link in links)
     assert "11 of 12 cells" in text and "abc+changes" in text
+
+
+def test_what_is_half_done_is_said_to_be(written: Path) -> None:
+    for file in (written / "results" / "two" / "GlaS").glob("unet-*.json"):
+        file.unlink()
+    text = page(written)
+    assert "*Peer*: ahead on 1 of 2 sets so far (+" in text and "], 1 set(s) |" in text
 
 
 def test_figures_are_there(written: Path) -> None:

@@ -80,10 +80,10 @@ class Collected:
         return None if differences is None else compare(differences)
 
     def mean_comparison(self, variant: str) -> MeanComparison | None:
-        """The reference against a variant on the mean of the data sets; None unless all have both."""
+        """The reference against a variant on the mean of the data sets that both were run on; None without any."""
         found = [self.differences(dataset, variant) for dataset in self.study.data]
         sets = [one for one in found if one is not None]
-        return compare_means(sets) if len(sets) == len(found) else None
+        return compare_means(sets) if sets else None
 
     def _mean(self, dataset: str, variant: str, seed: int, where: str | None = None) -> float:
         return 100 * float(np.mean(list(self.results[dataset, variant, seed].dice(where).values())))

@@ -61,11 +61,9 @@ def answers(found: Collected) -> str:
     study = found.study
     ours = study.variants[found.reference]
     mean, sets = found.mean_score(found.reference), len(study.data)
-    if mean is None:
-        works = f"{ours.title} has not been run on all {sets} sets yet."
-    else:
-        rest = ", ".join(f"{name} {tables.percent(found.score(name, found.reference))}" for name in study.data)
-        works = f"{ours.title} reaches a Dice of **{tables.percent(mean)}** on the mean of {sets} sets ({rest})."
+    rest = ", ".join(f"{name} {tables.percent(found.score(name, found.reference))}" for name in study.data)
+    reached = f"reaches a Dice of **{tables.percent(mean)}** on the mean of {sets} sets" if mean else "so far"
+    works = f"{ours.title} {reached} ({rest})."
     parts = {name: variant for name, variant in study.variants.items() if variant.architecture == OURS}
     inside = [_ahead(found, name) for name in parts if name in found.others]
     peers = [_ahead(found, name) for name in found.others if name not in parts]
@@ -96,14 +94,13 @@ def _ahead(found: Collected, name: str) -> str:
     """One sentence of how the first row compares with another on the mean of the sets."""
     variant, one = found.study.variants[name], found.mean_comparison(name)
     if one is None:
-        done = sum(bool(found.seeds(dataset, found.reference, name)) for dataset in found.study.data)
-        return f"*{variant.title}*: run on {done} of {len(found.study.data)} sets so far."
+        return f"*{variant.title}*: not run yet."
     p = corrected(one.p, len(found.others))
-    points = f"{abs(100 * one.difference):.2f} points"
-    interval = f"[{100 * one.low:+.2f}, {100 * one.high:+.2f}], p = {p:.2g}"
-    if p >= tables.SIGNIFICANT:
-        return f"*{variant.title}*: no difference shown ({100 * one.difference:+.2f} points {interval})."
-    return f"*{variant.title}*: {'ahead' if one.difference > 0 else 'behind'} by {points} ({interval})."
+    points, sets = 100 * one.difference, len(found.study.data)
+    verdict = "no difference shown" if p >= tables.SIGNIFICANT else "ahead" if points > 0 else "behind"
+    so_far = "" if one.sets == sets else f" on {one.sets} of {sets} sets so far"
+    interval = f"{points:+.2f} points [{100 * one.low:+.2f}, {100 * one.high:+.2f}], p = {p:.2g}"
+    return f"*{variant.title}*: {verdict}{so_far} ({interval})."
 
 
 def _headline(found: Collected, page: Path) -> str:

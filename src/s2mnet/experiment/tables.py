@@ -29,6 +29,7 @@ def overview(found: Collected) -> str:
         comparison = found.mean_comparison(name) if name in found.others else None
         if comparison:
             bounds = f"[{100 * comparison.low:+.2f}, {100 * comparison.high:+.2f}]"
+            bounds += f", {comparison.sets} set(s)" if comparison.sets < len(found.study.data) else ""
             p = corrected(comparison.p, tests)
             ahead = [f"{100 * comparison.difference:+.2f} {bounds}", f"**{p:.4f}**" if p < SIGNIFICANT else f"{p:.3f}"]
         scores = [found.score(dataset, name) for dataset in found.study.data]
