@@ -25,6 +25,7 @@ from s2mnet import Predictor, S2MNetError
 from s2mnet.data import find_cases, load_case
 from s2mnet.files import write_atomically
 from s2mnet.modelfolder import load_model
+from s2mnet.network import TruncatedSpectralFilter
 from s2mnet.plan import Plan, Training
 from s2mnet.training import run as run_module
 from s2mnet.training.callbacks import History, KeepBest, Schedule, learning_rate
@@ -392,3 +393,14 @@ def test_writing_over_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatc
     with pytest.raises(S2MNetError, match="No space left"):
         write_atomically(tmp_path / "a.txt", b"new")
     assert (tmp_path / "a.txt").read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_spectral_filters_may_learn_faster(tiny_data: Path, tmp_path: Path) -> None:
+    """After one step of Adam every weight has moved by the learning rate, whatever its gradient."""
+    moved = {}
+    for factor in (1.0, 10.0):
+        train_tiny(tiny_data, tmp_path / f"{factor}", steps=1, warmup=0.0, filter_lr=factor, weight_decay=0.0)
+        network, _ = load_model(tmp_path / f"{factor}")
+        moved[factor] = network.stages[0][-1].spectral.weight.detach() - TruncatedSpectralFilter(8, 4).weight.detach()
+    assert float(moved[1.0].abs().max()) == pytest.approx(1e-2, rel=1e-3)
+    assert torch.allclose(moved[10.0], 10 * moved[1.0], atol=1e-4)

@@ -103,6 +103,7 @@ class Training(Section):
     lr: float = about(1e-3, "highest learning rate", gt=0)
     min_lr: float = about(1e-6, "lowest, at the end of the cosine", ge=0)
     weight_decay: float = about(1e-4, "of the network's weights", ge=0)
+    filter_lr: float = about(1.0, "learning rate of the spectral filters, as a multiple of the others'", gt=0)
     warmup: float = about(0.05, "share of the schedule that is a linear warm-up", ge=0, lt=1)
     clip: float = about(1.0, "largest norm of the gradient", gt=0)
     patience: int = about(0, "stop after so many epochs without gain in validation Dice; 0: never", ge=0)

@@ -18,7 +18,7 @@ from s2mnet.files import write_atomically
 from s2mnet.modelfolder import ModelConfig, save_model
 from s2mnet.plan import Training
 from s2mnet.training.distributed import agreed, is_main, total
-from s2mnet.training.module import SegmentationModule
+from s2mnet.training.module import FACTOR, SegmentationModule
 
 STATE = "training"  # folder inside a run for what --resume needs
 HISTORY = "history.json"
@@ -74,7 +74,7 @@ class Schedule(pl.Callback):
             )
         rate = learning_rate(self.progress(trainer), self.training)
         for group in trainer.optimizers[0].param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get(FACTOR, 1.0)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
         self._stop_if_spent(trainer)

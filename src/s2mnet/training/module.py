@@ -15,9 +15,11 @@ from s2mnet.data import IGNORE_INDEX, LabelMap
 from s2mnet.inference import predict_prepared, to_labels
 from s2mnet.loss import MASL
 from s2mnet.loss.dice_ce import DiceCrossEntropy
-from s2mnet.network import S2MNet
+from s2mnet.network import S2MNet, TruncatedSpectralFilter
 from s2mnet.plan import Plan
 from s2mnet.training.store import PreparedCases
+
+FACTOR = "factor"  # of a group's learning rate
 
 
 class SegmentationModule(pl.LightningModule):
@@ -68,10 +70,15 @@ class SegmentationModule(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         training = self.plan.training
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": list(self.network.parameters()), "weight_decay": training.weight_decay},
             {"params": list(self.criterion.parameters()), "weight_decay": 0.0},
         ]
+        if training.filter_lr != 1:
+            filters = [part.weight for part in self.network.modules() if isinstance(part, TruncatedSpectralFilter)]
+            named = {id(weight) for weight in filters}
+            groups[0]["params"] = [weight for weight in groups[0]["params"] if id(weight) not in named]
+            groups.append({"params": filters, "weight_decay": training.weight_decay, FACTOR: training.filter_lr})
         optimiser = torch.optim.Adam if training.optimiser == "adam" else torch.optim.AdamW
         return optimiser([group for group in groups if group["params"]], lr=training.lr, betas=(0.9, 0.999))
 
