@@ -219,6 +219,7 @@ def test_a_study_of_spectra(done: Places, tmp_path: Path) -> None:
     assert first.image.images == second.image.images == 12
     assert len(first.stages) == len(first.filters) == 5 and second.stages == []
     assert first.environment["torch"]
+    assert Image.open(done.work / "spectral" / "discs" / "reconstructions.png").width > 5 * 64
 
 
 def test_a_study_to_choose_by_leaves_the_test_split_unread(done: Places, tmp_path: Path) -> None:

@@ -17,13 +17,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from s2mnet.architecture import OURS
-from s2mnet.data import FolderSummary, ImageFolder, find_cases, read_folder
+from s2mnet.data import FolderSummary, ImageFolder, find_cases, read_folder, read_image
 from s2mnet.datasets import prepare
 from s2mnet.errors import S2MNetError
 from s2mnet.evaluation.records import Evaluation
 from s2mnet.evaluation.run import evaluate_run
 from s2mnet.experiment.result import CellResult, identify, load_result, result_path, save_result
 from s2mnet.experiment.spectrum import SpectrumResult
+from s2mnet.experiment.spectrum_page import REPORTED_KS, draw_reconstructions
 from s2mnet.experiment.spectrum_run import measure_folder
 from s2mnet.experiment.study import Cell, DataChoice, Study
 from s2mnet.modelfolder import WEIGHTS
@@ -249,6 +250,8 @@ def _measure_cell(
     network = study.networks.get(cell.dataset)
     with progress_bar(f"measuring {cell.dataset}", show=not console.quiet) as progress:
         found = measure_folder(folder, places.work / network if network else None, progress)
+    # A picture of an image stays beside the data: whoever may see these may see it.
+    draw_reconstructions(read_image(folder.splits["val"][0].image), (*REPORTED_KS, None), run / "reconstructions.png")
     return found.model_copy(update={"environment": {**environment(), "command": command}})
 
 
