@@ -1,4 +1,4 @@
-"""docs/performance.md from several runs of `s2mnet bench` on one machine at one commit.
+"""docs/performance.md from several runs of `s2mnet bench` on one machine.
 
     s2mnet bench --size 352 --only spectral --repeats 9 -o runs/bench/spectral
     s2mnet bench --size 352 --only loss --batch 8 --repeats 5 -o runs/bench/loss
@@ -8,6 +8,7 @@
     s2mnet bench --size 352 --only network --batch 1 --repeats 5 --minutes 12 -o runs/bench/network
     s2mnet bench --size 256 --size 1024 --only network --batch 1 --repeats 5 --minutes 4 -o runs/bench/growth \
         --contestant s2mnet --contestant s2mnet-torch --contestant s2mnet-openvino --contestant segresnet
+    s2mnet bench --size 352 --only bound -o runs/bench/bound
     python experiments/performance.py runs/bench/*/bench.json --write docs/performance.md -o runs/bench
 
 One run of everything (`s2mnet bench --write docs/performance.md`) takes hours on two cores. Contestants are compared
@@ -23,14 +24,14 @@ from pathlib import Path
 
 from s2mnet.bench import Record, write_page, write_record
 
-SAME = ("cpu", "gpu", "cpu_count", "commit", "torch")
+SAME = ("cpu", "gpu", "cpu_count", "torch")
 
 
 def together(records: Sequence[Record]) -> Record:
     """One record of all cases.
 
     Raises:
-        ValueError: records of different machines or commits, or a case that two of them have.
+        ValueError: records of different machines, or a case that two of them have.
 
     Example:
         >>> one = Record(environment={"cpu": "a"}, device="cpu", threads=2, options={"only": "loss"}, titles={})
@@ -46,10 +47,16 @@ def together(records: Sequence[Record]) -> Record:
     if len(cases) != len(set(cases)):
         raise ValueError("two of the runs have the same case")
     merged = first.model_copy(deep=True)
-    merged.options = {"only": [str(record.options.get("only") or "all") for record in records]}
+    parts = [str(record.options.get("only") or "all") for record in records]
+    merged.options = {"only": parts}
+    commits: dict[str, list[str]] = {}
+    for part, record in zip(parts, records, strict=True):
+        commits.setdefault(str(record.environment.get("commit")), []).append(part)
+    merged.environment["commit"] = ", ".join(f"{commit} ({', '.join(own)})" for commit, own in commits.items())
     for record in records[1:]:
         merged.measurements += record.measurements
         merged.left_out += record.left_out
+        merged.bounds += record.bounds
         merged.titles |= record.titles
         merged.differences |= record.differences
     return merged

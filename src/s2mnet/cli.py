@@ -244,8 +244,8 @@ def bench(
     batch: Annotated[list[int] | None, typer.Option(help="Images at a time; repeatable. 1 and 8.")] = None,
     precision: Annotated[Literal["float32", "bf16"] | None, typer.Option(help="Both if not given.")] = None,
     only: Annotated[
-        Literal["network", "spectral", "loss", "train"] | None,
-        typer.Option(help="Inference, spectral branch, loss or training step. All if not given."),
+        Literal["network", "spectral", "loss", "train", "bound"] | None,
+        typer.Option(help="Inference, spectral branch, loss, training step, or what bounds them. All if not given."),
     ] = None,
     contestant: Annotated[list[str] | None, typer.Option(help="A network; repeatable. All if not given.")] = None,
     repeats: Annotated[int, typer.Option(help="Rounds; each contestant has one turn in each.")] = 7,

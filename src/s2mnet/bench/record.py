@@ -7,9 +7,9 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-Section = Literal["network", "train", "spectral", "loss"]
+Section = Literal["network", "train", "spectral", "loss", "bound"]
 Precision = Literal["float32", "bf16"]
-SECTIONS: tuple[Section, ...] = ("network", "train", "spectral", "loss")
+SECTIONS: tuple[Section, ...] = ("network", "train", "spectral", "loss", "bound")
 PRECISIONS: tuple[Precision, ...] = ("float32", "bf16")
 
 
@@ -17,7 +17,7 @@ class Case(BaseModel):
     """One row of rounds: all contestants in it are alternated.
 
     Attributes:
-        section: "network" is inference, "train" a training step.
+        section: "network" is inference, "train" a training step, "bound" what bounds both.
         size: side of the square images; of the spectral section the image that the maps come from.
         batch: images at a time.
         stage: encoder stage 1 to 5, of the spectral section only.
@@ -93,6 +93,37 @@ class LeftOut(BaseModel):
     reason: str
 
 
+class Rates(BaseModel):
+    """Of a machine, a second: FLOPs of a dense product, and of one in float32; bytes; exponentials."""
+
+    dense: float
+    vector: float
+    memory: float
+    exponentials: float
+
+
+class Kind(BaseModel):
+    """All layers of one kind: FLOPs (or exponentials), bytes, and the least seconds that these take."""
+
+    name: str
+    flops: float = 0.0
+    bytes: float = 0.0
+    seconds: float = 0.0
+
+
+class Bound(BaseModel):
+    """The least time of a case, see `s2mnet.bench.bound`."""
+
+    case: Case
+    rates: Rates
+    kinds: list[Kind]
+
+    @property
+    def seconds(self) -> float:
+        """Of all kinds."""
+        return sum(kind.seconds for kind in self.kinds)
+
+
 class Record(BaseModel):
     """A whole run, as `bench.json` holds it.
 
@@ -102,6 +133,7 @@ class Record(BaseModel):
         titles: what to call each contestant.
         differences: of the spectral section, the largest difference of each form from the first, relative to the
             largest value: of the output and of the gradient of the input.
+        bounds: least times of S2M-Net on this machine.
     """
 
     environment: dict[str, Any]
@@ -112,6 +144,7 @@ class Record(BaseModel):
     measurements: list[Measurement] = []
     left_out: list[LeftOut] = []
     differences: dict[str, tuple[float, float]] = {}
+    bounds: list[Bound] = []
 
     def of(self, section: Section) -> dict[Case, list[Measurement]]:
         """The measurements of a section by case, in the order they were taken."""

@@ -11,6 +11,7 @@ import torch
 
 from s2mnet.allocator import keep_freed_memory
 from s2mnet.bench import spectral
+from s2mnet.bench.bound import bounds
 from s2mnet.bench.contestants import CONTESTANTS, Contestant, chosen
 from s2mnet.bench.flops import flops_of, parameters_and_flops
 from s2mnet.bench.loss import TITLES, loss_job
@@ -98,12 +99,13 @@ def cases_of(request: Request) -> list[Case]:
     for section in [request.only] if request.only else SECTIONS:
         sizes = request.sizes or (SIZES if section == "network" else (352,))
         batches = request.batches or ((1, 8) if section in ("network", "spectral") else (8,))
+        batches = batches[:1] if section == "bound" else batches  # it has its own
         precisions = request.precisions or PRECISIONS
         for size in sizes:
             for batch in batches:
                 if section == "spectral":  # FFTs know no bf16, and MASL computes in float32 whatever it is given
                     cases += [Case(section=section, size=size, batch=batch, stage=stage) for stage in range(1, 6)]
-                elif section == "loss":
+                elif section in ("loss", "bound"):
                     cases.append(Case(section=section, size=size, batch=batch))
                 else:
                     cases += [Case(section=section, size=size, batch=batch, precision=p) for p in precisions]
@@ -111,7 +113,7 @@ def cases_of(request: Request) -> list[Case]:
 
 
 def _cost(case: Case) -> float:
-    weight = {"spectral": 0.01, "loss": 0.1, "network": 1.0, "train": 3.0}[case.section]
+    weight = {"spectral": 0.01, "loss": 0.1, "network": 1.0, "train": 3.0, "bound": 0.01}[case.section]
     return weight * case.batch * case.size**2
 
 
@@ -148,6 +150,8 @@ class _Run:
                 self._spectral(case)
             elif case.section == "loss":
                 self._losses(case)
+            elif case.section == "bound":
+                self.record.bounds += bounds(case.size, self.device)
             else:
                 self._networks(case)
             if notify:

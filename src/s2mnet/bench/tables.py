@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from s2mnet.bench.ratios import fft_over_ours, ratios
-from s2mnet.bench.record import Case, Measurement, Record
+from s2mnet.bench.ratios import EAGER, OPENVINO, TORCH, fft_over_ours, ratios
+from s2mnet.bench.record import Bound, Case, Measurement, Record
 from s2mnet.markdown import table
 
+OURS = (EAGER, TORCH, OPENVINO)
 ABOUT = """\
 All contestants of a table were alternated, one call each in every round, warm, in one process, together with a square
 matrix product. Times are medians, the quartiles in brackets. "Share" is the FLOP/s reached over those of the matrix
@@ -21,6 +22,11 @@ milliseconds of the shorter of its last two calls. A training step is forward, D
 for every network. Processes keep the memory that they free, as our commands do, peers too; only "straightforward",
 S2M-Net in torch's own layers, runs as in a plain script, which gives it back to the system: its time alone is what a
 user of such a script has, its turns beside the others profit from what they left behind."""
+
+BOUNDS = """\
+What S2M-Net takes at least on this machine, if every layer takes the longer of its multiply-adds at the rate of a
+matrix product and its maps, read and written once, at the rate of a copy, and each exponential of an activation its
+time; everything else is free, as if fused. Layers whose maps stay in a cache can be faster than their bytes."""
 
 
 def tables(record: Record) -> str:
@@ -39,6 +45,8 @@ def tables(record: Record) -> str:
         parts += ["## Spectral branch, forward and backward", _spectral(record, spectral)]
     for case, ones in record.of("loss").items():
         parts += [f"## Loss, forward and backward, {case.conditions}", _loss(record, ones)]
+    if record.bounds:
+        parts += ["## Bounds", BOUNDS, *(_bound(record, one) for one in record.bounds)]
     if record.left_out:
         rows = [(str(out.case), record.titles[out.contestant], out.reason) for out in record.left_out]
         parts += ["## Left out", table(("case", "network", "why"), rows)]
@@ -112,6 +120,26 @@ def _loss(record: Record, found: Sequence[Measurement]) -> str:
     share = [f"{100 * one.median / step:.1f} %" if step else "–" for one in found]
     rows = [(record.titles[one.contestant], milliseconds(one), part) for one, part in zip(found, share, strict=True)]
     return table(("what", "ms", "share of the step"), rows)
+
+
+def _bound(record: Record, bound: Bound) -> str:
+    rows = [
+        (kind.name, _number(kind.flops / 1e9), _number(kind.bytes / 1e6), _number(1000 * kind.seconds))
+        for kind in bound.kinds
+    ]
+    rows.append(("all", "", "", _number(1000 * bound.seconds)))
+    rates = bound.rates
+    what = "training step" if bound.case.section == "train" else "inference"
+    text = (
+        f"{what}, {bound.case.conditions}; {_number(rates.dense / 1e9)} GFLOP/s dense, {_number(rates.vector / 1e9)} "
+        f"in float32; {_number(rates.memory / 1e9)} GB/s; {_number(rates.exponentials / 1e9)} G exponentials/s."
+    )
+    reached = [one for one in record.of(bound.case.section).get(bound.case, []) if one.contestant in OURS]
+    if reached:
+        best = min(reached, key=lambda one: one.median)
+        share = f"{100 * bound.seconds / best.median:.0f} %"
+        text += f" Reached: {milliseconds(best)} ms ({record.titles[best.contestant]}), the bound is {share} of it."
+    return f"{text}\n\n{table(('layers', 'GFLOP, or G', 'MB', 'least ms'), rows)}"
 
 
 def _number(value: float) -> str:
