@@ -268,7 +268,7 @@ def exponent(counts: Sequence[float], values: Sequence[float]) -> float:
 
 
 def extrapolate(counts: Sequence[float], values: Sequence[float], count: float, quadratic: bool = False) -> float:
-    """The value at ``count``: from the last by the exponent, taken as 1 to 1.1; or by the best b·n + c·n², b, c ≥ 0.
+    """The value at ``count``: from the last by the exponent, taken as 1 to 1.1; or by the best a + b·n + c·n².
 
     Example:
         >>> round(extrapolate([10, 20, 40], [3, 6, 12], 4000), 6)
@@ -279,8 +279,9 @@ def extrapolate(counts: Sequence[float], values: Sequence[float], count: float, 
     if not quadratic:
         return values[-1] * (count / counts[-1]) ** min(max(1.0, exponent(counts, values)), STEEPEST)
     n, found = np.asarray(counts, dtype=np.float64), np.asarray(values, dtype=np.float64)
-    linear, square = nnls(np.stack([n / found, n**2 / found], axis=1), np.ones_like(n))[0]
-    return float(linear * count + square * count**2)
+    # Of relative errors; none of the three below 0.
+    parts = nnls(np.stack([1 / found, n / found, n**2 / found], axis=1), np.ones_like(n))[0]
+    return float(parts @ [1.0, count, count**2])
 
 
 class Prediction(NamedTuple):
@@ -489,7 +490,7 @@ takes: train and validation at {size}² are {cache_tb} TB, on every machine that
 Processor time and peak memory of {counts} pairs of 64² PNG, the functions behind each command in a fresh process; what
 larger images cost more is added, from 300 and 900 pairs of a real folder. Extrapolated from the last point by the
 exponent between the last two, taken as 1 to 1.1 where the code is linear (what is beyond is noise of small figures);
-the search for look-alikes, which is quadratic, by the best b·n + c·n². "Breaks" is where one
+the search for look-alikes, which is quadratic, by the best a + b·n + c·n². "Breaks" is where one
 process needs 64 GB or a day of one core. The disk was local and warm: on a network file system every file costs a
 request or more, which is not in here and may be most of the time.
 
