@@ -94,7 +94,7 @@ class Step(NamedTuple):
         prepare: takes the data folder, a scratch folder and a run folder; gives the work that is measured.
         real: whether it depends on the size of the images, and is measured on real ones too.
         scale: pairs for each pair of the others: the quadratic part must be seen.
-        quadratic: whether its code compares all pairs with all, so that its time is b·n + c·n².
+        quadratic: whether its code compares all pairs with all, so that its time is a + b·n + c·n².
     """
 
     title: str
