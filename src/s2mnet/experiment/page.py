@@ -109,6 +109,7 @@ def _headline(found: Collected, page: Path) -> str:
         answers(found),
         tables.overview(found),
         _figure(charts.ahead(found), f"{found.study.name}-ahead", page),
+        "Blue: ahead; orange: behind; grey: the 95 % interval holds 0.",
         "**Not reproduced.** What the authors say that S2M-Net gains by a part, beside what was found at this budget:",
         not_reproduced(found),
         "**Threats to validity.**",
