@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from s2mnet.architecture import OURS, PEERS
+from s2mnet.datasets.sets import named
 from s2mnet.errors import S2MNetError
 from s2mnet.experiment.reported import DICE
 from s2mnet.experiment.study import Study
@@ -94,3 +95,12 @@ def test_reported_figures_are_those_of_the_spec() -> None:
     for place, k in enumerate((16, 24, 48, 64)):
         found = [float(values.split(" / ")[place]) for values in many]
         assert [DICE[f"K = {k}", dataset] for dataset in sets] == found
+
+
+def test_every_data_set_is_one_that_prepare_knows() -> None:
+    """By the name of its download's folder, and with a reported row where the paper has the set."""
+    for study in map(Study.load, STUDIES):
+        for name in (*study.data, *study.others):
+            assert named(name).name.replace("-", "") == name.replace("-", "")
+    rows = {variant.reported for study in map(Study.load, STUDIES) for variant in study.variants.values()} - {""}
+    assert rows <= {row for row, _ in DICE}
