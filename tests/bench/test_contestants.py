@@ -19,7 +19,7 @@ from s2mnet.network import S2MNet
 
 # Millions of parameters, by the papers: S2M-Net 4.7, U-Net 31.0, U-Net++ 9.0, Attention U-Net 34.9 (MONAI's has one
 # convolution less a level), nnU-Net in 2-D with six stages 20.6; SegResNet, SwinUNETR, MedNeXt-S and UNETR have 4.7,
-# 62, 5.6 and 93 in 3-D, and less where a kernel loses an axis.
+# 62, 5.6 and 93 in 3-D, and less where a kernel loses an axis. The last two are MONAI's defaults, which a CPU trains.
 MILLIONS = {
     "s2mnet": (4.6, 4.9),
     "s2mnet-light": (4.6, 4.9),
@@ -35,6 +35,8 @@ MILLIONS = {
     "swinunetr": (24, 63),
     "mednext-s": (5.2, 5.8),
     "unetr": (86, 106),
+    "residual-unet": (1.55, 1.7),
+    "basic-unet": (1.9, 2.1),
 }
 MILLIONS |= {
     f"{name}-openvino": MILLIONS[name] for name in MILLIONS if name.split("-")[0] != "s2mnet" or name == "s2mnet"
