@@ -185,7 +185,7 @@ def evaluate_against(
         measured = evaluate_volumes if find_volumes(truth) else evaluate_folders
         return measured(source, truth, labels).with_context(command=command_line(), **environment())
     folder = find_cases(truth)
-    cases = [case for name, part in folder.splits.items() if split in (name, "all") for case in part]
+    cases = folder.cases_of(split)
     if not cases:
         found = f"no {split} split (there is {', '.join(name for name, part in folder.splits.items() if part)})"
         raise S2MNetError(truth, found, f"a {split} split", "Choose one with --split, or --split all.")

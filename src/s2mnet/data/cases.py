@@ -62,6 +62,10 @@ class ImageFolder:
         """Name of the data set, or of the folder."""
         return self.dataset.name or self.root.resolve().name
 
+    def cases_of(self, split: str) -> list[Case]:
+        """The cases of a split; of all of them for "all"."""
+        return [case for name, cases in self.splits.items() if split in (name, "all") for case in cases]
+
 
 def find_cases(root: str | Path) -> ImageFolder:
     """Pair images and masks by equal file stems and split them.

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from s2mnet.experiment.collected import Collected
-from s2mnet.report.figures import draw_figure
+from s2mnet.report.figures import COLOURS, draw_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#A6568A", "#444444", "#E69F00", "#56B4E9", "#8a939c")
 _DASHES = ("-", "--", "-.", ":")
 
 
@@ -31,7 +30,7 @@ def ahead(found: Collected) -> bytes | None:
                 if one is None:
                     continue
                 low, middle, high = (100 * value for value in (one.low, one.difference, one.high))
-                colour = _COLOURS[4] if low <= 0 <= high else _COLOURS[0] if low > 0 else _COLOURS[1]
+                colour = COLOURS[4] if low <= 0 <= high else COLOURS[0] if low > 0 else COLOURS[1]
                 mark, size = ("D", 8) if dataset == "mean" else ("o", 6)
                 error = [[middle - low], [high - middle]]
                 axes.errorbar(middle, place, xerr=error, fmt=mark, color=colour, markersize=size, capsize=3)
@@ -63,7 +62,7 @@ def learning(found: Collected) -> bytes | None:
                 if epochs:
                     steps = [record["steps"] for record in histories[0][:epochs]]
                     dice = np.mean([[r["val_dice"] for r in history[:epochs]] for history in histories], axis=0)
-                    colour, dash = _COLOURS[count % len(_COLOURS)], _DASHES[count // len(_COLOURS) % len(_DASHES)]
+                    colour, dash = COLOURS[count % len(COLOURS)], _DASHES[count // len(COLOURS) % len(_DASHES)]
                     axes.plot(steps, 100 * dice, dash, color=colour, marker=".", label=variant.title)
             axes.set(title=dataset, xlabel="steps", ylabel="validation Dice, %")
         for axes in panels[len(shown) :]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,6 @@ class Score:
 
     mean: float
     std: float | None
-    seeds: int
 
 
 @dataclass
@@ -76,14 +77,27 @@ class Collected:
 
     def comparison(self, dataset: str, variant: str) -> Comparison | None:
         """The reference against a variant on one data set."""
-        differences = self.differences(dataset, variant)
-        return None if differences is None else compare(differences)
+        return self._comparisons.get((dataset, variant))
 
     def mean_comparison(self, variant: str) -> MeanComparison | None:
         """The reference against a variant on the mean of the data sets that both were run on; None without any."""
-        found = [self.differences(dataset, variant) for dataset in self.study.data]
-        sets = [one for one in found if one is not None]
-        return compare_means(sets) if sets else None
+        return self._mean_comparisons.get(variant)
+
+    # Resampled once, shown in several tables and figures.
+    @cached_property
+    def _differences(self) -> dict[tuple[str, str], NDArray[np.float64]]:
+        pairs = product(self.study.data, self.others)
+        found = {(dataset, variant): self.differences(dataset, variant) for dataset, variant in pairs}
+        return {pair: one for pair, one in found.items() if one is not None}
+
+    @cached_property
+    def _comparisons(self) -> dict[tuple[str, str], Comparison]:
+        return {pair: compare(one) for pair, one in self._differences.items()}
+
+    @cached_property
+    def _mean_comparisons(self) -> dict[str, MeanComparison]:
+        sets = {name: [one for (_, own), one in self._differences.items() if own == name] for name in self.others}
+        return {name: compare_means(own) for name, own in sets.items() if own}
 
     def _mean(self, dataset: str, variant: str, seed: int, where: str | None = None) -> float:
         return 100 * float(np.mean(list(self.results[dataset, variant, seed].dice(where).values())))
@@ -113,4 +127,4 @@ def _score(means: list[float]) -> Score | None:
     if not means:
         return None
     std = float(np.std(means, ddof=1)) if len(means) > 1 else None
-    return Score(float(np.mean(means)), std, len(means))
+    return Score(float(np.mean(means)), std)

@@ -20,8 +20,6 @@ from s2mnet.architecture import OURS
 from s2mnet.data import FolderSummary, ImageFolder, find_cases, read_folder, read_image
 from s2mnet.datasets import prepare
 from s2mnet.errors import S2MNetError
-from s2mnet.evaluation.records import Evaluation
-from s2mnet.evaluation.run import evaluate_run
 from s2mnet.experiment.result import CellResult, identify, load_result, result_path, save_result
 from s2mnet.experiment.spectrum import SpectrumResult
 from s2mnet.experiment.spectrum_page import REPORTED_KS, draw_reconstructions
@@ -34,6 +32,7 @@ from s2mnet.progress import progress_bar
 from s2mnet.provenance import environment
 from s2mnet.training.callbacks import STATE
 from s2mnet.training.run import PLAN, has_finished_epoch, train
+from s2mnet.workflow import evaluate_cases
 
 
 @dataclass(frozen=True)
@@ -96,12 +95,13 @@ def run_study(
     _check(study, selection)
     end = _End(time.monotonic() + 60 * minutes if minutes else None)
     cells = [cell for cell in study.cells() if selection.holds(cell)]
-    _check_data(study, {cell.dataset for cell in cells if not _is_done(study, cell, places)}, places)
+    pending = {cell for cell in cells if not _is_done(study, cell, places)}
+    _check_data(study, {cell.dataset for cell in pending}, places)
     finished: list[Cell] = []
     failed: list[str] = []
-    done = sum(_is_done(study, cell, places) for cell in cells)
+    done = len(cells) - len(pending)
     for number, cell in enumerate(cells, 1):
-        if _is_done(study, cell, places):
+        if cell not in pending:
             continue
         if waiting := _waits_for(study, cell, places):
             console.print(f"{cell}: waits for {waiting}")
@@ -111,7 +111,7 @@ def run_study(
         try:
             with FileLock(folder / ".lock", timeout=0):
                 if _is_done(study, cell, places):
-                    continue  # by another process, between the two looks
+                    continue  # by another process since
                 if end.reached():
                     break
                 console.print(f"[bold]{study.name}[/] {cell} ({number} of {len(cells)}, {done} done)")
@@ -217,10 +217,11 @@ def _run_cell(
     predictor = Predictor(run)
     test, elsewhere = None, {}
     if cell.lr is None:
-        test = _test(predictor, folder, study.split, console)
+        test = evaluate_cases(predictor, folder.cases_of(study.split), study.split, None, console)
         for name in choice.also_test:
             other = (study.data | study.others)[name]
-            elsewhere[name] = _test(predictor, prepared_folder(name, other, places), "all", console)
+            cases = prepared_folder(name, other, places).cases_of("all")
+            elsewhere[name] = evaluate_cases(predictor, cases, "all", None, console)
     return CellResult(
         study=study.name,
         dataset=cell.dataset,
@@ -290,12 +291,6 @@ def _trials(study: Study, cell: Cell, places: Places) -> list[CellResult]:
     """The finished trials of those."""
     trials = [Cell(cell.dataset, cell.variant, study.search.seed, lr) for lr in _rates(study, cell) if study.search]
     return [found for trial in trials if (found := load_result(places.results, study, trial)) is not None]
-
-
-def _test(predictor: Predictor, folder: ImageFolder, split: str, console: Console) -> Evaluation:
-    cases = [case for name, part in folder.splits.items() if split in (name, "all") for case in part]
-    with progress_bar(f"testing on {folder.name}", show=not console.quiet) as advance:
-        return evaluate_run(predictor, cases, split, progress=lambda done, _: advance(done, len(cases)))
 
 
 def _check_data(study: Study, datasets: Set[str], places: Places) -> None:

@@ -15,7 +15,7 @@ from s2mnet.evaluation.records import Summary
 from s2mnet.experiment.spectrum import Band, SpectrumResult, reconstruction
 from s2mnet.files import write_atomically
 from s2mnet.markdown import table
-from s2mnet.report.figures import draw_figure
+from s2mnet.report.figures import COLOURS, draw_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +48,6 @@ The learned filters W, which start as the identity on the band (W = 1). "Departu
 and frequencies, "imaginary" the share of its square that only a complex filter can have; magnitude |W| and phase
 (weighted by |W|) are means over channels at the lowest and the highest radius in cycles per map."""
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#A6568A", "#444444", "#E69F00", "#56B4E9")
 _MARKS = "osv^DX*P"
 
 
@@ -277,12 +276,12 @@ def _filters(results: Sequence[SpectrumResult]) -> bytes:
 def _line(axes: Axes, number: int, points: Sequence[tuple[float, float]], name: str, marks: bool = True) -> None:
     x, y = np.array(points, dtype=float).reshape(-1, 2).T
     style: Any = {"marker": _MARKS[number % len(_MARKS)], "markersize": 4.5} if marks else {}
-    dash = ("-", "--", "-.", ":")[number // len(_COLOURS) % 4]
+    dash = ("-", "--", "-.", ":")[number // len(COLOURS) % 4]
     axes.plot(x, y, color=_colour(number), linestyle=dash, linewidth=1.6, label=name, **style)
 
 
 def _colour(number: int) -> str:
-    return _COLOURS[number % len(_COLOURS)]
+    return COLOURS[number % len(COLOURS)]
 
 
 def _scale_k(axes: Axes) -> None:

@@ -27,7 +27,7 @@ def measure_folder(folder: ImageFolder, model: Path | None, progress: Progress) 
     Raises:
         S2MNetError: a file that cannot be read, no such model, one that is no S2M-Net.
     """
-    cases = [case for part in folder.splits.values() for case in part]
+    cases = folder.cases_of("all")
 
     def images() -> Iterator[np.ndarray]:
         for done, case in enumerate(cases, 1):
@@ -52,6 +52,6 @@ def _inputs(cases: Sequence[Case], preprocessing: Preprocessing) -> Iterator[Ten
     height, width = preprocessing.size
     for case in cases:
         image = torch.from_numpy(prepare_image(read_image(case.image), preprocessing))
-        top, left = (image.shape[1] - height) // 2, (image.shape[2] - width) // 2
+        top, left = max(0, (image.shape[1] - height) // 2), max(0, (image.shape[2] - width) // 2)
         view = image[:, top : top + height, left : left + width]
         yield normalise(view.float() / 255, preprocessing)[None]

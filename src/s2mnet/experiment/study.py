@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -112,7 +112,7 @@ class Study(Section):
         """Everything in this file that the result of a training depends on."""
         return {
             "data": self.data[cell.dataset].model_dump(mode="json", exclude={"also_test"}),
-            "plan": _plain(self.plan),
+            "plan": self.plan,
             "tta": self.tta,
             "variant": self.variants[cell.variant].settings,
             "search": self.search.model_dump(mode="json") if self.search else None,
@@ -138,7 +138,3 @@ class Cell:
         if not self.variant:
             return self.dataset
         return f"{self.dataset}/{self.variant}-{self.seed}" + (f"-lr-{self.lr:g}" if self.lr else "")
-
-
-def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(sorted(options.items()))

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 History = Sequence[Mapping[str, Any]]
 
 _BLUE, _ORANGE, _GREEN, _PURPLE, _DARK = "#0072B2", "#D55E00", "#009E73", "#A6568A", "#444444"
+COLOURS = (_BLUE, _ORANGE, _GREEN, _PURPLE, _DARK, "#E69F00", "#56B4E9", "#8a939c")
+"""Of lines that are compared, told apart by most who do not see all colours."""
 _LINES = ((_BLUE, "-"), (_ORANGE, "--"), (_GREEN, "-."), (_PURPLE, (0, (5, 1))), (_DARK, ":"))
 _NAMES = {
     "core": "core (overlap)",
