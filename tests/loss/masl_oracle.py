@@ -18,17 +18,19 @@ def shifted(f: np.ndarray, rows: int, columns: int) -> np.ndarray:
 
 
 def perimeter(f: np.ndarray) -> float:
-    """Crofton, four directions, of squared differences; 0 outside the image."""
+    """Crofton, four directions, of absolute differences; 0 outside the image."""
     f = np.pad(f, 1)
-    total = sum((np.diff(f, axis=a) ** 2).sum() for a in (0, 1)) * np.pi / 8
+    total = sum(np.abs(np.diff(f, axis=a)).sum() for a in (0, 1)) * np.pi / 8
     for flipped in (f, f[:, ::-1]):
         lines = [np.diagonal(flipped, k) for k in range(-f.shape[0] + 1, f.shape[1])]
-        total += sum((np.diff(line) ** 2).sum() for line in lines) * np.pi / 8 / np.sqrt(2)
+        total += sum(np.abs(np.diff(line)).sum() for line in lines) * np.pi / 8 / np.sqrt(2)
     return total
 
 
-def kappa(f: np.ndarray) -> float:
-    return min(1.0, 4 * np.pi * (f**2).sum() / max(1.0, perimeter(f) ** 2))
+def kappa(p: np.ndarray) -> float:
+    """Of the level sets {p > t}, t from a Beta(4, 4) distribution: mean area over squared mean perimeter."""
+    f = special.betainc(4, 4, p)
+    return min(1.0, 4 * np.pi * f.sum() / max(1.0, perimeter(f) ** 2))
 
 
 def mean_differences(y: np.ndarray, p: np.ndarray, difference) -> float:
@@ -66,7 +68,7 @@ def five_terms(log_p: np.ndarray, log_not_p: np.ndarray, y: np.ndarray, valid: n
     return {
         "core": 0.4 * dice + 0.3 * iou + 0.3 * cross_entropy,
         "bnd": sum(weight * mean_differences(y_nan, p_nan, first(delta)) for delta, weight in scales),
-        "str": abs(kappa(np.where(valid, y, 0.0)) - kappa(np.where(valid, p, 0.0))),
+        "str": abs(kappa(np.where(valid, y, 0.0)) - kappa(np.where(valid, p, 0.0))) if y_sum else 0.0,
         "sca": focal,
         "tex": mean_differences(y_nan, p_nan, second),
     }

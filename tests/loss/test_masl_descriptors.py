@@ -11,12 +11,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from scipy import integrate
+from scipy import integrate, ndimage, stats
 from skimage.draw import polygon2mask
 from skimage.measure import perimeter_crofton
 
 from s2mnet.loss import MASL, Descriptors
-from s2mnet.loss.geometry import perimeter
+from s2mnet.loss.geometry import compactness, level_sets, perimeter
 
 ANGLE = 0.3
 
@@ -171,11 +171,27 @@ def test_classes_are_measured_one_by_one() -> None:
     assert torch.equal(torch.stack(MASL(num_classes=2, multilabel=True).descriptors(channels))[:, 0], single)
 
 
-def test_perimeter_of_a_soft_map_goes_with_the_square_of_its_contrast() -> None:
-    """Half as bright: a quarter of what scikit-image measures on the mask."""
-    mask = np.random.default_rng(0).random((12, 15)) > 0.6
-    expected = perimeter_crofton(np.pad(mask, 1), directions=4)
-    assert perimeter(torch.from_numpy(mask / 2)).item() == pytest.approx(expected / 4, rel=1e-9)
+def test_area_and_perimeter_of_a_soft_map_are_the_means_of_its_level_sets() -> None:
+    """Every threshold by scikit-image, weighted by what a Beta(4, 4) distribution has between two values of the map."""
+    soft = ndimage.gaussian_filter(np.random.default_rng(0).random((14, 17)), 1.0)
+    soft = (soft - soft.min()) / np.ptp(soft)
+    values = np.unique(soft)
+    weights = np.diff(stats.beta(4, 4).cdf(values))
+    sets = [np.pad(soft > t, 1) for t in values[:-1]]
+    f = level_sets(torch.from_numpy(soft))
+    assert f.sum().item() == pytest.approx(weights @ [s.sum() for s in sets], rel=1e-9)
+    outlines = [perimeter_crofton(s, directions=4) for s in sets]
+    assert perimeter(f).item() == pytest.approx(weights @ outlines, rel=1e-9)
+
+
+def test_a_blurred_outline_is_as_round_as_a_sharp_one() -> None:
+    rows, columns = np.mgrid[:128, :128]
+    sharp = (np.hypot((rows - 64) / 1.6, columns - 64) < 24).astype(float)
+    found = []
+    for blur in (0, 1, 3, 5):
+        f = level_sets(torch.from_numpy(ndimage.gaussian_filter(sharp, blur) if blur else sharp))
+        found.append(compactness(f, perimeter(f)).item())
+    assert max(found) - min(found) < 0.05
 
 
 def real_mask(path: Path, side: int = 256) -> np.ndarray:

@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 from s2mnet.loss.descriptors import Descriptors
-from s2mnet.loss.masl import MASL
+from s2mnet.loss.masl import DEFAULT_PULL_LIMIT, MASL
 from s2mnet.loss.weights import DEFAULT_WEIGHTING, TERMS, WEIGHTINGS
 
-__all__ = ["DEFAULT_WEIGHTING", "MASL", "TERMS", "WEIGHTINGS", "Descriptors"]
+__all__ = ["DEFAULT_PULL_LIMIT", "DEFAULT_WEIGHTING", "MASL", "TERMS", "WEIGHTINGS", "Descriptors"]

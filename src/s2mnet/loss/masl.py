@@ -13,6 +13,10 @@ from s2mnet.loss.maps import BinaryMaps, binary_maps, binary_truth
 from s2mnet.loss.modulation import modulation
 from s2mnet.loss.weights import DEFAULT_WEIGHTING, TERMS, TermWeights
 
+# In pulls of L_core (**ours**): with five terms L_core has at least half of the pull. Chosen on validation images of
+# Kvasir-SEG and BUSI (docs/decisions.md).
+DEFAULT_PULL_LIMIT = 0.25
+
 
 class MASL(nn.Module):
     """L(y, p) = Σ w_i α_i(y) L_i(y, p) / (Σ w_i α_i(y) + ε), i ∈ {core, bnd, str, sca, tex} (SPEC 2).
@@ -30,16 +34,18 @@ class MASL(nn.Module):
             optimiser (without weight decay) and call `project_` after each of its steps.
         terms: which of the five take part.
         modulation: False sets every α_i = 1.
+        pull_limit: the most that a term may pull on the prediction of a sample and class, in pulls of L_core (see
+            `pulls`): its weight is lowered there for that step (**ours**). None is the equation as written.
         ignore_index: the label that is left out of every term and descriptor; with `multilabel`, per element.
 
     Raises:
-        ValueError: an unknown term or weighting, no term at all, a num_classes below 1.
+        ValueError: an unknown term or weighting, no term at all, a num_classes below 1, a pull_limit of 0 or less.
 
     Attributes:
         log: figures of the latest call for the training log, 0-d tensors without gradient: "loss", "term/core" …,
-            "alpha/core" …, "weight/core" …, "descriptor/tubularity" …. Terms, α and descriptors are means over the
-            samples and classes that counted. Reading one on a GPU is what synchronises, not the call. Empty before the
-            first call.
+            "alpha/core" …, "weight/core" …, "descriptor/tubularity" …. Terms, α, descriptors and weights, these as
+            lowered by `pull_limit`, are means over the samples and classes that counted. Reading one on a GPU is what
+            synchronises, not the call. Empty before the first call.
 
     Example:
         >>> criterion = MASL()
@@ -57,6 +63,7 @@ class MASL(nn.Module):
         weighting: str = DEFAULT_WEIGHTING,
         terms: Sequence[str] = TERMS,
         modulation: bool = True,
+        pull_limit: float | None = DEFAULT_PULL_LIMIT,
         ignore_index: int = 255,
     ) -> None:
         super().__init__()
@@ -67,8 +74,10 @@ class MASL(nn.Module):
             raise ValueError(
                 f"terms: found {terms!r}; expected a sequence of some of {', '.join(map(repr, TERMS))}, each once."
             )
+        if pull_limit is not None and not pull_limit > 0:
+            raise ValueError(f"pull_limit: found {pull_limit}; expected a number above 0, or None for no limit.")
         self.num_classes, self.multilabel, self.ignore_index = num_classes, multilabel, ignore_index
-        self.modulation = modulation
+        self.modulation, self.pull_limit = modulation, pull_limit
         self.term_weights = TermWeights([term for term in TERMS if term in terms], weighting)
         self.log: dict[str, Tensor] = {}
 
@@ -105,6 +114,34 @@ class MASL(nn.Module):
         """
         return describe(*self._truth(target))
 
+    def pulls(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """What each term says and how hard it pulls: w_i α_i Σ |∂L_i/∂z| over the pixels, before `pull_limit`.
+
+        z is the logit of a pixel and class; the sum is what reaches the network. Values do not tell it: a ripple of one
+        pixel lengthens an outline, and so moves κ, far more than it moves any overlap. On blobs the pull of L_str is
+        four to six times that of L_core, and hardly anything else is learned if nothing limits it (docs/decisions.md).
+
+        Args:
+            logits, target: as in a call.
+
+        Returns:
+            L_i and the pulls, both (terms, B, foreground classes), in the order of `terms`, without gradient.
+
+        Raises:
+            ValueError: wrong dtypes, shapes or labels.
+
+        Example:
+            >>> target = torch.zeros(1, 32, 32, dtype=torch.long); target[:, 8:20, 8:20] = 1
+            >>> criterion = MASL(terms=("core", "tex"))
+            >>> values, pulls = criterion.pulls(torch.randn(1, 1, 32, 32), target)
+            >>> pulls.shape
+            torch.Size([2, 1, 1])
+        """
+        truth, valid = self._truth(target)
+        with torch.autocast(logits.device.type, enabled=False):
+            maps, shapes = binary_maps(logits, truth, valid, self.num_classes, self.multilabel), describe(truth, valid)
+            return self._pulls(maps, shapes, self._alphas(shapes, maps.logits.dtype))
+
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """The loss of a batch, a 0-d tensor.
 
@@ -120,16 +157,18 @@ class MASL(nn.Module):
             maps = binary_maps(logits, truth, valid, self.num_classes, self.multilabel)
             shapes = describe(truth, valid)
             losses = self._losses(maps, shapes)
-            alphas = modulation(shapes, self.terms) if self.modulation else torch.ones_like(losses)
+            alphas = self._alphas(shapes, losses.dtype)
+            limits = self._limits(maps, shapes, alphas)
             share = _share(truth, valid, losses.dtype)
-            loss = (share * self.term_weights(losses, alphas.to(losses.dtype))).sum()
-            self.log = self._figures(loss, losses, alphas, shapes, share)
+            loss = (share * self.term_weights(losses, limits * alphas)).sum()
+            self.log = self._figures(loss, losses, alphas, limits, shapes, share)
         return loss
 
     def extra_repr(self) -> str:
         return (
             f"num_classes={self.num_classes}, multilabel={self.multilabel}, weighting={self.term_weights.weighting!r}, "
-            f"terms={self.terms}, modulation={self.modulation}, ignore_index={self.ignore_index}"
+            f"terms={self.terms}, modulation={self.modulation}, pull_limit={self.pull_limit}, "
+            f"ignore_index={self.ignore_index}"
         )
 
     def _truth(self, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -145,16 +184,39 @@ class MASL(nn.Module):
         }
         return torch.stack([compute[term]() for term in self.terms])
 
+    def _alphas(self, shapes: Descriptors, dtype: torch.dtype) -> Tensor:
+        alphas = modulation(shapes, self.terms)
+        return (alphas if self.modulation else torch.ones_like(alphas)).to(dtype)
+
+    def _pulls(self, maps: BinaryMaps, shapes: Descriptors, alphas: Tensor) -> tuple[Tensor, Tensor]:
+        """The terms and their pulls, (n, B, F) both, without gradient."""
+        with torch.enable_grad():
+            z = maps.logits.detach().requires_grad_()
+            probs = z.sigmoid() if maps.valid is None else torch.where(maps.valid, z.sigmoid(), 0)
+            losses = self._losses(maps._replace(logits=z, probs=probs), shapes)
+            slopes = [torch.autograd.grad(loss.sum(), z, retain_graph=True)[0] for loss in losses]
+        weights = self.term_weights.values.detach().to(losses.dtype)[:, None, None]
+        return losses.detach(), weights * alphas * torch.stack([slope.abs().sum((-2, -1)) for slope in slopes])
+
+    def _limits(self, maps: BinaryMaps, shapes: Descriptors, alphas: Tensor) -> Tensor:
+        """By how much to lower each w_i α_i, (n, B, F) in (0, 1]; it depends on nothing but the sample and class."""
+        if self.pull_limit is None or len(self.terms) == 1:
+            return torch.ones_like(alphas)
+        _, pulls = self._pulls(maps, shapes, alphas)
+        most = self.pull_limit * pulls[:1]
+        limits = torch.where(pulls > most, most / pulls, 1)
+        return torch.cat((torch.ones_like(limits[:1]), limits[1:]))
+
     @torch.no_grad()
     def _figures(
-        self, loss: Tensor, losses: Tensor, alphas: Tensor, shapes: Descriptors, share: Tensor
+        self, loss: Tensor, losses: Tensor, alphas: Tensor, limits: Tensor, shapes: Descriptors, share: Tensor
     ) -> dict[str, Tensor]:
         share = share / share.sum().clamp(min=torch.finfo(share.dtype).tiny)
         figures = {"loss": loss.detach()}
         for i, term in enumerate(self.terms):
             figures[f"term/{term}"] = (share * losses[i]).sum()
             figures[f"alpha/{term}"] = (share * alphas[i]).sum()
-            figures[f"weight/{term}"] = self.weights[term]
+            figures[f"weight/{term}"] = self.weights[term] * (share * limits[i]).sum()
         for name, value in shapes._asdict().items():
             figures[f"descriptor/{name}"] = (share * value).sum()
         return figures

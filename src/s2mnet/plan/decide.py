@@ -8,7 +8,7 @@ from s2mnet.data import FolderSummary
 from s2mnet.data.channels import COLOURS, GREY
 from s2mnet.data.folder import MIN_SIDE
 from s2mnet.errors import S2MNetError
-from s2mnet.loss.weights import DEFAULT_WEIGHTING
+from s2mnet.loss import DEFAULT_PULL_LIMIT, DEFAULT_WEIGHTING
 from s2mnet.plan.machine import BYTES_PER_PIXEL, Machine
 from s2mnet.plan.schema import Augmentation, Extent, Plan, Preprocessing, Preset, Training, checked_training
 
@@ -68,7 +68,10 @@ def make_plan(
         preprocessing=preprocessing,
         augmentation=augmentation,
         network={"head": "stem"},
-        loss_options={"weighting": "learned" if paper else DEFAULT_WEIGHTING},
+        loss_options={
+            "weighting": "learned" if paper else DEFAULT_WEIGHTING,
+            "pull_limit": None if paper else DEFAULT_PULL_LIMIT,
+        },
         training=schedule,
         tta=8 if paper else 4,
     )
