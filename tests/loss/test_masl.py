@@ -183,13 +183,13 @@ def test_a_subset_of_terms_has_only_their_weights() -> None:
 
 
 def test_log_holds_every_figure_without_gradient() -> None:
-    criterion = MASL(weighting="learned", pull_limit=None)
+    criterion = MASL(weighting="learned")
     assert criterion.log == {}
     target = torch.zeros(2, 40, 40, dtype=torch.long)
     target[0, 5:25, 5:25] = 1
     target[1, 20, :] = 1
     loss = criterion(torch.randn(2, 1, 40, 40, requires_grad=True), target)
-    names = {"loss"} | {f"{kind}/{term}" for kind in ("term", "alpha", "weight") for term in TERMS}
+    names = {"loss"} | {f"{kind}/{term}" for kind in ("term", "alpha", "weight", "limit") for term in TERMS}
     names |= {f"descriptor/{name}" for name in ("tubularity", "compactness", "irregularity", "size")}
     assert set(criterion.log) == names
     assert all(value.dim() == 0 and not value.requires_grad for value in criterion.log.values())

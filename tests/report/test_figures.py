@@ -29,6 +29,7 @@ def record(epoch: int) -> dict:
     } | {
         "terms": terms,
         "weights": dict.fromkeys(KEYS, 1.0),
+        "limits": dict.fromkeys(KEYS, 0.5),
         "alpha": dict.fromkeys(KEYS, 1.2),
     }
 
@@ -44,7 +45,7 @@ def marks(svg: bytes) -> list[tuple[float, float]]:
 @pytest.mark.parametrize("epochs", [1, 2, 3, 60])
 def test_curves_parse_and_cover_the_history(epochs: int) -> None:
     drawn = figures.curves([record(e) for e in range(1, epochs + 1)])
-    assert list(drawn) == ["dice", "loss", "lr", "terms", "weights", "alpha"]
+    assert list(drawn) == ["dice", "loss", "lr", "terms", "weights", "limits", "alpha"]
     for svg in drawn.values():
         root = ElementTree.fromstring(svg)
         assert root.tag == f"{SVG}svg"

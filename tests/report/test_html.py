@@ -76,7 +76,7 @@ def full() -> Report:
     keys = ("core", "bnd", "str", "sca", "tex")
     history = [
         {"epoch": e, "seconds": 30.0 * e, "lr": 1e-3, "train_loss": 1 / e, "val_loss": 1.1 / e, "val_dice": 1 - 0.6 / e}
-        | {name: dict.fromkeys(keys, 1.0 / e) for name in ("terms", "weights", "alpha")}
+        | {name: dict.fromkeys(keys, 1.0 / e) for name in ("terms", "weights", "limits", "alpha")}
         | {"descriptors": {"tubularity": 0.03, "size": 0.2}, "data_share": 0.25}
         for e in range(1, 5)
     ]
@@ -136,7 +136,7 @@ def test_self_contained(page: Page) -> None:
 
 def test_every_picture_decodes_and_has_a_text(page: Page) -> None:
     images = page.all("img")
-    assert len(images) == 3 * 4 + 6 + 1 + 1
+    assert len(images) == 3 * 4 + 7 + 1 + 1
     for image in images:
         assert image["alt"]
         kind, data = image["src"].split(";base64,")

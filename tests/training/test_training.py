@@ -339,7 +339,7 @@ def test_the_weights_of_the_loss_are_learned_within_bounds(tiny_data: Path, tmp_
     # Steps of 0.5 drive them against the bounds within an epoch.
     history = train_tiny(tiny_data, tmp_path / "run", epochs=2, repeats=10, lr=0.5, warmup=0.0, **changes)
     for record in history:
-        for kind in ("terms", "weights", "alpha"):
+        for kind in ("terms", "weights", "limits", "alpha"):
             assert set(record[kind]) == {"core", "bnd", "str", "sca", "tex"}
         assert set(record["descriptors"]) == {"tubularity", "compactness", "irregularity", "size"}
         assert all(0.1 <= weight <= 10 for weight in record["weights"].values())

@@ -43,9 +43,9 @@ class MASL(nn.Module):
 
     Attributes:
         log: figures of the latest call for the training log, 0-d tensors without gradient: "loss", "term/core" …,
-            "alpha/core" …, "weight/core" …, "descriptor/tubularity" …. Terms, α, descriptors and weights, these as
-            lowered by `pull_limit`, are means over the samples and classes that counted. Reading one on a GPU is what
-            synchronises, not the call. Empty before the first call.
+            "alpha/core" …, "weight/core" …, "limit/core" … (what `pull_limit` left of the weight; not without one),
+            "descriptor/tubularity" …. Terms, α, limits and descriptors are means over the samples and classes that
+            counted. Reading one on a GPU is what synchronises, not the call. Empty before the first call.
 
     Example:
         >>> criterion = MASL()
@@ -119,7 +119,7 @@ class MASL(nn.Module):
 
         z is the logit of a pixel and class; the sum is what reaches the network. Values do not tell it: a ripple of one
         pixel lengthens an outline, and so moves κ, far more than it moves any overlap. On blobs the pull of L_str is
-        four to six times that of L_core, and hardly anything else is learned if nothing limits it (docs/decisions.md).
+        four to five times that of L_core, and hardly anything else is learned if nothing limits it (docs/decisions.md).
 
         Args:
             logits, target: as in a call.
@@ -216,7 +216,9 @@ class MASL(nn.Module):
         for i, term in enumerate(self.terms):
             figures[f"term/{term}"] = (share * losses[i]).sum()
             figures[f"alpha/{term}"] = (share * alphas[i]).sum()
-            figures[f"weight/{term}"] = self.weights[term] * (share * limits[i]).sum()
+            figures[f"weight/{term}"] = self.weights[term]
+            if self.pull_limit is not None:
+                figures[f"limit/{term}"] = (share * limits[i]).sum()
         for name, value in shapes._asdict().items():
             figures[f"descriptor/{name}"] = (share * value).sum()
         return figures

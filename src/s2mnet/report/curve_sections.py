@@ -23,6 +23,10 @@ _CAPTIONS = {
         "Weights of the terms.",
         "They may move apart between 0.1 and 10; one that runs to a limit has taken over or been switched off.",
     ),
+    "limits": (
+        "What was left of each weight.",
+        "A term that would pull harder on the prediction than the limit allows has its weight lowered to this share.",
+    ),
     "alpha": (
         "Modulation of the terms by shape.",
         "α follows the shapes of the true masks and not the training, so it should stay nearly level.",

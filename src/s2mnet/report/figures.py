@@ -52,11 +52,12 @@ def curves(history: History) -> dict[str, bytes]:
 
     Args:
         history: one record per epoch with "epoch" and any of "train_loss", "val_loss", "val_dice", "lr" (numbers) and
-            "terms", "weights", "alpha" (name → number). What is missing, None or not finite is left out of its curve.
+            "terms", "weights", "limits", "alpha" (name → number). What is missing, None or not finite is left out of
+            its curve.
 
     Returns:
         SVG by name, in this order and only where there is something to draw: "dice", "loss", "lr", "terms", "weights",
-        "alpha". An empty history gives an empty dict.
+        "limits", "alpha". An empty history gives an empty dict.
 
     Example:
         >>> list(curves([{"epoch": 1, "train_loss": 0.9, "val_dice": 0.4}]))
@@ -71,7 +72,8 @@ def curves(history: History) -> dict[str, bytes]:
     for name, (label, keys) in groups.items():
         lines = {text: _points(history, key) for key, text in keys.items()}
         figures |= _lines(name, label, lines)
-    for name, label in (("terms", "value of the term"), ("weights", "weight w"), ("alpha", "modulation α")):
+    families = {"terms": "value of the term", "weights": "weight w", "limits": "share of w", "alpha": "modulation α"}
+    for name, label in families.items():
         keys_seen = dict.fromkeys(key for record in history for key in (record.get(name) or {}))
         lines = {_NAMES.get(key, key): _points(history, name, key) for key in keys_seen}
         figures |= _lines(name, label, lines)

@@ -144,6 +144,7 @@ class History(pl.Callback):
         for group, kind in (
             ("term", "terms"),
             ("weight", "weights"),
+            ("limit", "limits"),
             ("alpha", "alpha"),
             ("descriptor", "descriptors"),
         ):
