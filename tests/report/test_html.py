@@ -225,7 +225,7 @@ def test_cases_without_truth_or_boundary(full: Report) -> None:
 def test_one_epoch(full: Report) -> None:
     page = Page(render(dataclasses.replace(full, history=full.history[:1], cases=(), filters=())))
     assert "1 epoch in 30 seconds" in page.text
-    assert len(page.all("img")) == 6 + 1
+    assert len(page.all("img")) == 7 + 1
 
 
 def test_boundary_of_another_size_and_grey_images(full: Report) -> None:
