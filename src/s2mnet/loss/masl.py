@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from s2mnet.loss import terms as term_functions
 from s2mnet.loss.descriptors import Descriptors, describe
@@ -140,7 +142,8 @@ class MASL(nn.Module):
         truth, valid = self._truth(target)
         with torch.autocast(logits.device.type, enabled=False):
             maps, shapes = binary_maps(logits, truth, valid, self.num_classes, self.multilabel), describe(truth, valid)
-            return self._pulls(maps, shapes, self._alphas(shapes, maps.logits.dtype))
+            values, slopes = self._slopes(maps, shapes)
+            return values, self._pulls(slopes, self._alphas(shapes, maps.logits.dtype))
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """The loss of a batch, a 0-d tensor.
@@ -156,9 +159,13 @@ class MASL(nn.Module):
         with torch.autocast(logits.device.type, enabled=False):
             maps = binary_maps(logits, truth, valid, self.num_classes, self.multilabel)
             shapes = describe(truth, valid)
-            losses = self._losses(maps, shapes)
-            alphas = self._alphas(shapes, losses.dtype)
-            limits = self._limits(maps, shapes, alphas)
+            alphas = self._alphas(shapes, maps.logits.dtype)
+            if self.pull_limit is None:
+                losses, limits = torch.stack(self._terms(maps, shapes)), torch.ones_like(alphas)
+            else:
+                values, slopes = self._slopes(maps, shapes)
+                losses = _WithSlopes.apply(maps.logits, values, slopes)
+                limits = _limits(self._pulls(slopes, alphas), self.pull_limit)
             share = _share(truth, valid, losses.dtype)
             loss = (share * self.term_weights(losses, limits * alphas)).sum()
             self.log = self._figures(loss, losses, alphas, limits, shapes, share)
@@ -174,7 +181,7 @@ class MASL(nn.Module):
     def _truth(self, target: Tensor) -> tuple[Tensor, Tensor]:
         return binary_truth(target, self.num_classes, self.multilabel, self.ignore_index)
 
-    def _losses(self, maps: BinaryMaps, shapes: Descriptors) -> Tensor:
+    def _terms(self, maps: BinaryMaps, shapes: Descriptors) -> list[Tensor]:
         compute = {
             "core": lambda: term_functions.core(maps),
             "bnd": lambda: term_functions.multiscale_boundary(maps),
@@ -182,30 +189,28 @@ class MASL(nn.Module):
             "sca": lambda: term_functions.scale(maps, shapes.size),
             "tex": lambda: term_functions.texture(maps),
         }
-        return torch.stack([compute[term]() for term in self.terms])
+        return [compute[term]() for term in self.terms]
 
     def _alphas(self, shapes: Descriptors, dtype: torch.dtype) -> Tensor:
         alphas = modulation(shapes, self.terms)
         return (alphas if self.modulation else torch.ones_like(alphas)).to(dtype)
 
-    def _pulls(self, maps: BinaryMaps, shapes: Descriptors, alphas: Tensor) -> tuple[Tensor, Tensor]:
-        """The terms and their pulls, (n, B, F) both, without gradient."""
+    def _slopes(self, maps: BinaryMaps, shapes: Descriptors) -> tuple[Tensor, Tensor]:
+        """The terms, (n, B, F), and ∂L_i/∂z at every pixel, (n, B, F, H, W); both without gradient."""
         with torch.enable_grad():
             z = maps.logits.detach().requires_grad_()
             probs = z.sigmoid() if maps.valid is None else torch.where(maps.valid, z.sigmoid(), 0)
-            losses = self._losses(maps._replace(logits=z, probs=probs), shapes)
-            slopes = [torch.autograd.grad(loss.sum(), z, retain_graph=True)[0] for loss in losses]
-        weights = self.term_weights.values.detach().to(losses.dtype)[:, None, None]
-        return losses.detach(), weights * alphas * torch.stack([slope.abs().sum((-2, -1)) for slope in slopes])
+            terms = self._terms(maps._replace(logits=z, probs=probs), shapes)
+            slopes = [
+                # A map of one pixel has no differences, so not every term depends on it.
+                torch.autograd.grad(term.sum(), z, retain_graph=True)[0] if term.requires_grad else torch.zeros_like(z)
+                for term in terms
+            ]
+        return torch.stack(terms).detach(), torch.stack(slopes)
 
-    def _limits(self, maps: BinaryMaps, shapes: Descriptors, alphas: Tensor) -> Tensor:
-        """By how much to lower each w_i α_i, (n, B, F) in (0, 1]; it depends on nothing but the sample and class."""
-        if self.pull_limit is None or len(self.terms) == 1:
-            return torch.ones_like(alphas)
-        _, pulls = self._pulls(maps, shapes, alphas)
-        most = self.pull_limit * pulls[:1]
-        limits = torch.where(pulls > most, most / pulls, 1)
-        return torch.cat((torch.ones_like(limits[:1]), limits[1:]))
+    def _pulls(self, slopes: Tensor, alphas: Tensor) -> Tensor:
+        weights = self.term_weights.values.detach().to(alphas.dtype)[:, None, None]
+        return weights * alphas * slopes.abs().sum((-2, -1))
 
     @torch.no_grad()
     def _figures(
@@ -222,6 +227,28 @@ class MASL(nn.Module):
         for name, value in shapes._asdict().items():
             figures[f"descriptor/{name}"] = (share * value).sum()
         return figures
+
+
+def _limits(pulls: Tensor, most: float) -> Tensor:
+    """By how much to lower each w_i α_i, (n, B, F) in [0, 1]; it depends on nothing but the sample and class."""
+    ceiling = most * pulls[:1]
+    limits = torch.where(pulls > ceiling, ceiling / pulls, 1)
+    return torch.cat((torch.ones_like(limits[:1]), limits[1:]))
+
+
+class _WithSlopes(torch.autograd.Function):
+    """Terms whose gradient is known already: a term of a sample and class depends on the logits of these alone."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, values: Tensor, slopes: Tensor) -> Tensor:
+        ctx.save_for_backward(slopes)
+        return values.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (slopes,) = ctx.saved_tensors
+        return torch.einsum("nbf,nbfhw->bfhw", gradient, slopes), None, None
 
 
 def _share(truth: Tensor, valid: Tensor, dtype: torch.dtype) -> Tensor:
