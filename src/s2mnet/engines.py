@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from s2mnet.errors import S2MNetError
 from s2mnet.network import S2MNet
-from s2mnet.network.fold import fold, streamline
+from s2mnet.network.fold import streamline
 from s2mnet.network.s2mnet import encode_decode
 from s2mnet.plan.machine import multiplies_bf16
 
@@ -122,7 +122,7 @@ class OpenVINONetwork(nn.Module):
 
     def __init__(self, network: nn.Module, precision: Precision = "32") -> None:
         super().__init__()
-        self.network = fold(network)
+        self.network = streamline(network, compiled=True)
         self.parts = _parts(self.network, precision)
         self._graphs: dict[tuple[int, ...], dict[_Part, Any]] = {}
 

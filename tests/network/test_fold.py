@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from s2mnet.network import S2MNet
 from s2mnet.network.fold import fold, streamline
 
 SMALL = {"channels": (4, 4, 6, 6, 8), "stem_channels": 4, "num_frequencies": 4}
+COPIES = [fold, streamline, partial(streamline, compiled=True)]
 VARIANTS: dict[str, dict[str, object]] = {
     "default": {},
     "classes": {"num_classes": 3, "in_channels": 1},
@@ -30,7 +32,7 @@ VARIANTS: dict[str, dict[str, object]] = {
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("copied", [fold, streamline])
+@pytest.mark.parametrize("copied", COPIES)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_variant_answers_as_before(
     variant: str, copied: Callable[[nn.Module], nn.Module], randomise: Callable[[S2MNet], S2MNet]
@@ -54,7 +56,7 @@ def test_the_full_network_in_single_precision(
     torch.testing.assert_close(streamline(network).to(memory_format=layout)(x), network(x), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("copied", [fold, streamline])
+@pytest.mark.parametrize("copied", COPIES)
 def test_the_network_itself_goes_on_training(copied: Callable[[nn.Module], nn.Module]) -> None:
     network = S2MNet(**SMALL)
     before = copy.deepcopy(network.state_dict())

@@ -36,10 +36,12 @@ def fold(network: Network) -> Network:
     return folded
 
 
-def streamline(network: Network) -> Network:
-    """:func:`fold`, with MRF-SE without its concatenation: what saves PyTorch time.
+def streamline(network: Network, compiled: bool = False) -> Network:
+    """:func:`fold`, with MRF-SE without its concatenation: the fuse adds up one product a field.
 
-    A compiler does the same on its own and is better given :func:`fold` alone.
+    Args:
+        network: S2M-Net or any other; it stays as it is.
+        compiled: for a compiler, which adds within a convolution; PyTorch itself does so only in matrix products.
 
     Example:
         >>> from s2mnet.network import S2MNet
@@ -51,26 +53,34 @@ def streamline(network: Network) -> Network:
     for parent in list(result.modules()):
         for name, part in parent.named_children():
             if isinstance(part, MultiReceptiveFieldSE):
-                setattr(parent, name, _StreamlinedMRF(part))
+                setattr(parent, name, _SplitMRF(part, compiled))
     return result
 
 
-class _StreamlinedMRF(nn.Module):
-    """A folded MRF-SE whose 1×1 fuse adds up the products of the three fields instead of reading them side by side."""
+class _SplitMRF(nn.Module):
+    """A folded MRF-SE whose 1×1 fuse works on each of the three fields instead of reading them side by side."""
 
-    def __init__(self, block: MultiReceptiveFieldSE) -> None:
+    def __init__(self, block: MultiReceptiveFieldSE, compiled: bool) -> None:
         super().__init__()
         self.expand, self.fields, self.excite, self.project = block.expand, block.fields, block.excite, block.project
+        self.compiled = compiled
         fuse = cast(nn.Conv2d, block.fuse[0])
-        parts = fuse.weight.flatten(1).chunk(len(self.fields), 1)
-        self.weights = nn.ParameterList(nn.Parameter(part.t().contiguous(), requires_grad=False) for part in parts)
+        parts = fuse.weight.chunk(len(self.fields), 1)  # (6C, 6C, 1, 1) each
+        self.weights = nn.ParameterList(nn.Parameter(part.contiguous(), requires_grad=False) for part in parts)
         self.bias = cast(Tensor, fuse.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         inner = self.expand(x)
+        fused = F.elu(self._convolved(inner) if self.compiled else self._multiplied(inner), inplace=True)
+        return x + self.project(fused * self.excite(fused.mean((2, 3), keepdim=True)))
+
+    def _convolved(self, inner: Tensor) -> Tensor:
+        first, *others = [F.conv2d(field(inner), w) for field, w in zip(self.fields, self.weights, strict=True)]
+        return sum(others, first + self.bias[:, None, None])
+
+    def _multiplied(self, inner: Tensor) -> Tensor:
         batch, channels, height, width = inner.shape
         fused = self.bias
         for field, weight in zip(self.fields, self.weights, strict=True):
-            fused = torch.addmm(fused, field(inner).permute(0, 2, 3, 1).reshape(-1, channels), weight)
-        fused = F.elu(fused, inplace=True).view(batch, height, width, channels).permute(0, 3, 1, 2)
-        return x + self.project(fused * self.excite(fused.mean((2, 3), keepdim=True)))
+            fused = torch.addmm(fused, field(inner).permute(0, 2, 3, 1).reshape(-1, channels), weight.flatten(1).t())
+        return fused.view(batch, height, width, channels).permute(0, 3, 1, 2)
