@@ -145,7 +145,8 @@ def test_in_bf16_the_layers_that_place_boundaries_are_float32() -> None:
     torch_engine(torch.rand(1, 3, 64, 64))
     assert len(seen) > 50 and {name.startswith(precise) for name in seen} == {True, False}
     for name, dtype in seen.items():
-        assert dtype == (torch.float32 if name.startswith(precise) else torch.bfloat16), name
+        in_float32 = name.startswith(precise) and not name.startswith("decoder.3.region.0.")
+        assert dtype == (torch.float32 if in_float32 else torch.bfloat16), name
 
     openvino_engine = OpenVINONetwork(network, "bf16")
     openvino_engine(torch.rand(1, 3, 64, 64))

@@ -302,7 +302,7 @@ def test_hard_routing_takes_one_stream_exactly(dtype: torch.dtype, randomise: Ra
     stage.boundary_probability[2].weight.data.mul_(20)
     stage.out = nn.Identity()
     seen: dict[str, Tensor] = {}
-    stage.region.register_forward_hook(lambda _, __, r: seen.update(r=r))
+    stage.region[1].register_forward_hook(lambda _, __, r: seen.update(r=r))
     stage.boundary.register_forward_hook(lambda _, __, b: seen.update(b=b))
     z, beta = stage(torch.randn(2, 3, 8, 8, dtype=dtype), torch.randn(2, 3, 16, 16, dtype=dtype))
     assert 0.1 < (beta > 0.5).double().mean() < 0.9

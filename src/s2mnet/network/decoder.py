@@ -58,7 +58,15 @@ class BoundaryFocusedDecoderStage(nn.Module):
         self.out = conv_norm(2 * channels if routing == "none" else channels, channels, 1, nn.ReLU(inplace=True))
 
     def forward(self, decoder: Tensor, skip: Tensor) -> tuple[Tensor, Tensor]:
-        r = self.region(upsample_and_concat(decoder, skip))
+        return self.finish(self.start(decoder, skip))
+
+    def start(self, decoder: Tensor, skip: Tensor) -> Tensor:
+        """The first convolution of the region stream, half of the stage's arithmetic."""
+        return self.region[0](upsample_and_concat(decoder, skip))
+
+    def finish(self, started: Tensor) -> tuple[Tensor, Tensor]:
+        """All that follows on it: the stage's output and β."""
+        r = self.region[1](started)
         beta = torch.sigmoid(self.boundary_probability(r))
         b = self.boundary(r * beta)
         if self.routing == "none":
@@ -80,7 +88,15 @@ class PlainDecoderStage(nn.Module):
         self.convs = double_conv(in_channels + skip_channels, out_channels)
 
     def forward(self, decoder: Tensor, skip: Tensor) -> tuple[Tensor, None]:
-        return self.convs(upsample_and_concat(decoder, skip)), None
+        return self.finish(self.start(decoder, skip))
+
+    def start(self, decoder: Tensor, skip: Tensor) -> Tensor:
+        """The first convolution."""
+        return self.convs[0](upsample_and_concat(decoder, skip))
+
+    def finish(self, started: Tensor) -> tuple[Tensor, None]:
+        """The second."""
+        return self.convs[1](started), None
 
 
 def upsample_and_concat(decoder: Tensor, skip: Tensor) -> Tensor:
