@@ -237,6 +237,6 @@ def test_bad_arguments_propose_the_valid_names() -> None:
     with pytest.raises(ValueError, match="num_classes"):
         MASL(num_classes=0)
     for limit in (0, -1.0, float("nan")):
-        with pytest.raises(ValueError, match="pull_limit: found .*; expected a number above 0, or None"):
+        with pytest.raises(ValueError, match=r"pull_limit: found .*; expected a number above 0, or None"):
             MASL(pull_limit=limit)
     assert DEFAULT_WEIGHTING in WEIGHTINGS
