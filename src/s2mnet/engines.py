@@ -34,7 +34,7 @@ class Choice(NamedTuple):
 def choose(engine: EngineName = "auto", device: str = "auto") -> Choice:
     """The engine and the device that ``"auto"`` stands for: PyTorch, on a GPU where there is one.
 
-    OpenVINO, about 1.5 times as fast on a CPU, is taken only where it is asked for: three runs of our whole test suite
+    OpenVINO, about 1.6 times as fast on a CPU, is taken only where it is asked for: three runs of our whole test suite
     in one process with it crashed later, outside of it, while waiting for another process; without it and the
     benchmark none did. The cause is not known yet.
 
