@@ -68,6 +68,8 @@ def learning(found: Collected) -> bytes | None:
         for axes in panels[len(shown) :]:
             axes.set_axis_off()
         drawn = {label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-        figure.legend(list(drawn.values()), list(drawn), loc="outside lower center", ncols=min(3, len(drawn)))
+        titles = [variant.title for variant in found.study.variants.values() if variant.title in drawn]
+        lines = [drawn[title] for title in titles]
+        figure.legend(lines, titles, loc="outside lower center", ncols=min(3, len(titles)))
 
     return draw_figure(draw, (3.4 * columns, 2.7 * rows + 0.3 + 0.2 * (len(found.study.variants) // 3 + 1)))
