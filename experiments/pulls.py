@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -20,6 +21,7 @@ from s2mnet.loss import MASL
 from s2mnet.markdown import table
 from s2mnet.modelfolder import load_model
 from s2mnet.plan import Plan
+from s2mnet.training.module import build_loss, targets
 from s2mnet.training.run import PLAN
 from s2mnet.training.samples import TrainingSamples
 from s2mnet.training.store import PreparedCases, cache_folder
@@ -37,8 +39,9 @@ def main() -> None:
     train = find_cases(asked.folder).splits["train"]
     cases = PreparedCases(train, plan.preprocessing, plan.labels, True, cache_folder(), "train")
     samples = TrainingSamples(cases, plan)
-    options = plan.loss_options if plan.loss == "masl" else {}
-    criterion = MASL(plan.labels.num_outputs, multilabel=bool(plan.labels.regions), **options)
+    if plan.loss != "masl":
+        plan = plan.model_copy(update={"loss": "masl", "loss_options": {}})
+    criterion = cast(MASL, build_loss(plan))
     order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))[: asked.samples].tolist()
 
     found = []  # of each sample and class: whether there is foreground, then value and pull of each term
@@ -46,8 +49,9 @@ def main() -> None:
         images, masks = map(torch.stack, zip(*(samples[0, index] for index in order[start : start + 8]), strict=True))
         with torch.no_grad():
             logits = network(images)
-        present = criterion.descriptors(masks).size > 0
-        found.append(torch.cat([present[None], *criterion.pulls(logits, masks)]).flatten(1))
+        target = targets(masks, plan.labels)
+        present = criterion.descriptors(target).size > 0
+        found.append(torch.cat([present[None], *criterion.pulls(logits, target)]).flatten(1))
     figures = torch.cat(found, 1)
     rows = []
     for name, wanted in (("with foreground", True), ("without", False)):

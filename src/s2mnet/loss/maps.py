@@ -26,6 +26,12 @@ class BinaryMaps(NamedTuple):
     valid: Tensor | None
     """bool, False where ignored, (B, F, H, W); None if nothing is."""
 
+    @classmethod
+    def of(cls, logits: Tensor, truth: Tensor, valid: Tensor | None) -> BinaryMaps:
+        """The maps of these logits, which are 0 where ignored."""
+        probs = logits.sigmoid()
+        return cls(logits, probs if valid is None else torch.where(valid, probs, 0), truth, valid)
+
 
 def binary_truth(target: Tensor, num_classes: int, multilabel: bool, ignore_index: int) -> tuple[Tensor, Tensor]:
     """Foreground of each class and the pixels that count (SPEC 2.5).
@@ -111,9 +117,9 @@ def binary_maps(logits: Tensor, truth: Tensor, valid: Tensor, num_classes: int, 
         others = [torch.cat((logits[:, :c], logits[:, c + 1 :]), 1).logsumexp(1) for c in range(1, num_classes)]
         logits = logits[:, 1:] - torch.stack(others, 1)
     if bool(valid.all()):
-        return BinaryMaps(logits, logits.sigmoid(), truth.to(logits.dtype), None)
+        return BinaryMaps.of(logits, truth.to(logits.dtype), None)
     logits = torch.where(valid, logits, 0)  # so that not even a NaN under an ignored pixel gets through
-    return BinaryMaps(logits, torch.where(valid, logits.sigmoid(), 0), truth.to(logits.dtype), valid)
+    return BinaryMaps.of(logits, truth.to(logits.dtype), valid)
 
 
 def _bad(what: str, found: str, expected: str, mend: str) -> ValueError:

@@ -199,8 +199,7 @@ class MASL(nn.Module):
         """The terms, (n, B, F), and ∂L_i/∂z at every pixel, (n, B, F, H, W); both without gradient."""
         with torch.enable_grad():
             z = maps.logits.detach().requires_grad_()
-            probs = z.sigmoid() if maps.valid is None else torch.where(maps.valid, z.sigmoid(), 0)
-            terms = self._terms(maps._replace(logits=z, probs=probs), shapes)
+            terms = self._terms(BinaryMaps.of(z, maps.truth, maps.valid), shapes)
             slopes = [
                 # A map of one pixel has no differences, so not every term depends on it.
                 torch.autograd.grad(term.sum(), z, retain_graph=True)[0] if term.requires_grad else torch.zeros_like(z)

@@ -43,7 +43,7 @@ class SegmentationModule(pl.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         images, masks = batch
         logits = self.network(images.contiguous(memory_format=torch.channels_last))
-        loss = self.criterion(logits, region_maps(masks, self.plan.labels) if self.plan.labels.regions else masks)
+        loss = self.criterion(logits, targets(masks, self.plan.labels))
         figures = {"loss": loss.detach(), **getattr(self.criterion, "log", {})}
         self.epoch_sums = {name: self.epoch_sums.get(name, 0) + value for name, value in figures.items()}
         self.epoch_steps += 1
@@ -94,6 +94,11 @@ def build_loss(plan: Plan) -> nn.Module:
     outputs, multilabel = plan.labels.num_outputs, bool(plan.labels.regions)
     kind = MASL if plan.loss == "masl" else DiceCrossEntropy
     return kind(outputs, multilabel=multilabel, **plan.loss_options)
+
+
+def targets(masks: Tensor, labels: LabelMap) -> Tensor:
+    """What the loss compares with: class indices as they are, or the regions if the labels have some."""
+    return region_maps(masks, labels) if labels.regions else masks
 
 
 def region_maps(masks: Tensor, labels: LabelMap) -> Tensor:
