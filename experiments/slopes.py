@@ -1,0 +1,115 @@
+"""Whether the weights of the spectral filters are told the same thing by every batch, or by none.
+
+    python experiments/slopes.py RUN FOLDER [--batches 48]
+
+RUN is a folder that ``s2mnet train`` or ``s2mnet experiment`` wrote for S2M-Net, FOLDER the data that it was trained
+on. The gradient of the loss by each weight is taken over so many batches of augmented training samples, with the
+weights held still: untrained, and as the run left them. Its mean over batches is what a step means to do, its scatter
+is chance.
+
+"Signal" is mean² / scatter² of one batch, less what chance alone gives, as the ratio of sums over the weights of a
+part. Adam moves every weight by about the same small length at each step: for 1 / signal steps a weight wanders, then
+what it means to do prevails. A spectral filter is measured weight by weight, and pooled: by octave (the frequencies of
+an octave move together, for each channel) and by channel (all of them do).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from s2mnet.data import find_cases
+from s2mnet.markdown import table
+from s2mnet.modelfolder import load_model
+from s2mnet.network import S2MNet, TruncatedSpectralFilter
+from s2mnet.network.spectral import octave_shares
+from s2mnet.plan import Plan
+from s2mnet.training.module import build_loss, build_network, targets
+from s2mnet.training.run import PLAN
+from s2mnet.training.samples import TrainingSamples
+from s2mnet.training.store import PreparedCases, cache_folder
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--batches", type=int, default=48)
+    asked = parser.parse_args()
+    plan = Plan.load(asked.run / PLAN)
+    trained, _ = load_model(asked.run)
+    if not isinstance(trained, S2MNet):
+        parser.error(f"{asked.run} holds the network {plan.architecture}; give a run of s2mnet")
+    train = find_cases(asked.folder).splits["train"]
+    samples = TrainingSamples(
+        PreparedCases(train, plan.preprocessing, plan.labels, True, cache_folder(), "train"), plan
+    )
+    torch.manual_seed(plan.training.seed)
+    before, after = (_signals(network, plan, samples, asked.batches) for network in (build_network(plan), trained))
+    rows = [
+        [name, f"{count:,}", *(f"{of[name][1]:.4f}" for of in (before, after)), _steps(after[name][1])]
+        for name, (count, _) in before.items()
+    ]
+    print(table(["weights", "number", "signal, untrained", "signal, trained", "1 / signal"], rows))
+
+
+def _steps(signal: float) -> str:
+    return f"{1 / signal:,.0f}" if signal > 0 else "∞"
+
+
+def _signals(network: nn.Module, plan: Plan, samples: TrainingSamples, batches: int) -> dict[str, tuple[int, float]]:
+    """For each part of the network how many numbers it has, and their signal."""
+    network.train().requires_grad_(True)
+    criterion, size = build_loss(plan), plan.training.batch_size
+    order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0)).tolist()
+    sums: dict[str, list[Tensor]] = {}
+    for number in range(batches):
+        chosen = [order[(number * size + index) % len(order)] for index in range(size)]
+        images, masks = map(torch.stack, zip(*(samples[number, index] for index in chosen), strict=True))
+        network.zero_grad()
+        criterion(network(images), targets(masks, plan.labels)).backward()
+        for name, gradient in _gradients(network):
+            first, second = sums.setdefault(name, [torch.zeros_like(gradient), torch.zeros_like(gradient)])
+            first += gradient
+            second += gradient**2
+    found = {}
+    for name, (first, second) in sums.items():
+        mean = first / batches
+        scatter = (second / batches - mean**2) * batches / (batches - 1)
+        signal = (mean**2 - scatter / batches).sum() / scatter.sum()
+        found[name] = (mean.numel(), float(signal))
+    return found
+
+
+def _gradients(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """By part, filters also pooled; in float64, flat."""
+    filters = [part for part in network.modules() if isinstance(part, TruncatedSpectralFilter)]
+    for number, part in enumerate(filters, 1):
+        gradient = part.weight.grad.double()
+        if part.complex_filter:
+            gradient = gradient[..., 0]
+        used = gradient.abs().amax(0) > 0
+        yield f"filters of mixer {number}, one by one", gradient[:, used].flatten()
+        rows = torch.arange(part.num_frequencies) - part.num_frequencies // 2
+        columns = torch.arange(gradient.shape[2]) if part.complex_filter else rows
+        shares = octave_shares(torch.hypot(rows[:, None].float(), columns.float())).double()
+        pooled = torch.einsum("cuv,ouv->co", gradient, shares)
+        yield f"filters of mixer {number}, by octave", pooled.flatten()
+        yield f"filters of mixer {number}, by channel", gradient.sum((1, 2))
+    for name, wanted in (
+        ("1×1 of the mixers", lambda name: name.endswith(".fuse.weight")),
+        ("depthwise fields of MRF-SE", lambda name: ".fields." in name and name.endswith("0.weight")),
+        ("decoder", lambda name: name.startswith("decoder") and name.endswith("weight")),
+    ):
+        named = [p.grad.double().flatten() for n, p in network.named_parameters() if wanted(n) and p.grad is not None]
+        if named:
+            yield name, torch.cat(named)
+
+
+if __name__ == "__main__":
+    main()
