@@ -102,6 +102,26 @@ def test_the_answers_are_in_words(written: Path) -> None:
     assert "not reproduced" in opening
 
 
+def test_each_seed_is_shown_and_a_disagreement_is_no_difference(written: Path) -> None:
+    sets = [(dice(written, name, "full"), dice(written, name, "no-sstm")) for name in ("DRIVE", "GlaS")]
+    ahead = np.mean([full.mean(1) - without.mean(1) for full, without in sets], axis=0)
+    assert f"| {ahead[0]:+.1f}, {ahead[1]:+.1f} |" in page(written)
+    for seed, gain in ((1, 0.5), (2, -0.1)):
+        for file in (written / "results" / "two").glob(f"*/full-{seed}.json"):
+            raised(file, file.parent / f"no-sstm-{seed}.json", gain)
+    text = page(written)
+    assert "| +50.0, -10.0 |" in next(line for line in text.splitlines() if line.startswith("| Without"))
+    assert "+20.00" in text and "*Without*: no difference shown (+20.00" in text
+
+
+def raised(file: Path, like: Path, gain: float) -> None:
+    """Make a result that of another one, with each Dice higher."""
+    result, other = (json.loads(path.read_text()) for path in (file, like))
+    for case, its in zip(result["test"]["cases"], other["test"]["cases"], strict=True):
+        case["metrics"]["thing"]["dice"] = its["metrics"]["thing"]["dice"] + gain
+    file.write_text(json.dumps(result))
+
+
 def test_every_cell_is_linked_or_missing(written: Path) -> None:
     text = page(written)
     links = re.findall(r"\[\d\]\((\S+\.json)\)", text)

@@ -83,6 +83,19 @@ class Collected:
         """The reference against a variant on the mean of the data sets that both were run on; None without any."""
         return self._mean_comparisons.get(variant)
 
+    def by_seed(self, variant: str) -> list[float]:
+        """What the reference is ahead of a variant, in points: one number for each seed.
+
+        On the mean of the sets of `mean_comparison`, with the seeds that both have on all of these. A training with
+        another seed gives another network: how far these differ is what no test over images sees.
+        """
+        sets = [name for name in self.study.data if (name, variant) in self._differences]
+        return [
+            float(np.mean([self._mean(name, self.reference, seed) - self._mean(name, variant, seed) for name in sets]))
+            for seed in self.study.seeds
+            if sets and all(seed in self.seeds(name, self.reference, variant) for name in sets)
+        ]
+
     # Resampled once, shown in several tables and figures.
     @cached_property
     def _differences(self) -> dict[tuple[str, str], NDArray[np.float64]]:

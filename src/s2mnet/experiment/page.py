@@ -25,7 +25,10 @@ Dice in percent on the test split at the images' own size, mean over images and 
 deviation over seeds. The model of each cell is the one with the best validation Dice; test images are opened after
 that. What is *ahead* is the mean difference on the same images, averaged over the seeds of both, with a 95 % bootstrap
 interval over images. p: Wilcoxon signed rank test over images on one data set, sign permutation test on the mean of
-the sets, each times the number of tests of its table (Bonferroni); bold below {significant}."""
+the sets, each times the number of tests of its table (Bonferroni); bold below {significant}. Tests and intervals
+take the trained networks as they are. Training with another seed gives another network: *seed by seed* shows how far
+the same difference moves with it, and a sentence says ahead or behind only where p is below {significant} and all
+seeds agree."""
 
 
 def write_page(studies: Path, results: Path, page: Path) -> Path:
@@ -97,9 +100,12 @@ def _ahead(found: Collected, name: str) -> str:
         return f"*{variant.title}*: not run yet."
     p = corrected(one.p, len(found.others))
     points, sets = 100 * one.difference, len(found.study.data)
-    verdict = "no difference shown" if p >= tables.SIGNIFICANT else "ahead" if points > 0 else "behind"
+    seeds = found.by_seed(name)
+    shown = p < tables.SIGNIFICANT and (min(seeds, default=points) > 0) == (max(seeds, default=points) > 0)
+    verdict = "no difference shown" if not shown else "ahead" if points > 0 else "behind"
     so_far = "" if one.sets == sets else f" on {one.sets} of {sets} sets so far"
     interval = f"{points:+.2f} points [{100 * one.low:+.2f}, {100 * one.high:+.2f}], p = {p:.2g}"
+    interval += f"; seed by seed {tables.seed_by_seed(found, name)}" if len(seeds) > 1 else "; one seed"
     return f"*{variant.title}*: {verdict}{so_far} ({interval})."
 
 

@@ -22,20 +22,29 @@ SIGNIFICANT = 0.05
 def overview(found: Collected) -> str:
     """Dice of each row on each data set and on their mean, and what the first row is ahead of it."""
     tests = len(found.others)
-    head = ["", "parameters", *found.study.data, "mean", "first row ahead by [95 %]", f"p × {tests}"]
+    head = ["", "parameters", *found.study.data, "mean", "first row ahead by [95 %]", "seed by seed", f"p × {tests}"]
     rows = []
     for name, variant in found.study.variants.items():
-        ahead = [NONE, NONE] if name != found.reference else ["", ""]
+        ahead = [NONE, NONE, NONE] if name != found.reference else ["", "", ""]
         comparison = found.mean_comparison(name) if name in found.others else None
         if comparison:
             bounds = f"[{100 * comparison.low:+.2f}, {100 * comparison.high:+.2f}]"
             bounds += f", {comparison.sets} set(s)" if comparison.sets < len(found.study.data) else ""
             p = corrected(comparison.p, tests)
-            ahead = [f"{100 * comparison.difference:+.2f} {bounds}", f"**{p:.4f}**" if p < SIGNIFICANT else f"{p:.3f}"]
+            ahead = [
+                f"{100 * comparison.difference:+.2f} {bounds}",
+                seed_by_seed(found, name) or NONE,
+                f"**{p:.4f}**" if p < SIGNIFICANT else f"{p:.3f}",
+            ]
         scores = [found.score(dataset, name) for dataset in found.study.data]
         mean = found.mean_score(name)
         rows.append([variant.title, _parameters(found, name), *map(percent, scores), f"**{percent(mean)}**", *ahead])
     return table(head, rows)
+
+
+def seed_by_seed(found: Collected, name: str) -> str:
+    """What the first row is ahead of another with each seed; empty if no seed is complete."""
+    return ", ".join(f"{points:+.1f}" for points in found.by_seed(name))
 
 
 def against_reported(found: Collected) -> str:
