@@ -301,9 +301,12 @@ def test_starts_have_their_closed_forms(complex_filter: bool, k: int) -> None:
     frequency = np.arange(k) - k // 2
     radius = np.hypot(frequency[:, None], frequency)
     widths = 2 ** np.linspace(0, np.log2(k), 3)
+    octave = np.where(radius > 0, np.log2(np.maximum(radius, 1)) + 1, 0)
+    octaves = int(octave.max()) + 1
     expected = {
         "identity": np.ones((3, k, k)),
         "gaussians": np.exp(-((radius / widths[:, None, None]) ** 2) / 2),
+        "subbands": np.array([np.interp(octave, range(octaves), row) for row in np.eye(octaves)[:3]]),
         "ring": np.tile(0.5 * np.exp(-(((radius / k - 0.25) / 0.15) ** 2) / 2), (3, 1, 1)),
     }
     assert expected.keys() == STARTS.keys()

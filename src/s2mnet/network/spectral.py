@@ -13,6 +13,7 @@ STARTS = {
     "identity": "1 on the band: a plain low-pass",
     "gaussians": "low-pass filters from 1 cycle per map (the first channel) to the whole band (the last)",
     "ring": "the release's radial Gaussian around a quarter of K, of height 0.5, but centred as it is meant",
+    "subbands": "one octave for each channel in turn: 0, 1, 2, 4, 8 … cycles per map (see `octave_shares`)",
 }
 
 
@@ -215,6 +216,9 @@ def _start(name: str, channels: int, radius: Tensor, k: int) -> Tensor:
     if name == "gaussians":
         widths = torch.logspace(0, math.log2(max(2, k)), channels, base=2)[:, None, None]
         return torch.exp(-((radius / widths) ** 2) / 2)
+    if name == "subbands":
+        shares = octave_shares(radius)
+        return shares[torch.arange(channels) % len(shares)]
     ring = 0.5 * torch.exp(-(((radius / k - 0.25) / 0.15) ** 2) / 2)
     return (ring if name == "ring" else torch.ones_like(radius)).repeat(channels, 1, 1)
 
