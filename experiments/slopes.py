@@ -97,7 +97,7 @@ def _gradients(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
         yield f"filters of mixer {number}, one by one", gradient[:, used].flatten()
         rows = torch.arange(part.num_frequencies) - part.num_frequencies // 2
         columns = torch.arange(gradient.shape[2]) if part.complex_filter else rows
-        shares = octave_shares(torch.hypot(rows[:, None].float(), columns.float())).double()
+        shares = octave_shares(torch.hypot(rows[:, None].float(), columns.float()), part.num_frequencies).double()
         pooled = torch.einsum("cuv,ouv->co", gradient, shares)
         yield f"filters of mixer {number}, by octave", pooled.flatten()
         yield f"filters of mixer {number}, by channel", gradient.sum((1, 2))

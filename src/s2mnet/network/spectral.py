@@ -77,7 +77,7 @@ class TruncatedSpectralFilter(nn.Module):
         radius = torch.hypot(rows[:, None].float(), columns.float())
         values = _start(start, channels, radius, k)
         self.weight = nn.Parameter(torch.stack([values, torch.zeros_like(values)], -1) if complex_filter else values)
-        shares = octave_shares(radius) if octaves else None
+        shares = octave_shares(radius, k) if octaves else None
         self.register_buffer("shares", shares, persistent=False)
         self.gains = nn.Parameter(torch.zeros(channels, len(shares))) if shares is not None else None
 
@@ -183,29 +183,30 @@ class TruncatedSpectralFilter(nn.Module):
         return real, imag
 
 
-def octave_shares(radius: Tensor) -> Tensor:
-    """How much each octave has of the frequencies at a radius in cycles per map; the shares add up to 1.
+def octave_shares(radius: Tensor, k: int) -> Tensor:
+    """How much each octave of a band of K×K has of the frequencies at a radius; the shares add up to 1.
 
     The octaves are centred at 0, 1, 2, 4, 8 … cycles per map, up to the last within the band, and pass over into each
     other linearly in the logarithm of the radius; beyond the last centre all is the last one's.
 
     Args:
-        radius: 0, or 1 and more, any shape.
+        radius: in cycles per map, 0, or 1 and more, any shape.
+        k: K.
 
     Returns:
         (octaves, *shape of radius) in [0, 1].
 
     Example:
-        >>> octave_shares(torch.tensor([0.0, 1.0, 2.0, 3.0, 5.0]))
+        >>> octave_shares(torch.tensor([0.0, 1.0, 2.0, 3.0, 5.0]), 8)
         tensor([[1.0000, 0.0000, 0.0000, 0.0000, 0.0000],
                 [0.0000, 1.0000, 0.0000, 0.0000, 0.0000],
                 [0.0000, 0.0000, 1.0000, 0.4150, 0.0000],
                 [0.0000, 0.0000, 0.0000, 0.5850, 1.0000]])
     """
-    position = torch.where(radius > 0, radius.clamp_min(1).log2() + 1, 0)
-    last = int(position.max())
-    position = position.clamp_max(last)
-    centres = torch.arange(last + 1).view(-1, *[1] * radius.dim())
+    corner = math.hypot(k // 2, k // 2)
+    last = int(math.log2(corner)) + 1 if corner else 0
+    position = torch.where(radius > 0, radius.clamp_min(1).log2() + 1, 0).clamp_max(last)
+    centres = torch.arange(last + 1, device=radius.device).view(-1, *[1] * radius.dim())
     return (1 - (position - centres).abs()).clamp_min(0)
 
 
@@ -217,7 +218,7 @@ def _start(name: str, channels: int, radius: Tensor, k: int) -> Tensor:
         widths = torch.logspace(0, math.log2(max(2, k)), channels, base=2)[:, None, None]
         return torch.exp(-((radius / widths) ** 2) / 2)
     if name == "subbands":
-        shares = octave_shares(radius)
+        shares = octave_shares(radius, k)
         return shares[torch.arange(channels) % len(shares)]
     ring = 0.5 * torch.exp(-(((radius / k - 0.25) / 0.15) ** 2) / 2)
     return (ring if name == "ring" else torch.ones_like(radius)).repeat(channels, 1, 1)
