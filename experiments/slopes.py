@@ -26,7 +26,6 @@ from s2mnet.data import find_cases
 from s2mnet.markdown import table
 from s2mnet.modelfolder import load_model
 from s2mnet.network import S2MNet, TruncatedSpectralFilter
-from s2mnet.network.spectral import octave_shares
 from s2mnet.plan import Plan
 from s2mnet.training.module import build_loss, build_network, targets
 from s2mnet.training.run import PLAN
@@ -97,9 +96,9 @@ def _gradients(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
         yield f"filters of mixer {number}, one by one", gradient[:, used].flatten()
         rows = torch.arange(part.num_frequencies) - part.num_frequencies // 2
         columns = torch.arange(gradient.shape[2]) if part.complex_filter else rows
-        shares = octave_shares(torch.hypot(rows[:, None].float(), columns.float()), part.num_frequencies).double()
-        pooled = torch.einsum("cuv,ouv->co", gradient, shares)
-        yield f"filters of mixer {number}, by octave", pooled.flatten()
+        octave = torch.hypot(rows[:, None].float(), columns.float()).add(1).log2().long()
+        pooled = [gradient[:, octave == index].sum(1) for index in octave.unique()]
+        yield f"filters of mixer {number}, by octave", torch.cat(pooled)
         yield f"filters of mixer {number}, by channel", gradient.sum((1, 2))
     for name, wanted in (
         ("1×1 of the mixers", lambda name: name.endswith(".fuse.weight")),

@@ -301,12 +301,9 @@ def test_starts_have_their_closed_forms(complex_filter: bool, k: int) -> None:
     frequency = np.arange(k) - k // 2
     radius = np.hypot(frequency[:, None], frequency)
     widths = 2 ** np.linspace(0, np.log2(k), 3)
-    octave = np.where(radius > 0, np.log2(np.maximum(radius, 1)) + 1, 0)
-    octaves = int(octave.max()) + 1
     expected = {
         "identity": np.ones((3, k, k)),
         "gaussians": np.exp(-((radius / widths[:, None, None]) ** 2) / 2),
-        "subbands": np.array([np.interp(octave, range(octaves), row) for row in np.eye(octaves)[:3]]),
         "ring": np.tile(0.5 * np.exp(-(((radius / k - 0.25) / 0.15) ** 2) / 2), (3, 1, 1)),
     }
     assert expected.keys() == STARTS.keys()
@@ -315,39 +312,3 @@ def test_starts_have_their_closed_forms(complex_filter: bool, k: int) -> None:
         assert np.allclose(response, values, atol=1e-6)
     with pytest.raises(ValueError, match="unknown start"):
         TruncatedSpectralFilter(3, k, complex_filter, start="noise")
-
-
-@given(k=st.integers(1, 40), complex_filter=kinds, seed=st.integers(0, 99))
-def test_gains_of_octaves_add_a_curve_over_the_radius(k: int, complex_filter: bool, seed: int) -> None:
-    """Straight lines between the gains at 0, 1, 2, 4 … cycles per map, on an axis of log₂; NumPy draws them."""
-    branch = TruncatedSpectralFilter(2, k, complex_filter, octaves=True).double()
-    plain = branch_with_random_filter(2, k, complex_filter, seed)
-    with torch.no_grad():
-        branch.weight.copy_(plain.weight)
-        assert torch.equal(branch.response(), plain.response())  # they start at 0
-        branch.gains.copy_(torch.randn(branch.gains.shape, generator=torch.Generator().manual_seed(seed)))
-    frequency = np.arange(k) - k // 2
-    radius = np.hypot(frequency[:, None], frequency)
-    octave = np.where(radius > 0, np.log2(np.maximum(radius, 1)) + 1, 0)
-    assert branch.gains.shape[1] == int(octave.max()) + 1
-    added = [np.interp(octave, np.arange(len(gains)), gains) for gains in branch.gains.detach().numpy()]
-    full = full_filter(plain) + np.array(added)
-    np.testing.assert_allclose(branch.response().detach().numpy(), full, atol=1e-5)  # the shares are float32
-    x = np.random.default_rng(seed).standard_normal((1, 2, 13, 9))
-    assert relative_error(branch(torch.from_numpy(x)), reference(x, full)) < 1e-5
-
-
-@pytest.mark.parametrize("complex_filter", [False, True])
-def test_octaves_learn(complex_filter: bool) -> None:
-    """The gains that a filter was made with are found again by descent, with the weights held still."""
-    torch.manual_seed(0)
-    target, branch = (TruncatedSpectralFilter(2, 8, complex_filter, octaves=True) for _ in range(2))
-    with torch.no_grad():
-        target.gains.copy_(torch.tensor([[-0.5, 0.3, 0.8, 0.1], [0.2, -0.7, 0.1, 0.4]]))
-    optimiser = torch.optim.Adam([branch.gains], 0.05)
-    for _ in range(200):
-        x = torch.randn(4, 2, 12, 12)
-        optimiser.zero_grad()
-        (branch(x) - target(x)).square().mean().backward()
-        optimiser.step()
-    torch.testing.assert_close(branch.gains, target.gains, atol=0.02, rtol=0)

@@ -25,7 +25,7 @@ class SpectralSelectiveTokenMixer(nn.Module):
         dropout: probability of the dropout on the branch.
         branch_scale: start value of the LayerNorm's gain. The paper's is 1; a smaller one lets the branch grow in
             (ours, SPEC 1.1).
-        filter_start, octaves: ``start`` and ``octaves`` of :class:`TruncatedSpectralFilter`.
+        filter_start: ``start`` of :class:`TruncatedSpectralFilter`.
 
     Shape:
         (B, C, H, W) → the same.
@@ -44,10 +44,9 @@ class SpectralSelectiveTokenMixer(nn.Module):
         dropout: float = 0.1,
         branch_scale: float = 1.0,
         filter_start: str = "identity",
-        octaves: bool = False,
     ) -> None:
         super().__init__()
-        self.spectral = TruncatedSpectralFilter(channels, num_frequencies, complex_filter, filter_start, octaves)
+        self.spectral = TruncatedSpectralFilter(channels, num_frequencies, complex_filter, filter_start)
         self.gate = nn.Linear(channels, channels)
         self.squeeze = nn.Linear(channels, bottleneck, bias=False)
         self.expand = nn.Linear(bottleneck, channels, bias=False)

@@ -44,7 +44,6 @@ class S2MNet(
         branch_scale: start value of the gain of each SSTM's LayerNorm; the paper's is 1.
         dropout: probability in MRF-SE and SSTM.
         filter_start: what the spectral filters are before training, see :data:`s2mnet.network.spectral.STARTS`.
-        octaves: the weights of an octave of a spectral filter also move together, see :class:`TruncatedSpectralFilter`.
 
     Shape:
         x (B, in_channels, H, W) floating point, any H, W ≥ 32 → logits (B, num_classes, H, W). With
@@ -77,7 +76,6 @@ class S2MNet(
         branch_scale: float = 1.0,
         dropout: float = 0.1,
         filter_start: str = "identity",
-        octaves: bool = False,
     ) -> None:
         super().__init__()
         frequencies = (num_frequencies,) * 5 if isinstance(num_frequencies, int) else tuple(num_frequencies)
@@ -107,7 +105,6 @@ class S2MNet(
                         dropout=dropout,
                         branch_scale=branch_scale,
                         filter_start=filter_start,
-                        octaves=octaves,
                     )
                 )
             return nn.Sequential(*layers)

@@ -13,7 +13,6 @@ STARTS = {
     "identity": "1 on the band: a plain low-pass",
     "gaussians": "low-pass filters from 1 cycle per map (the first channel) to the whole band (the last)",
     "ring": "the release's radial Gaussian around a quarter of K, of height 0.5, but centred as it is meant",
-    "subbands": "one octave for each channel in turn: 0, 1, 2, 4, 8 … cycles per map (see `octave_shares`)",
 }
 
 
@@ -41,9 +40,6 @@ class TruncatedSpectralFilter(nn.Module):
             kernel of the band. On the column v = 0, where the half-plane holds both (u, 0) and (−u, 0), the
             Hermitian part of what is stored is used.
         start: one of :data:`STARTS`, what the filters are before training; the paper is silent about it.
-        octaves: add to W, for each channel, a learned gain of every octave of frequencies (**ours**). The filters that
-            can be expressed stay the same, but the weights of an octave can move together: one by one, the batches of a
-            training hardly agree about any of them (``experiments/slopes.py``). :func:`octave_shares` has the octaves.
 
     Shape:
         (B, C, H, W) floating point → the same shape and dtype, any H, W ≥ 1.
@@ -58,12 +54,7 @@ class TruncatedSpectralFilter(nn.Module):
     """
 
     def __init__(
-        self,
-        channels: int,
-        num_frequencies: int = 32,
-        complex_filter: bool = True,
-        start: str = "identity",
-        octaves: bool = False,
+        self, channels: int, num_frequencies: int = 32, complex_filter: bool = True, start: str = "identity"
     ) -> None:
         super().__init__()
         if channels < 1 or num_frequencies < 1:
@@ -74,25 +65,11 @@ class TruncatedSpectralFilter(nn.Module):
         k = num_frequencies
         rows = torch.arange(k) - k // 2
         columns = torch.arange(k // 2 + 1) if complex_filter else rows
-        radius = torch.hypot(rows[:, None].float(), columns.float())
-        values = _start(start, channels, radius, k)
+        values = _start(start, channels, torch.hypot(rows[:, None].float(), columns.float()), k)
         self.weight = nn.Parameter(torch.stack([values, torch.zeros_like(values)], -1) if complex_filter else values)
-        shares = octave_shares(radius, k) if octaves else None
-        self.register_buffer("shares", shares, persistent=False)
-        self.gains = nn.Parameter(torch.zeros(channels, len(shares))) if shares is not None else None
 
     def extra_repr(self) -> str:
-        return (
-            f"{self.channels}, num_frequencies={self.num_frequencies}, complex_filter={self.complex_filter}, "
-            f"octaves={self.gains is not None}"
-        )
-
-    def values(self) -> Tensor:
-        """W as stored, (C, K, K) or (C, K, K//2+1, 2), with the gains of the octaves in it."""
-        if self.gains is None:
-            return self.weight
-        gains = torch.einsum("co,ouv->cuv", self.gains, self.shares)
-        return self.weight + (torch.stack([gains, torch.zeros_like(gains)], -1) if self.complex_filter else gains)
+        return f"{self.channels}, num_frequencies={self.num_frequencies}, complex_filter={self.complex_filter}"
 
     def response(self) -> Tensor:
         """The filter W over the whole band, zero frequency at index K // 2 of both axes, for pictures and checks.
@@ -100,14 +77,13 @@ class TruncatedSpectralFilter(nn.Module):
         Returns:
             Complex tensor (C, K, K), rows are frequencies along H, columns along W.
         """
-        values = self.values()
         if not self.complex_filter:
-            return torch.complex(values, torch.zeros_like(values))
+            return torch.complex(self.weight, torch.zeros_like(self.weight))
         k = self.num_frequencies
-        right = values[:, :, 1 : (k + 1) // 2]  # 0 < v, as stored
-        mirrored = _negate_frequencies(values)  # row u now holds what was stored at −u
+        right = self.weight[:, :, 1 : (k + 1) // 2]  # 0 < v, as stored
+        mirrored = _negate_frequencies(self.weight)  # row u now holds what was stored at −u
         left = mirrored[:, :, 1:].flip(2)  # v < 0: the conjugate of (−u, −v)
-        centre, centre_mirrored = values[:, :, :1], mirrored[:, :, :1]
+        centre, centre_mirrored = self.weight[:, :, :1], mirrored[:, :, :1]
         real = torch.cat([left[..., 0], (centre + centre_mirrored)[..., 0] / 2, right[..., 0]], 2)
         imag = torch.cat([-left[..., 1], (centre - centre_mirrored)[..., 1] / 2, right[..., 1]], 2)
         return torch.complex(real, imag)
@@ -157,21 +133,20 @@ class TruncatedSpectralFilter(nn.Module):
         to one real cosine, so that only the Hermitian part of what is stored there comes through.
         """
         m = k // 2
-        values = self.values()
         centre = self.num_frequencies // 2  # the centre of the filter serves the smaller map
-        ones = torch.ones(m + 1, dtype=values.dtype, device=values.device)
+        ones = torch.ones(m + 1, dtype=self.weight.dtype, device=self.weight.device)
         halves = torch.cat([ones[:1] / 2, ones[1:]])
         halves = (halves[:, None] * halves)[..., None]
 
         if not self.complex_filter:
-            band = values[:, centre - m : centre - m + k, centre - m : centre - m + k].permute(1, 2, 0)
+            band = self.weight[:, centre - m : centre - m + k, centre - m : centre - m + k].permute(1, 2, 0)
             if k % 2 == 0:  # close the band −k/2 … k/2−1 to −k/2 … k/2
                 band = nn.functional.pad(band, (0, 0, 0, 1, 0, 1))
             folded = (band + band.flip(0, 1))[:, m:]
             return torch.stack([folded[m:], folded[: m + 1].flip(0)]) * halves, None
 
         # Channels last as a matrix transposed, which PyTorch copies fast: (K, 2, k//2+1, C)
-        rows = values.flatten(1).t().contiguous().view(*values.shape[1:], self.channels)
+        rows = self.weight.flatten(1).t().contiguous().view(*self.weight.shape[1:], self.channels)
         rows = rows[:, : m + 1].transpose(1, 2)
         plus, minus = rows[centre : centre + m + 1], rows[centre - m : centre + 1].flip(0)
         if len(plus) == m:  # u = K/2 is stored as −K/2
@@ -183,33 +158,6 @@ class TruncatedSpectralFilter(nn.Module):
         return real, imag
 
 
-def octave_shares(radius: Tensor, k: int) -> Tensor:
-    """How much each octave of a band of K×K has of the frequencies at a radius; the shares add up to 1.
-
-    The octaves are centred at 0, 1, 2, 4, 8 … cycles per map, up to the last within the band, and pass over into each
-    other linearly in the logarithm of the radius; beyond the last centre all is the last one's.
-
-    Args:
-        radius: in cycles per map, 0, or 1 and more, any shape.
-        k: K.
-
-    Returns:
-        (octaves, *shape of radius) in [0, 1].
-
-    Example:
-        >>> octave_shares(torch.tensor([0.0, 1.0, 2.0, 3.0, 5.0]), 8)
-        tensor([[1.0000, 0.0000, 0.0000, 0.0000, 0.0000],
-                [0.0000, 1.0000, 0.0000, 0.0000, 0.0000],
-                [0.0000, 0.0000, 1.0000, 0.4150, 0.0000],
-                [0.0000, 0.0000, 0.0000, 0.5850, 1.0000]])
-    """
-    corner = math.hypot(k // 2, k // 2)
-    last = int(math.log2(corner)) + 1 if corner else 0
-    position = torch.where(radius > 0, radius.clamp_min(1).log2() + 1, 0).clamp_max(last)
-    centres = torch.arange(last + 1, device=radius.device).view(-1, *[1] * radius.dim())
-    return (1 - (position - centres).abs()).clamp_min(0)
-
-
 def _start(name: str, channels: int, radius: Tensor, k: int) -> Tensor:
     """Real filters of all channels over frequencies at this radius, in cycles per map."""
     if name not in STARTS:
@@ -217,9 +165,6 @@ def _start(name: str, channels: int, radius: Tensor, k: int) -> Tensor:
     if name == "gaussians":
         widths = torch.logspace(0, math.log2(max(2, k)), channels, base=2)[:, None, None]
         return torch.exp(-((radius / widths) ** 2) / 2)
-    if name == "subbands":
-        shares = octave_shares(radius, k)
-        return shares[torch.arange(channels) % len(shares)]
     ring = 0.5 * torch.exp(-(((radius / k - 0.25) / 0.15) ** 2) / 2)
     return (ring if name == "ring" else torch.ones_like(radius)).repeat(channels, 1, 1)
 

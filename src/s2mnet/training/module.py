@@ -75,8 +75,7 @@ class SegmentationModule(pl.LightningModule):
             {"params": list(self.criterion.parameters()), "weight_decay": 0.0},
         ]
         if training.filter_lr != 1:
-            parts = [part for part in self.network.modules() if isinstance(part, TruncatedSpectralFilter)]
-            filters = [weight for part in parts for weight in part.parameters()]
+            filters = [part.weight for part in self.network.modules() if isinstance(part, TruncatedSpectralFilter)]
             named = {id(weight) for weight in filters}
             groups[0]["params"] = [weight for weight in groups[0]["params"] if id(weight) not in named]
             groups.append({"params": filters, "weight_decay": training.weight_decay, FACTOR: training.filter_lr})
