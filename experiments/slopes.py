@@ -16,16 +16,17 @@ an octave move together, for each channel) and by channel (all of them do).
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from s2mnet.data import find_cases
 from s2mnet.markdown import table
 from s2mnet.modelfolder import load_model
-from s2mnet.network import S2MNet, TruncatedSpectralFilter
+from s2mnet.network import MultiReceptiveFieldSE, S2MNet, SpectralSelectiveTokenMixer, TruncatedSpectralFilter
 from s2mnet.plan import Plan
 from s2mnet.training.module import build_loss, build_network, targets
 from s2mnet.training.run import PLAN
@@ -49,7 +50,9 @@ def main() -> None:
         PreparedCases(train, plan.preprocessing, plan.labels, True, cache_folder(), "train"), plan
     )
     torch.manual_seed(plan.training.seed)
-    before, after = (_signals(network, plan, samples, asked.batches) for network in (build_network(plan), trained))
+    before, after = (
+        _signals(network, plan, samples, asked.batches) for network in (cast(S2MNet, build_network(plan)), trained)
+    )
     rows = [
         [name, f"{count:,}", *(f"{of[name][1]:.4f}" for of in (before, after)), _steps(after[name][1])]
         for name, (count, _) in before.items()
@@ -61,7 +64,7 @@ def _steps(signal: float) -> str:
     return f"{1 / signal:,.0f}" if signal > 0 else "∞"
 
 
-def _signals(network: nn.Module, plan: Plan, samples: TrainingSamples, batches: int) -> dict[str, tuple[int, float]]:
+def _signals(network: S2MNet, plan: Plan, samples: TrainingSamples, batches: int) -> dict[str, tuple[int, float]]:
     """For each part of the network how many numbers it has, and their signal."""
     network.train().requires_grad_(True)
     criterion, size = build_loss(plan), plan.training.batch_size
@@ -85,29 +88,35 @@ def _signals(network: nn.Module, plan: Plan, samples: TrainingSamples, batches: 
     return found
 
 
-def _gradients(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """By part, filters also pooled; in float64, flat."""
-    filters = [part for part in network.modules() if isinstance(part, TruncatedSpectralFilter)]
-    for number, part in enumerate(filters, 1):
-        gradient = part.weight.grad.double()
-        if part.complex_filter:
-            gradient = gradient[..., 0]
-        used = gradient.abs().amax(0) > 0
-        yield f"filters of mixer {number}, one by one", gradient[:, used].flatten()
-        rows = torch.arange(part.num_frequencies) - part.num_frequencies // 2
-        columns = torch.arange(gradient.shape[2]) if part.complex_filter else rows
-        octave = torch.hypot(rows[:, None].float(), columns.float()).add(1).log2().long()
-        pooled = [gradient[:, octave == index].sum(1) for index in octave.unique()]
-        yield f"filters of mixer {number}, by octave", torch.cat(pooled)
-        yield f"filters of mixer {number}, by channel", gradient.sum((1, 2))
-    for name, wanted in (
-        ("1×1 of the mixers", lambda name: name.endswith(".fuse.weight")),
-        ("depthwise fields of MRF-SE", lambda name: ".fields." in name and name.endswith("0.weight")),
-        ("decoder", lambda name: name.startswith("decoder") and name.endswith("weight")),
-    ):
-        named = [p.grad.double().flatten() for n, p in network.named_parameters() if wanted(n) and p.grad is not None]
-        if named:
-            yield name, torch.cat(named)
+def _gradients(network: S2MNet) -> Iterator[tuple[str, Tensor]]:
+    """By stage and part, filters also pooled; in float64, flat."""
+    for number, stage in enumerate(network.stages, 1):
+        for part in stage.modules():
+            if isinstance(part, SpectralSelectiveTokenMixer):
+                for name, gradient in _filter_gradients(part.spectral):
+                    yield f"stage {number}: filters, {name}", gradient
+                yield f"stage {number}: 1×1 of the mixer", _flat([part.fuse.weight])
+            if isinstance(part, MultiReceptiveFieldSE):
+                yield f"stage {number}: depthwise fields", _flat(part.fields.parameters())
+    yield "decoder", _flat(network.decoder.parameters())
+
+
+def _filter_gradients(part: TruncatedSpectralFilter) -> Iterator[tuple[str, Tensor]]:
+    gradient = cast(Tensor, part.weight.grad).double()
+    if part.complex_filter:
+        gradient = gradient[..., 0]
+    used = gradient.abs().amax(0) > 0  # not what lies beyond the band of a map smaller than K
+    rows = torch.arange(part.num_frequencies) - part.num_frequencies // 2
+    columns = torch.arange(gradient.shape[2]) if part.complex_filter else rows
+    octave = torch.hypot(rows[:, None].float(), columns.float()).add(1).log2().long()
+    yield "one by one", gradient[:, used].flatten()
+    yield "by octave", torch.cat([gradient[:, octave == index].sum(1) for index in octave[used].unique()])
+    yield "by channel", gradient.sum((1, 2))
+
+
+def _flat(weights: Iterable[Tensor]) -> Tensor:
+    gradients = [weight.grad for weight in weights if weight.dim() > 1]
+    return torch.cat([gradient.double().flatten() for gradient in gradients if gradient is not None])
 
 
 if __name__ == "__main__":
