@@ -114,6 +114,15 @@ def test_each_seed_is_shown_and_a_disagreement_is_no_difference(written: Path) -
     assert "+20.00" in text and "*Without*: no difference shown (+20.00" in text
 
 
+def test_validation_is_of_the_chosen_epoch(written: Path) -> None:
+    files = sorted((written / "results" / "two").glob("*/full-*.json"))  # DRIVE 1, 2, GlaS 1, 2
+    for file, best in zip(files, (0.5, 0.6, 0.7, 0.9), strict=True):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"best_dice": best}))
+    text = page(written)
+    row = next(line for line in text[text.index("on validation images") :].splitlines() if line.startswith("| Full"))
+    assert row == "| Full | 55.00 ± 7.07 | 80.00 ± 14.14 | 67.50 ± 10.61 |"
+
+
 def raised(file: Path, like: Path, gain: float) -> None:
     """Make a result that of another one, with each Dice higher."""
     result, other = (json.loads(path.read_text()) for path in (file, like))

@@ -53,6 +53,16 @@ class Collected:
         """The seeds that all of the variants have been run with."""
         return [seed for seed in self.study.seeds if all((dataset, name, seed) in self.results for name in variants)]
 
+    def validated(self, variant: str, *datasets: str) -> Score | None:
+        """Validation Dice of the chosen epochs, on the mean of the data sets, of the seeds that all have."""
+        return _score(
+            [
+                100 * float(np.mean([self.results[name, variant, seed].best_dice for name in datasets]))
+                for seed in self.study.seeds
+                if all((name, variant, seed) in self.results for name in datasets)
+            ]
+        )
+
     def score(self, dataset: str, variant: str, where: str | None = None) -> Score | None:
         """What a variant reached on a data set; None if it has not been run."""
         means = [self._mean(dataset, variant, seed, where) for seed in self.seeds(dataset, variant)]

@@ -135,6 +135,7 @@ def _section(found: Collected, results: Path, page: Path) -> str:
             tables.against_reported(found),
             "" if study.headline else _figure(charts.ahead(found), f"{study.name}-ahead", page),
             tables.comparisons(found),
+            "" if study.split == "val" else tables.validation(found),
             tables.elsewhere(found),
             tables.losses(found),
             tables.searched(found),

@@ -58,6 +58,16 @@ def against_reported(found: Collected) -> str:
     return table(["measured / reported", *found.study.data], rows) if rows else ""
 
 
+def validation(found: Collected) -> str:
+    """What each row reached on validation images, which is what epochs and defaults are chosen by."""
+    sets = list(found.study.data)
+    rows = [
+        [variant.title, *(percent(found.validated(name, one)) for one in sets), percent(found.validated(name, *sets))]
+        for name, variant in found.study.variants.items()
+    ]
+    return table(["on validation images", *sets, "mean"], rows)
+
+
 def comparisons(found: Collected) -> str:
     """The first row against each other one on each data set."""
     tests = len(found.others) * len(found.study.data)
