@@ -8,9 +8,8 @@ weights held still: untrained, and as the run left them. Its mean over batches i
 is chance.
 
 "Signal" is mean² / scatter² of one batch, less what chance alone gives, as the ratio of sums over the weights of a
-part. Adam moves every weight by about the same small length at each step: for 1 / signal steps a weight wanders, then
-what it means to do prevails. A spectral filter is measured weight by weight, and pooled: by octave (the frequencies of
-an octave move together, for each channel) and by channel (all of them do).
+part. A spectral filter is measured weight by weight, and pooled: by octave (the frequencies of an octave move together,
+for each channel) and by channel (all of them do).
 """
 
 from __future__ import annotations
@@ -54,14 +53,9 @@ def main() -> None:
         _signals(network, plan, samples, asked.batches) for network in (cast(S2MNet, build_network(plan)), trained)
     )
     rows = [
-        [name, f"{count:,}", *(f"{of[name][1]:.4f}" for of in (before, after)), _steps(after[name][1])]
-        for name, (count, _) in before.items()
+        [name, f"{count:,}", *(f"{of[name][1]:.4f}" for of in (before, after))] for name, (count, _) in before.items()
     ]
-    print(table(["weights", "number", "signal, untrained", "signal, trained", "1 / signal"], rows))
-
-
-def _steps(signal: float) -> str:
-    return f"{1 / signal:,.0f}" if signal > 0 else "∞"
+    print(table(["weights", "number", "signal, untrained", "signal, trained"], rows))
 
 
 def _signals(network: S2MNet, plan: Plan, samples: TrainingSamples, batches: int) -> dict[str, tuple[int, float]]:

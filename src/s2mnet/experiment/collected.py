@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
@@ -53,15 +54,16 @@ class Collected:
         """The seeds that all of the variants have been run with."""
         return [seed for seed in self.study.seeds if all((dataset, name, seed) in self.results for name in variants)]
 
+    def common_seeds(self, datasets: Sequence[str], *variants: str) -> list[int]:
+        """The seeds that all of the variants have been run with on all of the data sets; none without a data set."""
+        own = [set(self.seeds(dataset, *variants)) for dataset in datasets]
+        return sorted(set.intersection(*own)) if own else []
+
     def validated(self, variant: str, *datasets: str) -> Score | None:
         """Validation Dice of the chosen epochs, on the mean of the data sets, of the seeds that all have."""
-        return _score(
-            [
-                100 * float(np.mean([self.results[name, variant, seed].best_dice for name in datasets]))
-                for seed in self.study.seeds
-                if all((name, variant, seed) in self.results for name in datasets)
-            ]
-        )
+        seeds = self.common_seeds(datasets, variant)
+        found = [[100 * self.results[name, variant, seed].best_dice for name in datasets] for seed in seeds]
+        return _score([float(np.mean(one)) for one in found])
 
     def score(self, dataset: str, variant: str, where: str | None = None) -> Score | None:
         """What a variant reached on a data set; None if it has not been run."""
@@ -71,8 +73,7 @@ class Collected:
     def mean_score(self, variant: str) -> Score | None:
         """The mean over all data sets, of the seeds that all have; None if there is none."""
         sets = list(self.study.data)
-        common = set.intersection(*(set(self.seeds(name, variant)) for name in sets))
-        return _score([float(np.mean([self._mean(name, variant, seed) for name in sets])) for seed in sorted(common)])
+        return _score([self._mean_of_sets(sets, variant, seed) for seed in self.common_seeds(sets, variant)])
 
     def differences(self, dataset: str, variant: str) -> NDArray[np.float64] | None:
         """Dice of the reference − Dice of the variant for each test image, mean over the seeds of both."""
@@ -101,9 +102,8 @@ class Collected:
         """
         sets = [name for name in self.study.data if (name, variant) in self._differences]
         return [
-            float(np.mean([self._mean(name, self.reference, seed) - self._mean(name, variant, seed) for name in sets]))
-            for seed in self.study.seeds
-            if sets and all(seed in self.seeds(name, self.reference, variant) for name in sets)
+            self._mean_of_sets(sets, self.reference, seed) - self._mean_of_sets(sets, variant, seed)
+            for seed in self.common_seeds(sets, self.reference, variant)
         ]
 
     # Resampled once, shown in several tables and figures.
@@ -121,6 +121,9 @@ class Collected:
     def _mean_comparisons(self) -> dict[str, MeanComparison]:
         sets = {name: [one for (_, own), one in self._differences.items() if own == name] for name in self.others}
         return {name: compare_means(own) for name, own in sets.items() if own}
+
+    def _mean_of_sets(self, datasets: Sequence[str], variant: str, seed: int) -> float:
+        return float(np.mean([self._mean(name, variant, seed) for name in datasets]))
 
     def _mean(self, dataset: str, variant: str, seed: int, where: str | None = None) -> float:
         return 100 * float(np.mean(list(self.results[dataset, variant, seed].dice(where).values())))

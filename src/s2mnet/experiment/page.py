@@ -100,12 +100,11 @@ def _ahead(found: Collected, name: str) -> str:
         return f"*{variant.title}*: not run yet."
     p = corrected(one.p, len(found.others))
     points, sets = 100 * one.difference, len(found.study.data)
-    seeds = found.by_seed(name)
-    shown = p < tables.SIGNIFICANT and (min(seeds, default=points) > 0) == (max(seeds, default=points) > 0)
+    shown = p < tables.SIGNIFICANT and all((one > 0) == (points > 0) for one in found.by_seed(name))
     verdict = "no difference shown" if not shown else "ahead" if points > 0 else "behind"
     so_far = "" if one.sets == sets else f" on {one.sets} of {sets} sets so far"
     interval = f"{points:+.2f} points [{100 * one.low:+.2f}, {100 * one.high:+.2f}], p = {p:.2g}"
-    interval += f"; seed by seed {tables.seed_by_seed(found, name)}" if len(seeds) > 1 else "; one seed"
+    interval += f"; seed by seed {tables.seed_by_seed(found, name) or 'none complete'}"
     return f"*{variant.title}*: {verdict}{so_far} ({interval})."
 
 
