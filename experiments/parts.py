@@ -13,27 +13,22 @@ the whole mixer, out of the sum. "Constant" puts in place of a map its mean over
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from trained import arguments
 
-from s2mnet.data import find_cases
 from s2mnet.experiment.statistics import compare
 from s2mnet.inference import predict_prepared, to_labels
 from s2mnet.markdown import table
-from s2mnet.modelfolder import load_model
 from s2mnet.network import S2MNet, SpectralSelectiveTokenMixer
 from s2mnet.plan import Plan
 from s2mnet.training.module import build_network, mean_dice
-from s2mnet.training.run import PLAN
-from s2mnet.training.store import PreparedCases, cache_folder
 
 BATCH = 8
 Change = Callable[[SpectralSelectiveTokenMixer, SpectralSelectiveTokenMixer], None]
@@ -41,17 +36,8 @@ Change = Callable[[SpectralSelectiveTokenMixer, SpectralSelectiveTokenMixer], No
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("folder", type=Path)
-    asked = parser.parse_args()
-    plan = Plan.load(asked.run / PLAN)
-    network, _ = load_model(asked.run)
-    if not isinstance(network, S2MNet):
-        parser.error(f"{asked.run} holds the network {plan.architecture}; give a run of s2mnet")
-    cases = PreparedCases(
-        find_cases(asked.folder).splits["val"], plan.preprocessing, plan.labels, False, cache_folder(), "val"
-    )
+    run, _ = arguments(__doc__)
+    plan, network, cases = run.plan, run.s2mnet(), run.cases("val")
     pairs = [cases[index] for index in range(len(cases))]
 
     def dice() -> NDArray[np.float64]:

@@ -10,43 +10,28 @@ that was trained with another loss is measured as well, with MASL's options as b
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from typing import cast
 
 import torch
+from trained import arguments, shuffled, stack
 
-from s2mnet.data import find_cases
 from s2mnet.loss import MASL
 from s2mnet.markdown import table
-from s2mnet.modelfolder import load_model
-from s2mnet.plan import Plan
 from s2mnet.training.module import build_loss, targets
-from s2mnet.training.run import PLAN
-from s2mnet.training.samples import TrainingSamples
-from s2mnet.training.store import PreparedCases, cache_folder
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--samples", type=int, default=64)
-    asked = parser.parse_args()
-    plan = Plan.load(asked.run / PLAN)
-    network, _ = load_model(asked.run)
-    train = find_cases(asked.folder).splits["train"]
-    cases = PreparedCases(train, plan.preprocessing, plan.labels, True, cache_folder(), "train")
-    samples = TrainingSamples(cases, plan)
+    run, asked = arguments(__doc__, samples=64)
+    plan, network, samples = run.plan, run.network(), run.samples()
     if plan.loss != "masl":
         plan = plan.model_copy(update={"loss": "masl", "loss_options": {}})
     criterion = cast(MASL, build_loss(plan))
-    order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))[: asked.samples].tolist()
+    order = shuffled(samples)[: asked.samples]
 
     found = []  # of each sample and class: whether there is foreground, then value and pull of each term
     for start in range(0, len(order), 8):
-        images, masks = map(torch.stack, zip(*(samples[0, index] for index in order[start : start + 8]), strict=True))
+        images, masks = stack(samples, 0, order[start : start + 8])
         with torch.no_grad():
             logits = network(images)
         target = targets(masks, plan.labels)

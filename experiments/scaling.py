@@ -372,12 +372,12 @@ def throughput(record: Record, prices: Prices) -> list[str]:
             [_row(record, measured), f"{rate:.2f}", f"{hours:,.0f}", f"{EPOCHS * hours:,.0f}",
              f"{price * EPOCHS * hours:,.0f}"]
         )  # fmt: skip
-    head = ("row of the benchmark", f"samples/s per {unit}", f"{unit}-hours, 1 epoch", f"{EPOCHS} epochs", "$")
+    columns = ("row of the benchmark", f"samples/s per {unit}", f"{unit}-hours, 1 epoch", f"{EPOCHS} epochs", "$")
     if rows:
         parts += [
             "**Training.** An epoch is the default split of 10 M: 7 M samples trained, 1 M images validated (eager; "
             "Dice + cross-entropy, the share of MASL is in the benchmark's own table):",
-            table(head, rows),
+            table(columns, rows),
         ]
     else:
         parts.append(f"**Training.** No training step is in the file: `s2mnet bench --only train --size {SIZE}`.")

@@ -14,40 +14,24 @@ for each channel) and by channel (all of them do).
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor
+from trained import arguments, shuffled, stack
 
-from s2mnet.data import find_cases
 from s2mnet.markdown import table
-from s2mnet.modelfolder import load_model
 from s2mnet.network import MultiReceptiveFieldSE, S2MNet, SpectralSelectiveTokenMixer, TruncatedSpectralFilter
 from s2mnet.plan import Plan
 from s2mnet.training.module import build_loss, build_network, targets
-from s2mnet.training.run import PLAN
 from s2mnet.training.samples import TrainingSamples
-from s2mnet.training.store import PreparedCases, cache_folder
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--batches", type=int, default=48)
-    asked = parser.parse_args()
-    plan = Plan.load(asked.run / PLAN)
-    trained, _ = load_model(asked.run)
-    if not isinstance(trained, S2MNet):
-        parser.error(f"{asked.run} holds the network {plan.architecture}; give a run of s2mnet")
-    train = find_cases(asked.folder).splits["train"]
-    samples = TrainingSamples(
-        PreparedCases(train, plan.preprocessing, plan.labels, True, cache_folder(), "train"), plan
-    )
+    run, asked = arguments(__doc__, batches=48)
+    plan, trained, samples = run.plan, run.s2mnet(), run.samples()
     torch.manual_seed(plan.training.seed)
     before, after = (
         _signals(network, plan, samples, asked.batches) for network in (cast(S2MNet, build_network(plan)), trained)
@@ -62,11 +46,11 @@ def _signals(network: S2MNet, plan: Plan, samples: TrainingSamples, batches: int
     """For each part of the network how many numbers it has, and their signal."""
     network.train().requires_grad_(True)
     criterion, size = build_loss(plan), plan.training.batch_size
-    order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0)).tolist()
+    order = shuffled(samples)
     sums: dict[str, list[Tensor]] = {}
     for number in range(batches):
         chosen = [order[(number * size + index) % len(order)] for index in range(size)]
-        images, masks = map(torch.stack, zip(*(samples[number, index] for index in chosen), strict=True))
+        images, masks = stack(samples, number, chosen)
         network.zero_grad()
         criterion(network(images), targets(masks, plan.labels)).backward()
         for name, gradient in _gradients(network):
