@@ -146,6 +146,14 @@ def test_what_is_half_done_is_said_to_be(written: Path) -> None:
     assert "*Peer*: ahead on 1 of 2 sets so far (+" in text and "], 1 set(s) |" in text
 
 
+def test_a_row_of_which_no_cell_has_been_run_is_in_one_line(written: Path) -> None:
+    for file in (written / "results").rglob("unet-*.json"):
+        file.unlink()
+    text = page(written)
+    assert "No cell yet, of seeds 1, 2 on DRIVE, GlaS: unet (Peer)." in text and "| Peer |" not in text
+    assert "*Peer*: not run yet." in text
+
+
 def test_figures_are_there(written: Path) -> None:
     pictures = re.findall(r"!\[.*?\]\((\S+)\)", page(written))
     assert len(pictures) == 2

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from s2mnet.errors import S2MNetError
 from s2mnet.experiment.result import CellResult, load_result, result_path
 from s2mnet.experiment.statistics import Comparison, MeanComparison, compare, compare_means, mean_over_seeds, paired
-from s2mnet.experiment.study import Cell, Study
+from s2mnet.experiment.study import Cell, Study, Variant
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,12 @@ class Collected:
     def others(self) -> list[str]:
         """The other variants."""
         return list(self.study.variants)[1:]
+
+    @property
+    def begun(self) -> dict[str, Variant]:
+        """The variants that have a result."""
+        run = {name for _, name, _ in self.results}
+        return {name: variant for name, variant in self.study.variants.items() if name in run}
 
     def seeds(self, dataset: str, *variants: str) -> list[int]:
         """The seeds that all of the variants have been run with."""

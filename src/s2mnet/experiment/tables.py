@@ -20,11 +20,11 @@ SIGNIFICANT = 0.05
 
 
 def overview(found: Collected) -> str:
-    """Dice of each row on each data set and on their mean, and what the first row is ahead of it."""
+    """Dice of each row that has a cell, by data set and on their mean, and what the first row is ahead of it."""
     tests = len(found.others)
     head = ["", "parameters", *found.study.data, "mean", "first row ahead by [95 %]", "seed by seed", f"p × {tests}"]
     rows = []
-    for name, variant in found.study.variants.items():
+    for name, variant in found.begun.items():
         ahead = [NONE, NONE, NONE] if name != found.reference else ["", "", ""]
         comparison = found.mean_comparison(name) if name in found.others else None
         if comparison:
@@ -50,7 +50,7 @@ def seed_by_seed(found: Collected, name: str) -> str:
 def against_reported(found: Collected) -> str:
     """Measured beside reported Dice; empty if the authors report no row of this study."""
     rows = []
-    for name, variant in found.study.variants.items():
+    for name, variant in found.begun.items():
         reported = [DICE.get((variant.reported, dataset)) for dataset in found.study.data]
         if any(value is not None for value in reported):
             pairs = zip((found.score(dataset, name) for dataset in found.study.data), reported, strict=True)
@@ -63,7 +63,7 @@ def validation(found: Collected) -> str:
     sets = list(found.study.data)
     rows = [
         [variant.title, *(percent(found.validated(name, one)) for one in sets), percent(found.validated(name, *sets))]
-        for name, variant in found.study.variants.items()
+        for name, variant in found.begun.items()
     ]
     return table(["on validation images", *sets, "mean"], rows)
 
@@ -137,21 +137,26 @@ def searched(found: Collected) -> str:
 
 
 def files(found: Collected, results: Path, page: Path) -> str:
-    """A link to the file of each cell by its seed; a cell that is missing has its seed in brackets."""
+    """A link to the file of each cell by its seed, in brackets if it is missing; rows of which all are, in a line."""
 
     def link(cell: Cell) -> str:
         if (cell.dataset, cell.variant, cell.seed) not in found.results:
             return f"({cell.seed})"
         return f"[{cell.seed}]({relative(result_path(results, found.study, cell), page)})"
 
+    missing = [f"{name} ({row.title})" for name, row in found.study.variants.items() if name not in found.begun]
     rows = [
         [
             name,
             *(" ".join(link(Cell(dataset, name, seed)) for seed in found.study.seeds) for dataset in found.study.data),
         ]
-        for name in found.study.variants
+        for name in found.begun
     ]
-    return table(["file by seed; (missing)", *found.study.data], rows)
+    parts = [table(["file by seed; (missing)", *found.study.data], rows)] if rows else []
+    if missing:
+        seeds, sets = ", ".join(map(str, found.study.seeds)), ", ".join(found.study.data)
+        parts.append(f"No cell yet, of seeds {seeds} on {sets}: {'; '.join(missing)}.")
+    return "\n\n".join(parts)
 
 
 def made_with(found: Collected) -> str:
@@ -170,7 +175,7 @@ def made_with(found: Collected) -> str:
         "processor: " + all_of([f"{env['gpu'] or env['cpu']}, {env['threads']} thread(s)" for env in of]),
         "commit: " + all_of([f"`{env['commit'] or 'unknown'}`" for env in of]),
         "torch: " + all_of([str(env["torch"]) for env in of]),
-        "seconds of a cell: " + "; ".join(f"{name} {_seconds(found, name)}" for name in found.study.variants),
+        "seconds of a cell: " + "; ".join(f"{name} {_seconds(found, name)}" for name in found.begun),
         "images (train, val, test): " + "; ".join(_counts(found, dataset) for dataset in found.study.data),
     ]
     return "\n".join(f"- {line}" for line in lines)
@@ -189,12 +194,12 @@ def _of(found: Collected, variant: str) -> list[CellResult]:
 
 def _parameters(found: Collected, variant: str) -> str:
     counts = {f"{result.parameters / 1e6:.1f} M" for result in _of(found, variant)}
-    return ", ".join(sorted(counts)) or NONE
+    return ", ".join(sorted(counts))
 
 
 def _seconds(found: Collected, variant: str) -> str:
     times = [sum(result.seconds.values()) for result in _of(found, variant)]
-    return f"{np.median(times):.0f}" if times else NONE
+    return f"{np.median(times):.0f}"
 
 
 def _counts(found: Collected, dataset: str) -> str:
