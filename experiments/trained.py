@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import cast
 
@@ -27,7 +28,7 @@ class TrainedRun:
     run: Path
     folder: Path
 
-    @property
+    @cached_property
     def plan(self) -> Plan:
         """What it was trained by."""
         return Plan.load(self.run / PLAN)

@@ -68,7 +68,7 @@ def learning(found: Collected) -> bytes | None:
         for axes in panels[len(shown) :]:
             axes.set_axis_off()
         drawn = {label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-        titles = [variant.title for variant in found.study.variants.values() if variant.title in drawn]
+        titles = [variant.title for variant in found.begun.values()]
         lines = [drawn[title] for title in titles]
         figure.legend(lines, titles, loc="outside lower center", ncols=min(3, len(titles)))
 

@@ -107,7 +107,7 @@ def _ahead(found: Collected, name: str) -> str:
         return f"*{variant.title}*: not run yet."
     p = corrected(one.p, len(found.others))
     points, sets = 100 * one.difference, len(found.study.data)
-    shown = p < tables.SIGNIFICANT and all((one > 0) == (points > 0) for one in found.by_seed(name))
+    shown = p < tables.SIGNIFICANT and all((ahead > 0) == (points > 0) for ahead in found.by_seed(name))
     verdict = "no difference shown" if not shown else "ahead" if points > 0 else "behind"
     so_far = "" if one.sets == sets else f" on {one.sets} of {sets} sets so far"
     interval = f"{points:+.2f} points [{100 * one.low:+.2f}, {100 * one.high:+.2f}], p = {p:.2g}"
