@@ -35,7 +35,7 @@ def keep_freed_memory(keep: bool = True) -> bool:
         return False
     if keep:
         # One arena: autograd's thread has one of its own otherwise, whose pieces go back to the system.
-        settings = {_MMAP_MAX: 0, _TRIM_THRESHOLD: 2**31 - 1, _ARENA_MAX: 1}
+        settings = {_MMAP_MAX: 0, _TRIM_THRESHOLD: -1, _ARENA_MAX: 1}  # -1: never trimmed, whatever its size
     else:
         settings = {_MMAP_MAX: _USUAL_MMAP_MAX, _MMAP_THRESHOLD: _LARGEST_MMAP_THRESHOLD}
     return all([mallopt(name, value) == 1 for name, value in settings.items()])
