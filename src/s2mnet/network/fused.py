@@ -24,7 +24,7 @@ WORTHWHILE = 500_000  # elements of the first argument; compiling takes a second
 def in_one_pass(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """The function, compiled where that pays: for a large first argument, on Linux with a C++ compiler.
 
-    Elsewhere, and where a trial shows that compiling fails, it runs as it is written. PyTorch keeps the compiled code on
+    Elsewhere, and where a trial shows that compiling fails, it runs as it is written. PyTorch keeps compiled code on
     disk, for the next process.
 
     Example:
