@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +36,7 @@ def ahead(found: Collected) -> bytes | None:
                 error = [[middle - low], [high - middle]]
                 axes.errorbar(middle, place, xerr=error, fmt=mark, color=colour, markersize=size, capsize=3)
             axes.axvline(0, color="#333333", linewidth=0.8)
-            axes.set_title(found.study.variants[name].title, fontsize=9)
+            axes.set_title(textwrap.fill(found.study.variants[name].title, 28), fontsize=9)
             axes.set_yticks(range(len(places)), places)
             axes.grid(visible=False, axis="y")
         panels[0].invert_yaxis()
