@@ -56,7 +56,7 @@ def compiles() -> bool:
         _compiled(_tried)(torch.ones(2))
     except Exception as error:  # of whatever kind: a compiler can fail in many ways, and training goes on without it
         reason = str(error).strip().partition("\n")[0]
-        warnings.warn(f"training goes on without compiled steps, about a tenth slower: {reason}", stacklevel=2)
+        warnings.warn(f"training goes on without compiled steps, up to a tenth slower: {reason}", stacklevel=2)
         return False
     return True
 
