@@ -38,7 +38,8 @@ def test_equal_to_float64(worthwhile: int, rows: int, columns: int, short: torch
     wide = torch.promote_types(short, torch.float32)
     x, gradient = (8 * torch.randn(rows, columns, dtype=torch.float64).to(short) for _ in range(2))
     scale, slope, offset = torch.randn(3, columns, dtype=torch.float64).to(wide)
-    exact = {name: value.double() for name, value in locals().copy().items() if isinstance(value, Tensor)}
+    inputs = {"x": x, "gradient": gradient, "scale": scale, "slope": slope, "offset": offset}
+    exact = {name: value.double() for name, value in inputs.items()}
     with pytest.MonkeyPatch.context() as patch, torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
         patch.setattr(fused, "WORTHWHILE", worthwhile)
         close(elu(x.clone(), wide), F.elu(exact["x"]), wide)
@@ -91,12 +92,12 @@ def test_training_goes_on_where_nothing_can_be_compiled(found: str, tmp_path: Pa
         "fused.WORTHWHILE = 0\n"
         "print(fused.elu(torch.tensor([[-1.0, 2.0]]), torch.float32).tolist(), fused.compiles())"
     )
-    settings = {
+    variables = {
         "CXX": str(broken if found == "broken" else tmp_path / "none"),
         "TORCHINDUCTOR_CACHE_DIR": str(tmp_path),
     }
     done = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | settings, cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-c", code], env=os.environ | variables, cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[[-0.6321205496788025, 2.0]] False"

@@ -73,19 +73,14 @@ def _compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 @in_one_pass
 def elu(y: Tensor, dtype: torch.dtype) -> Tensor:
-    """ELU as max(y, min(eʸ, 1) − 1): half the time of PyTorch's, which is a little more exact near zero.
-
-    y is overwritten if it is of the type asked for.
-    """
-    y = y.to(dtype)
-    return torch.maximum(y, y.exp().clamp_max_(1).sub_(1), out=y)
+    """ELU(y); y is overwritten if it is of the type asked for."""
+    return _elu_(y.to(dtype))
 
 
 @in_one_pass
 def norm_elu(x: Tensor, scale: Tensor, shift: Tensor, dtype: torch.dtype) -> Tensor:
     """ELU(x·scale + shift), computed in the type of scale."""
-    y = torch.addcmul(shift, x.to(scale.dtype), scale)
-    return torch.maximum(y, y.exp().clamp_max_(1).sub_(1), out=y).to(dtype)
+    return _elu_(torch.addcmul(shift, x.to(scale.dtype), scale)).to(dtype)
 
 
 @in_one_pass
@@ -101,3 +96,8 @@ def norm_gradient(
 ) -> Tensor:
     """gradient·scale + x·slope + offset, computed in the type of scale: back through a batch norm."""
     return torch.addcmul(offset, x.to(scale.dtype), slope).addcmul_(gradient, scale).to(dtype)
+
+
+def _elu_(y: Tensor) -> Tensor:
+    """In place, as max(y, min(eʸ, 1) − 1): half the time of PyTorch's, which is a little more exact near zero."""
+    return torch.maximum(y, y.exp().clamp_max_(1).sub_(1), out=y)
