@@ -404,3 +404,12 @@ def test_spectral_filters_may_learn_faster(tiny_data: Path, tmp_path: Path) -> N
         moved[factor] = network.stages[0][-1].spectral.weight.detach() - TruncatedSpectralFilter(8, 4).weight.detach()
     assert float(moved[1.0].abs().max()) == pytest.approx(1e-2, rel=1e-3)
     assert torch.allclose(moved[10.0], 10 * moved[1.0], atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+def test_gradients_are_clipped_in_every_precision(tiny_data: Path, tmp_path: Path, precision: str) -> None:
+    """Clipped far below Adam's ε of 1e-8, gradients move nothing; else every weight moves by the learning rate."""
+    train_tiny(tiny_data, tmp_path / "run", steps=1, warmup=0.0, clip=1e-13, weight_decay=0.0, precision=precision)
+    network, _ = load_model(tmp_path / "run")
+    moved = network.stages[0][-1].spectral.weight.detach() - TruncatedSpectralFilter(8, 4).weight.detach()
+    assert float(moved.abs().max()) < 1e-6

@@ -42,7 +42,7 @@ def network_job(contestant: Contestant, case: Case, form: str, device: str, loss
     network.train()
     masks = disc(case.batch, case.size, device)
     criterion = (loss or DiceCrossEntropy()).to(device)
-    optimiser = torch.optim.AdamW([*network.parameters(), *criterion.parameters()], lr=1e-4)
+    optimiser = torch.optim.AdamW([*network.parameters(), *criterion.parameters()], lr=1e-4, fused=True)
 
     def step() -> None:
         with autocast:

@@ -54,6 +54,10 @@ class SegmentationModule(pl.LightningModule):
         if isinstance(self.criterion, MASL):
             self.criterion.project_()  # keeps the weights in [0.1, 10] (SPEC 2.4)
 
+    def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
+        # Lightning's own refuses fused optimisers, which undo the scaling that float16 needs; neither 32 nor bf16 does.
+        nn.utils.clip_grad_norm_(self.parameters(), self.plan.training.clip)
+
     def validation_step(self, batch: list[int], batch_idx: int) -> None:
         labels = self.plan.labels
         pairs = [self.val_cases[index] for index in batch]
@@ -80,7 +84,8 @@ class SegmentationModule(pl.LightningModule):
             groups[0]["params"] = [weight for weight in groups[0]["params"] if id(weight) not in named]
             groups.append({"params": filters, "weight_decay": training.weight_decay, FACTOR: training.filter_lr})
         optimiser = torch.optim.Adam if training.optimiser == "adam" else torch.optim.AdamW
-        return optimiser([group for group in groups if group["params"]], lr=training.lr, betas=(0.9, 0.999))
+        # Fused: one call instead of a dozen for each of some 250 weights, a fortieth of a step at 128² on one core.
+        return optimiser([group for group in groups if group["params"]], lr=training.lr, betas=(0.9, 0.999), fused=True)
 
 
 def build_network(plan: Plan) -> S2MNet | PeerNetwork:

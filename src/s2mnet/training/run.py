@@ -97,7 +97,6 @@ def train(
         num_nodes=count // local,
         strategy=_strategy(plan) if count > 1 else "auto",
         precision=_precision(plan),
-        gradient_clip_val=plan.training.clip,
         callbacks=[schedule, history, KeepBest(run, config, history, plan.training.patience), last, *callbacks],
         plugins=[_AtomicCheckpoint()],
         num_sanity_val_steps=0,
