@@ -55,7 +55,7 @@ def save(root: Path, study: Study, cell: Any, rng: np.random.Generator, hash_of_
 
     history = [{"epoch": 1, "steps": 5, "val_dice": rng.random(), "weights": {"core": 1.0}}]
     result = CellResult(
-        study="two", dataset=cell.dataset, variant=cell.variant, seed=cell.seed, lr=None,
+        study=study.name, dataset=cell.dataset, variant=cell.variant, seed=cell.seed, lr=None,
         declared=study.declared(cell), plan={}, command="", parameters=4_700_000, model_sha256="", history=history,
         environment={"gpu": None, "cpu": "a processor", "threads": 1, "commit": "abc+changes", "torch": "2"},
         split=SplitIdentity(hash=hash_of_data, counts={"train": 1, "val": 1, "test": IMAGES}),
@@ -126,8 +126,8 @@ def test_a_reported_gain_of_six_points_is_judged_by_the_interval(written: Path, 
 
 def test_validation_is_of_the_chosen_epoch(written: Path) -> None:
     files = sorted((written / "results" / "two").glob("*/full-*.json"))  # DRIVE 1, 2, GlaS 1, 2
-    for file, best in zip(files, (0.5, 0.6, 0.7, 0.9), strict=True):
-        file.write_text(json.dumps(json.loads(file.read_text()) | {"best_dice": best}))
+    for file, dice in zip(files, (0.5, 0.6, 0.7, 0.9), strict=True):
+        best(file, dice)
     text = page(written)
     row = next(line for line in text[text.index("on validation images") :].splitlines() if line.startswith("| Full"))
     assert row == "| Full | 55.00 ± 7.07 | 80.00 ± 14.14 | 67.50 ± 10.61 |"
@@ -140,6 +140,37 @@ def raised(file: Path, like: Path, gain: float, spread: float = 0) -> None:
     for number, (case, its) in enumerate(pairs):
         case["metrics"]["thing"]["dice"] = its["metrics"]["thing"]["dice"] + gain + spread * (-1) ** number
     file.write_text(json.dumps(result))
+
+
+def test_a_study_to_choose_by_takes_the_validation_of_trainings_declared_alike(written: Path) -> None:
+    """Row `whole` is trained like `full` of the other study; of its own it has seed 1. `other` is another training."""
+    (written / "studies" / "choose.yaml").write_text(
+        "title: Choose\nsplit: val\ndata: {DRIVE: {}}\nseeds: [1, 2]\n"
+        "variants: {whole: {title: Whole}, other: {title: Other, network: {head: light}}}\n"
+    )
+    choose = Study.load(written / "studies" / "choose.yaml")
+    rng = np.random.default_rng(1)
+    for cell in choose.cells():
+        if (cell.variant, cell.seed) != ("whole", 2):
+            save(written, choose, cell, rng)
+    best(written / "results" / "choose" / "DRIVE" / "whole-1.json", 0.6)
+    best(written / "results" / "two" / "DRIVE" / "full-2.json", 0.8)
+    section = page(written).split("## Choose")[1].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith(("| Whole |", "| Other |"))]
+    assert rows[0].startswith("| Whole | 4.7 M | 70.00 ± 14.14 | **70.00 ± 14.14** |")
+    assert "], seed 1 | +10.0, +30.0 |" in rows[1]
+    assert (
+        "| whole | [1](../results/choose/DRIVE/whole-1.json) [(2: two)](../results/two/DRIVE/full-2.json) |" in section
+    )
+    assert "3 of 4 cells" in section
+
+    other_images = written / "results" / "two" / "DRIVE" / "full-2.json"
+    other_images.write_text(other_images.read_text().replace('"hash": "0"', '"hash": "1"'))
+    assert "| Whole | 4.7 M | 60.00 | **60.00** |" in page(written)
+
+
+def best(file: Path, dice: float) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"best_dice": dice}))
 
 
 def test_every_cell_is_linked_or_missing(written: Path) -> None:

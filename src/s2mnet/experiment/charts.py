@@ -58,7 +58,8 @@ def learning(found: Collected) -> bytes | None:
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes, dataset in zip(panels, shown, strict=False):
             for count, (name, variant) in enumerate(found.study.variants.items()):
-                histories = [found.results[dataset, name, seed].history for seed in found.seeds(dataset, name)]
+                trained = [found.trainings.get((dataset, name, seed)) for seed in found.study.seeds]
+                histories = [one.history for one in trained if one]
                 epochs = min((len(history) for history in histories), default=0)
                 if epochs:
                     steps = [record["steps"] for record in histories[0][:epochs]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,12 +32,15 @@ class Collected:
 
     Attributes:
         results: by data set, variant and seed, trials of the search left out.
+        alike: trainings missing here that another study declares in the same words and measures on another split. Their
+            validation Dice is what this study would find.
         trials: the search's.
         faults: sentences about files that are no results of this study.
     """
 
     study: Study
     results: dict[tuple[str, str, int], CellResult] = field(default_factory=dict)
+    alike: dict[tuple[str, str, int], CellResult] = field(default_factory=dict)
     trials: dict[Cell, CellResult] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
@@ -49,6 +53,11 @@ class Collected:
     def others(self) -> list[str]:
         """The other variants."""
         return list(self.study.variants)[1:]
+
+    @cached_property
+    def trainings(self) -> dict[tuple[str, str, int], CellResult]:
+        """Of this study, and alike."""
+        return {**self.alike, **self.results}
 
     @property
     def begun(self) -> dict[str, Variant]:
@@ -67,19 +76,15 @@ class Collected:
 
     def validated(self, variant: str, *datasets: str) -> Score | None:
         """Validation Dice of the chosen epochs, on the mean of the data sets, of the seeds that all have."""
-        seeds = self.common_seeds(datasets, variant)
-        found = [[100 * self.results[name, variant, seed].best_dice for name in datasets] for seed in seeds]
-        return _score([float(np.mean(one)) for one in found])
+        return _score(_means_of([self._validated(name, variant) for name in datasets]))
 
     def score(self, dataset: str, variant: str, where: str | None = None) -> Score | None:
         """What a variant reached on a data set; None if it has not been run."""
-        means = [self._mean(dataset, variant, seed, where) for seed in self.seeds(dataset, variant)]
-        return _score(means)
+        return _score([*self._reached(dataset, variant, where).values()])
 
     def mean_score(self, variant: str) -> Score | None:
         """The mean over all data sets, of the seeds that all have; None if there is none."""
-        sets = list(self.study.data)
-        return _score([self._mean_of_sets(sets, variant, seed) for seed in self.common_seeds(sets, variant)])
+        return _score(_means_of([self._reached(name, variant) for name in self.study.data]))
 
     def differences(self, dataset: str, variant: str) -> NDArray[np.float64] | None:
         """Dice of the reference − Dice of the variant for each test image, mean over the seeds of both."""
@@ -103,14 +108,12 @@ class Collected:
     def by_seed(self, variant: str) -> list[float]:
         """What the reference is ahead of a variant, in points: one number for each seed.
 
-        On the mean of the sets of `mean_comparison`, with the seeds that both have on all of these. A training with
+        On the mean of the sets that both have a seed of, with the seeds that both have on all of these. A training with
         another seed gives another network: how far these differ is what no test over images sees.
         """
-        sets = [name for name in self.study.data if (name, variant) in self._differences]
-        return [
-            self._mean_of_sets(sets, self.reference, seed) - self._mean_of_sets(sets, variant, seed)
-            for seed in self.common_seeds(sets, self.reference, variant)
-        ]
+        pairs = [(self._reached(name, self.reference), self._reached(name, variant)) for name in self.study.data]
+        ahead = [{seed: first[seed] - second[seed] for seed in first if seed in second} for first, second in pairs]
+        return _means_of([one for one in ahead if one])
 
     # Resampled once, shown in several tables and figures.
     @cached_property
@@ -128,11 +131,17 @@ class Collected:
         sets = {name: [one for (_, own), one in self._differences.items() if own == name] for name in self.others}
         return {name: compare_means(own) for name, own in sets.items() if own}
 
-    def _mean_of_sets(self, datasets: Sequence[str], variant: str, seed: int) -> float:
-        return float(np.mean([self._mean(name, variant, seed) for name in datasets]))
+    def _reached(self, dataset: str, variant: str, where: str | None = None) -> dict[int, float]:
+        """Dice by seed, mean over images; a study on validation images has that of trainings alike as well."""
+        if self.study.split == "val" and where is None:
+            return self._validated(dataset, variant)
+        found = {seed: self.results[dataset, variant, seed].dice(where) for seed in self.seeds(dataset, variant)}
+        return {seed: 100 * float(np.mean(list(of_images.values()))) for seed, of_images in found.items()}
 
-    def _mean(self, dataset: str, variant: str, seed: int, where: str | None = None) -> float:
-        return 100 * float(np.mean(list(self.results[dataset, variant, seed].dice(where).values())))
+    def _validated(self, dataset: str, variant: str) -> dict[int, float]:
+        """Validation Dice of the chosen epoch by seed."""
+        found = {seed: self.trainings.get((dataset, variant, seed)) for seed in self.study.seeds}
+        return {seed: 100 * result.best_dice for seed, result in found.items() if result}
 
 
 def collect(study: Study, results: Path) -> Collected:
@@ -153,6 +162,32 @@ def collect(study: Study, results: Path) -> Collected:
         else:
             found.trials[cell] = result
     return found
+
+
+def look_for_alike(every: Sequence[Collected]) -> None:
+    """Fill in ``alike`` of each study on validation images from the results of the others."""
+    known = {_training(one.study, Cell(*key)): result for one in every for key, result in one.results.items()}
+    for found in every:
+        if found.study.split != "val":
+            continue
+        hashes = {dataset: result.split.hash for (dataset, _, _), result in found.results.items()}
+        for cell in found.study.cells():
+            key, result = (cell.dataset, cell.variant, cell.seed), known.get(_training(found.study, cell))
+            same_images = result is not None and result.split.hash == hashes.get(cell.dataset, result.split.hash)
+            if result is not None and same_images and key not in found.results:
+                found.alike[key] = result
+
+
+def _training(study: Study, cell: Cell) -> str:
+    """What a training is declared as, whatever it is tested on."""
+    declared = {name: value for name, value in study.declared(cell).items() if name != "split"}
+    return json.dumps([cell.dataset, declared], sort_keys=True)
+
+
+def _means_of(by_seed: Sequence[dict[int, float]]) -> list[float]:
+    """Of several data sets, their mean with each seed that all have."""
+    seeds = set.intersection(*map(set, by_seed)) if by_seed else set()
+    return [float(np.mean([one[seed] for one in by_seed])) for seed in sorted(seeds)]
 
 
 def _score(means: list[float]) -> Score | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from s2mnet.architecture import OURS
 from s2mnet.errors import S2MNetError
 from s2mnet.experiment import charts, tables
-from s2mnet.experiment.collected import Collected, collect
+from s2mnet.experiment.collected import Collected, collect, look_for_alike
 from s2mnet.experiment.reported import DICE
 from s2mnet.experiment.result import result_path
 from s2mnet.experiment.spectrum import SpectrumResult
@@ -30,6 +30,10 @@ take the trained networks as they are. Training with another seed gives another 
 the same difference moves with it, and a sentence says ahead or behind only where p is below {significant} and all
 seeds agree."""
 
+ALIKE = """\
+Where another study declares the same training, its validation Dice stands in the first table and its file is linked
+below. Images are compared for the seeds that both rows have in this study."""
+
 
 def write_page(studies: Path, results: Path, page: Path) -> Path:
     """Write the page and its figures, beside it in a folder of its name.
@@ -47,11 +51,13 @@ def write_page(studies: Path, results: Path, page: Path) -> Path:
         raise S2MNetError(studies, "no study", "*.yaml", "Name a study in its folder.")
     every = sorted((Study.load(file) for file in files), key=lambda study: (not study.headline, study.name))
     parts = [INTRODUCTION.format(studies=studies.name, results=results.name, significant=tables.SIGNIFICANT)]
+    collected = {study.name: collect(study, results) for study in every if study.measure == "training"}
+    look_for_alike([*collected.values()])
     for study in every:
         if study.measure == "spectrum":
             parts.append(_spectrum_section(study, results, page))
             continue
-        found = collect(study, results)
+        found = collected[study.name]
         if study.headline:
             parts.append(_headline(found, page))
         parts.append(_section(found, results, page))
@@ -135,6 +141,8 @@ def _section(found: Collected, results: Path, page: Path) -> str:
     parts = [f"## {study.title}", study.description]
     if study.split == "val":
         parts.append("Measured on validation images, to choose by; the test split is not read.")
+    if found.alike:
+        parts.append(ALIKE)
     if found.results:
         parts += [
             "" if study.headline else tables.overview(found),

@@ -30,6 +30,7 @@ def overview(found: Collected) -> str:
         if comparison:
             bounds = f"[{100 * comparison.low:+.2f}, {100 * comparison.high:+.2f}]"
             bounds += f", {comparison.sets} set(s)" if comparison.sets < len(found.study.data) else ""
+            bounds += _seeds_compared(found, name)
             p = corrected(comparison.p, tests)
             ahead = [
                 f"{100 * comparison.difference:+.2f} {bounds}",
@@ -40,6 +41,13 @@ def overview(found: Collected) -> str:
         mean = found.mean_score(name)
         rows.append([variant.title, _parameters(found, name), *map(percent, scores), f"**{percent(mean)}**", *ahead])
     return table(head, rows)
+
+
+def _seeds_compared(found: Collected, name: str) -> str:
+    """Whose images are compared, where trainings alike give more seeds than that."""
+    compared = found.common_seeds(list(found.study.data), found.reference, name)
+    fewer = found.alike and len(compared) < len(found.by_seed(name))
+    return f", seed {', '.join(map(str, compared))}" if fewer else ""
 
 
 def seed_by_seed(found: Collected, name: str) -> str:
@@ -140,9 +148,14 @@ def files(found: Collected, results: Path, page: Path) -> str:
     """A link to the file of each cell by its seed, in brackets if it is missing; rows of which all are, in a line."""
 
     def link(cell: Cell) -> str:
-        if (cell.dataset, cell.variant, cell.seed) not in found.results:
-            return f"({cell.seed})"
-        return f"[{cell.seed}]({relative(result_path(results, found.study, cell), page)})"
+        key = (cell.dataset, cell.variant, cell.seed)
+        if key in found.results:
+            return f"[{cell.seed}]({relative(result_path(results, found.study, cell), page)})"
+        if key in found.alike:
+            one = found.alike[key]
+            file = results / one.study / f"{Cell(one.dataset, one.variant, one.seed)}.json"
+            return f"[({cell.seed}: {one.study})]({relative(file, page)})"
+        return f"({cell.seed})"
 
     missing = [f"{name} ({row.title})" for name, row in found.study.variants.items() if name not in found.begun]
     rows = [
