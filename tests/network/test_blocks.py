@@ -19,7 +19,7 @@ from s2mnet.network import (
     SpectralSelectiveTokenMixer,
     TruncatedSpectralFilter,
 )
-from s2mnet.network.decoder import ROUTINGS, PlainDecoderStage
+from s2mnet.network.decoder import ROUTINGS, PlainDecoderStage, upsample_and_concat
 from s2mnet.network.depthwise import DepthwiseConv2d
 from s2mnet.network.heads import HEADS, build_head
 
@@ -274,6 +274,23 @@ def test_bfd_is_its_equations(routing: str, randomise: Randomise) -> None:
     out, found_beta = stage(deep, skip)
     torch.testing.assert_close(found_beta, beta, rtol=0, atol=1e-12)
     torch.testing.assert_close(out, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format], ids=str)
+@few
+@given(deep=st.integers(1, 5), skip=st.integers(1, 5), height=sizes, width=sizes)
+def test_the_way_back_through_upsampling_and_concatenation(
+    layout: torch.memory_format, deep: int, skip: int, height: int, width: int
+) -> None:
+    x = torch.randn(2, deep, height, width, dtype=torch.float64).contiguous(memory_format=layout)
+    beside = torch.randn(2, skip, 2 * height, 2 * width - 1, dtype=torch.float64).contiguous(memory_format=layout)
+    upstream = torch.randn(2, deep + skip, 2 * height, 2 * width - 1, dtype=torch.float64)
+    leaf, other = x.clone().requires_grad_(), beside.clone().requires_grad_()
+    upsample_and_concat(leaf, other).backward(upstream.contiguous(memory_format=layout))
+    alone = x.clone().requires_grad_()
+    F.interpolate(alone, size=beside.shape[2:], mode="bilinear").backward(upstream[:, :deep].contiguous())
+    torch.testing.assert_close(leaf.grad, alone.grad, rtol=0, atol=1e-12, check_stride=False)
+    torch.testing.assert_close(other.grad, upstream[:, deep:], rtol=0, atol=0, check_stride=False)
 
 
 def test_learned_routes_sum_to_one(randomise: Randomise) -> None:

@@ -65,9 +65,10 @@ def weight_gradient(x: Tensor, grad: Tensor, size: int) -> Tensor:
     wide = torch.promote_types(x.dtype, torch.float32)
     if size == 3:
         return conv2d_weight(x, (channels, 1, 3, 3), grad, padding=1, groups=channels).to(wide)
-    padded = _widened(x.to(wide), size // 2, size // 2, size - 3)
-    grad = _widened(grad.to(wide), 0, size - 3)
-    shape, strides = (*x.shape[:-1], width + size - 1), padded.stride()
+    height = max(x.shape[2], size)  # where the kernel is higher than the map, the library is up to ten times slower
+    padded = _widened(x.to(wide), height, size // 2, size // 2, size - 3)
+    grad = _widened(grad.to(wide), height, 0, size - 3)
+    shape, strides = (*x.shape[:2], height, width + size - 1), padded.stride()
     columns = torch.empty(channels, 1, size, size, dtype=wide)
     for start in [*range(0, size - 3, 3), size - 3]:  # the last piece may overlap the one before it
         # From `start` on: its rows end in the beginning of the next ones, where the gradient has its zeros.
@@ -77,13 +78,13 @@ def weight_gradient(x: Tensor, grad: Tensor, size: int) -> Tensor:
     return columns
 
 
-def _widened(maps: Tensor, left: int, right: int, beyond: int = 0) -> Tensor:
-    """A channels-last copy with columns of zeros on both sides, and zeros for some pixels beyond its end in memory."""
-    batch, channels, height, width = maps.shape
+def _widened(maps: Tensor, height: int, left: int, right: int, beyond: int = 0) -> Tensor:
+    """A channels-last copy of that height with zeros below and on both sides, and for some pixels beyond its end."""
+    batch, channels, rows, width = maps.shape
     wider = left + width + right
     held = maps.new_empty(batch * height * wider + beyond, channels)
     held[batch * height * wider :] = 0
-    rows = held[: batch * height * wider].view(batch, height, wider, channels)
-    rows[:, :, :left], rows[:, :, left + width :] = 0, 0
-    rows[:, :, left : left + width] = maps.permute(0, 2, 3, 1)
-    return rows.permute(0, 3, 1, 2)
+    copy = held[: batch * height * wider].view(batch, height, wider, channels)
+    copy[:, rows:], copy[:, :, :left], copy[:, :, left + width :] = 0, 0, 0
+    copy[:, :rows, left : left + width] = maps.permute(0, 2, 3, 1)
+    return copy.permute(0, 3, 1, 2)

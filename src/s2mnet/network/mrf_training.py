@@ -142,10 +142,11 @@ class _Layers:
         self.inner = len(self.expand)
 
     def chunks(self) -> Iterator[slice]:
-        """Rows of the pixels of a few images."""
-        step = max(1, CHUNK // (self.inner * self.pixels)) * self.pixels
-        for start in range(0, len(self.x), step):
-            yield slice(start, min(start + step, len(self.x)))
+        """Rows of the pixels of a few images, about as many in each."""
+        images = len(self.x) // self.pixels
+        count = -(-images // max(1, CHUNK // (self.inner * self.pixels)))
+        ends = [self.pixels * (images * number // count) for number in range(count + 1)]
+        yield from map(slice, ends, ends[1:])
 
     def norm(self, index: int, mean: Tensor, variance: Tensor, eps: float) -> _Norm:
         return _Norm(mean, variance, eps, self.gains[index], self.gains[5 + index])
