@@ -86,7 +86,7 @@ def test_tables_and_charts_of_a_record_worked_out_by_hand() -> None:
             one("unet", network(1024), 320, 640, 960, flops=16 * 10**9, memory=1_840_000_000, **facts),
             one("unet", network(512, 8), 800, 800, 800, flops=32 * 10**9, memory=10**9, alone=0.72, **facts),
             one("unet", train, 1000, 2000, 4000, flops=10**11, memory=10**9, **facts),
-            one("matrix", spectral, 2, 2, 2),
+            one("matrix", spectral, 2, 2, 2, flops=2 * 10**8, peak=[100e9, 200e9, 300e9]),
             one("rfft", spectral, 5, 5, 5),
             one("fft", spectral, 9, 9, 9),
             one("masl", loss, 50),
@@ -101,8 +101,9 @@ def test_tables_and_charts_of_a_record_worked_out_by_hand() -> None:
         "| UNET | 2.50 | 4 | 100 (100–100) | 90 | 10 | 1000 | 20 % |",  # per image of eight
         "| UNET | 2.50 | 100 | 2000 (1500–3000) | – | 4 | 1000 | 25 % |",
         "| spectral branch, 352², batch 1: fastest FFT form of all over ours, stages 1 to 5, time | 2.50 |",
+        "FFT form of all over our products at the full rate of a matrix product, stages 1 to 5, time | 5.00 |",
         "| MASL, 352², batch 8, float32: share of the training step | 5.0 % |",
-        "| 352², stage 2, batch 1 | 2 (2–2) | 5 (5–5) | 9 (9–9) | 2.50 |",
+        "| 352², stage 2, batch 1 | 2 (2–2) | 5 (5–5) | 9 (9–9) | 2.50 | 0.2 | 50 % |",
         "| MASL | 50 (50–50) | 5.0 % |",
         "| network 1024×1024, batch 8, float32 | UNET | too large |",
     ):

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2mnet.bench.spectral import FORMS, complex_form, half_plane_form, stage_sides
+from s2mnet.bench.record import Case
+from s2mnet.bench.spectral import FORMS, complex_form, half_plane_form, spectral_case, stage_sides
 from s2mnet.network import S2MNet, TruncatedSpectralFilter
 
 
@@ -33,6 +34,14 @@ def test_a_filter_of_ones_keeps_the_band_and_takes_the_rest() -> None:
     low, high = torch.cos(2 * n).expand(1, 1, 16, 16), torch.cos(5 * n).expand(1, 1, 16, 16)
     for form in (complex_form, half_plane_form):
         assert torch.allclose(form(branch, low + high), low, atol=1e-5)
+
+
+def test_our_operations_are_those_of_four_products_and_their_gradients() -> None:
+    """Maps of 32² with 24 channels, 2 images: along H and W with cosines and sines of 0 to 16, and back the same."""
+    _, _, flops = spectral_case(Case(section="spectral", size=64, batch=2, stage=1), "cpu")
+    rows, side = 2 * 17, 32
+    one_way = 2 * (2 * 24) * (rows * side * side + rows * rows * side)
+    assert flops == 4 * one_way  # there and back; the gradient of each product for its map
 
 
 def test_stages_are_those_of_the_network() -> None:

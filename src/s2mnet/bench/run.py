@@ -16,6 +16,7 @@ from s2mnet.bench.contestants import CONTESTANTS, Contestant, chosen
 from s2mnet.bench.flops import flops_of, parameters_and_flops
 from s2mnet.bench.loss import TITLES, loss_job
 from s2mnet.bench.memory import alone
+from s2mnet.bench.ratios import MATRIX
 from s2mnet.bench.record import PRECISIONS, SECTIONS, Case, LeftOut, Measurement, Precision, Record, Section
 from s2mnet.bench.timing import Budget, alternate, calls_for
 from s2mnet.bench.work import Job, beside_others, faster_form, matrix_product, network_job, timed
@@ -161,11 +162,14 @@ class _Run:
         return self.record
 
     def _spectral(self, case: Case) -> None:
-        jobs, differences = spectral.spectral_case(case, self.device)
+        jobs, differences, flops = spectral.spectral_case(case, self.device)
         for name, (output, gradient) in differences.items():
             old = self.record.differences.get(name, (0.0, 0.0))
             self.record.differences[name] = (max(old[0], output), max(old[1], gradient))
-        self._rounds(case, {name: _Entry(partial(_itself, job)) for name, job in jobs.items()})
+        facts = {MATRIX: {"flops": flops}}  # an FFT's cannot be counted
+        self._rounds(
+            case, {name: _Entry(partial(_itself, job), 0.0, facts.get(name, {})) for name, job in jobs.items()}
+        )
 
     def _losses(self, case: Case) -> None:
         self._rounds(case, {name: _Entry(partial(loss_job, name, case, self.device)) for name in TITLES})

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
-from s2mnet.bench.ratios import LEAN
+from s2mnet.bench.ratios import LEAN, MATRIX
 from s2mnet.bench.record import Case
 from s2mnet.bench.work import Job
 from s2mnet.network import S2MNet, TruncatedSpectralFilter
@@ -64,15 +65,15 @@ def _filtered(x: Tensor, half: Tensor) -> Tensor:
 
 
 FORMS: dict[str, tuple[str, Form]] = {
-    "matrix": ("matrix products (ours)", matrix_form),
+    MATRIX: ("matrix products (ours)", matrix_form),
     "rfft": ("rfft2 + crop", half_plane_form),
     "fft": ("complex FFT + crop", complex_form),
 }
 TITLES = {name: title for name, (title, _) in FORMS.items()} | {LEAN: "rfft2 + crop, its half-plane as the parameter"}
 
 
-def spectral_case(case: Case, device: str) -> tuple[dict[str, Job], dict[str, tuple[float, float]]]:
-    """Forward and backward of each form at a stage, and the largest differences from ours (output, gradient).
+def spectral_case(case: Case, device: str) -> tuple[dict[str, Job], dict[str, tuple[float, float]], int]:
+    """Forward and backward of each form at a stage, the largest differences from ours (output, gradient), our FLOPs.
 
     Each form has its input in the memory format it is fastest in: channels-last for the products, else contiguous. The
     lean form is spared what the others make of our parameters in every step, and trains others than ours.
@@ -88,7 +89,7 @@ def spectral_case(case: Case, device: str) -> tuple[dict[str, Job], dict[str, tu
     half = _half_plane(branch, image).detach().requires_grad_()
     forms = {name: form for name, (_, form) in FORMS.items()} | {LEAN: lambda branch, x: _filtered(x, half)}
     for name, form in forms.items():
-        layout = torch.channels_last if name == "matrix" else torch.contiguous_format
+        layout = torch.channels_last if name == MATRIX else torch.contiguous_format
         x = image.clone(memory_format=layout).requires_grad_()
         outer = slope.clone(memory_format=layout)
 
@@ -102,13 +103,15 @@ def spectral_case(case: Case, device: str) -> tuple[dict[str, Job], dict[str, tu
         result = job()
         assert x.grad is not None
         results[name] = (result, x.grad.clone())
-    ours = results["matrix"]
+    ours = results[MATRIX]
     differences = {
         name: (_difference(found[0], ours[0]), _difference(found[1], ours[1]))
         for name, found in results.items()
-        if name != "matrix"
+        if name != MATRIX
     }
-    return jobs, differences
+    with FlopCounterMode(display=False) as counter:
+        jobs[MATRIX]()
+    return jobs, differences, counter.get_total_flops()
 
 
 def stage_sides(size: int) -> list[int]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from s2mnet.bench.ratios import EAGER, OPENVINO, TORCH, fft_over_ours, ratios
+from s2mnet.bench.ratios import EAGER, MATRIX, OPENVINO, TORCH, fft_over_ours, ratios
 from s2mnet.bench.record import Bound, Case, Measurement, Record
 from s2mnet.markdown import table
 
@@ -103,16 +103,20 @@ def _spectral(record: Record, cases: dict[Case, list[Measurement]]) -> str:
     rows = []
     for case, ones in sorted(cases.items(), key=lambda item: (item[0].size, item[0].batch, item[0].stage or 0)):
         by_name = {one.contestant: one for one in ones}
-        ratio = fft_over_ours(ones) or "–"
+        ours = by_name.get(MATRIX)
+        products = "–", "–"
+        if ours and ours.flops and ours.share_of_peak:
+            products = _number(ours.flops / 1e9), f"{100 * ours.share_of_peak:.0f} %"
         where = f"{case.size}², stage {case.stage}, batch {case.batch}"
-        rows.append((where, *(milliseconds(by_name[name]) if name in by_name else "–" for name in names), ratio))
+        times = [milliseconds(by_name[name]) if name in by_name else "–" for name in names]
+        rows.append((where, *times, fft_over_ours(ones) or "–", *products))
     heads = [f"{record.titles[name]}, ms" for name in names]
     differences = "; ".join(
         f"{record.titles[name]}: {output:.1e} of the output, {gradient:.1e} of the gradient"
         for name, (output, gradient) in record.differences.items()
     )
     rest = f"\n\nLargest difference from ours, relative to the largest value — {differences}." if differences else ""
-    return table(("map", *heads, "best FFT form over ours"), rows) + rest
+    return table(("map", *heads, "best FFT form over ours", "our GFLOP", "share"), rows) + rest
 
 
 def _loss(record: Record, found: Sequence[Measurement]) -> str:
