@@ -166,10 +166,9 @@ class _Run:
         for name, (output, gradient) in differences.items():
             old = self.record.differences.get(name, (0.0, 0.0))
             self.record.differences[name] = (max(old[0], output), max(old[1], gradient))
-        facts = {MATRIX: {"flops": flops}}  # an FFT's cannot be counted
-        self._rounds(
-            case, {name: _Entry(partial(_itself, job), 0.0, facts.get(name, {})) for name, job in jobs.items()}
-        )
+        entries = {name: _Entry(partial(_itself, job)) for name, job in jobs.items()}
+        entries[MATRIX].facts["flops"] = flops  # torch's counter knows no FFT
+        self._rounds(case, entries)
 
     def _losses(self, case: Case) -> None:
         self._rounds(case, {name: _Entry(partial(loss_job, name, case, self.device)) for name in TITLES})
