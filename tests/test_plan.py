@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import tiny_plan
 
-from s2mnet import S2MNetError
+from s2mnet import S2MNet, S2MNetError
 from s2mnet.data import FolderSummary, LabelMap
+from s2mnet.network.mixer import SpectralSelectiveTokenMixer
 from s2mnet.plan import (
     MILD_AUGMENTATION,
     PAPER_AUGMENTATION,
@@ -22,6 +23,7 @@ from s2mnet.plan import (
     Machine,
     Plan,
     Preprocessing,
+    Preset,
     make_plan,
     this_machine,
 )
@@ -167,6 +169,13 @@ def test_the_paper_preset_is_the_table_of_spec_3() -> None:
     assert vessels.preprocessing.extent == "patches" and vessels.preprocessing.size == (256, 256)
     assert vessels.training.stride == 32 and vessels.training.repeats == 1 and training.stride == 0
     assert make_plan(summary(), preset="paper", epochs=2, minutes=3).training.epochs == 2
+
+
+@pytest.mark.parametrize(("preset", "gain"), [("default", 0.1), ("paper", 1.0)])
+def test_sstm_starts_at_a_tenth_and_in_the_papers_form_at_one(preset: Preset, gain: float) -> None:
+    network = S2MNet(**make_plan(summary(), preset=preset).network)
+    mixers = [part for part in network.modules() if isinstance(part, SpectralSelectiveTokenMixer)]
+    assert len(mixers) == 5 and all(mixer.norm.weight.eq(gain).all() for mixer in mixers)
 
 
 def test_small_sets_are_repeated_within_an_epoch() -> None:

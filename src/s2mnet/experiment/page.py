@@ -77,7 +77,7 @@ def answers(found: Collected) -> str:
     inside = [_ahead(found, name) for name in parts if name in found.others]
     peers = [_ahead(found, name) for name in found.others if name not in parts]
     lines = [f"**Does it work?** {works}"]
-    lines += [f"**What in it works?** Against the same network {' '.join(inside)}"] if inside else []
+    lines += [f"**What in it works?** Against itself, {' '.join(inside)}"] if inside else []
     lines += [f"**Against whom?** {' '.join(peers)}"] if peers else []
     return "\n".join(f"- {line}" for line in lines)
 

@@ -59,6 +59,7 @@ def make_plan(
     augmentation = _augmentation(preset, extent, visits, machine, reasons)
     reasons["head"] = "stem: it keeps features at full resolution, which thin structures need (SPEC 1)"
     paper = preset == "paper"
+    reasons["branch_scale"] = "1: the paper's" if paper else "0.1: each SSTM grows in, which validates best"
     reasons["tta"] = (
         "8 flips and quarter turns: the paper's" if paper else "4 flips: quarter turns too (8) take twice the time"
     )
@@ -67,7 +68,7 @@ def make_plan(
         labels=summary.label_map,
         preprocessing=preprocessing,
         augmentation=augmentation,
-        network={"head": "stem"},
+        network={"head": "stem", "branch_scale": 1.0 if paper else 0.1},
         loss_options={
             "weighting": "learned" if paper else DEFAULT_WEIGHTING,
             "pull_limit": None if paper else DEFAULT_PULL_LIMIT,
