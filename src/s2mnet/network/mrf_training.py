@@ -164,10 +164,10 @@ class _Layers:
         weight = torch.cat([self.expand * norm.scale[:, None], norm.shift[:, None]], 1)
         return self.maps(elu(self.x[rows] @ weight.t().to(self.short), self.wide))
 
-    def depthwise(self, h: Tensor, index: int, factor: Tensor | None = None, offset: Tensor | None = None) -> Tensor:
-        """d; or d·factor + offset for each channel."""
-        weight = self.fields[index] if factor is None else self.fields[index] * factor[:, None, None, None]
-        return _rows(F.conv2d(h, weight, offset, padding=weight.shape[-1] // 2, groups=self.inner))
+    def depthwise(self, h: Tensor, index: int) -> Tensor:
+        """d."""
+        weight = self.fields[index]
+        return _rows(F.conv2d(h, weight, padding=weight.shape[-1] // 2, groups=self.inner))
 
     def gated_projection(self, gate: Tensor) -> Tensor:
         """Of each image, with its gate in it: (images, C, 6C)."""
@@ -243,7 +243,7 @@ class _Chunked(torch.autograd.Function):
             g_rows_f.append(g_y)
 
         # from f to the batch norms of the fields
-        g_fields: list[list[Tensor]] = []
+        g_fields: list[list[tuple[Tensor, Tensor]]] = []  # with d, which takes longer to compute than to keep till then
         slope, offset = -norms[4].slope(count), norms[4].offset(count)
         for rows in layers.chunks():
             g_rows = norm_gradient(g_rows_f.pop(0), f[rows], norms[4].scale, slope, offset, short)
@@ -255,7 +255,7 @@ class _Chunked(torch.autograd.Function):
                 g_fuse.append(g_rows.t() @ a.to(short))
                 g_y = elu_gradient(g_rows @ weight, a)
                 norms[1 + index].see(g_y, d)
-                g_fields[-1].append(g_y)
+                g_fields[-1].append((g_y, d))
             g_weights[4] += torch.cat(g_fuse, 1).view_as(g_weights[4])
 
         # from the fields through the expansion, whose batch norm needs no second pass: it is linear in x
@@ -264,10 +264,9 @@ class _Chunked(torch.autograd.Function):
         product, scaled = weight.new_zeros(layers.inner, layers.x.shape[1]), (weight * norm.scale[:, None]).to(short)
         for rows in layers.chunks():
             h, parts = layers.hidden(rows, norms[0]), []
-            for index, (kernel, g_y) in enumerate(zip(layers.fields, g_fields.pop(0), strict=True)):
+            for index, (kernel, (g_y, d)) in enumerate(zip(layers.fields, g_fields.pop(0), strict=True)):
                 one = norms[1 + index]
-                g_d = layers.depthwise(h, index, -one.slope(count), one.offset(count)).addcmul_(g_y, one.scale)
-                g_d = layers.maps(g_d)
+                g_d = layers.maps(norm_gradient(g_y, d, one.scale, -one.slope(count), one.offset(count), wide))
                 g_weights[1 + index] += weight_gradient(h, g_d, kernel.shape[-1])
                 parts.append(_rows(input_gradient(g_d, kernel)))
             g_h = parts[0].add_(parts[1]).add_(parts[2])
