@@ -13,7 +13,8 @@ from torch import nn
 from s2mnet.network import S2MNet
 from s2mnet.network.fold import fold, streamline
 
-SMALL = {"channels": (4, 4, 6, 6, 8), "stem_channels": 4, "num_frequencies": 4}
+# The paper's start of SSTM, so that the branch is no small part of what is compared.
+SMALL = {"channels": (4, 4, 6, 6, 8), "stem_channels": 4, "num_frequencies": 4, "branch_scale": 1.0}
 COPIES = [fold, streamline, partial(streamline, compiled=True)]
 VARIANTS: dict[str, dict[str, object]] = {
     "default": {},
