@@ -24,7 +24,8 @@ def ahead(found: Collected) -> bytes | None:
     places = [*found.study.data, "mean"]
 
     def draw(figure: Figure) -> None:
-        panels = figure.subplots(1, len(shown), sharey=True, sharex=True, squeeze=False)[0]
+        # A scale for each: beside one peer that is far behind, differences of a point would all lie on the line at 0.
+        panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
         for axes, name in zip(panels, shown, strict=True):
             for place, dataset in enumerate(places):
                 one = found.mean_comparison(name) if dataset == "mean" else found.comparison(dataset, name)
@@ -41,7 +42,8 @@ def ahead(found: Collected) -> bytes | None:
             axes.grid(visible=False, axis="y")
         panels[0].invert_yaxis()
         title = found.study.variants[found.reference].title
-        figure.supxlabel(f"points of Dice that {title} is ahead (right of 0) or behind", fontsize=10)
+        label = f"points of Dice that {title} is ahead (right of 0) or behind; each panel has its own scale"
+        figure.supxlabel(label, fontsize=10)
 
     return draw_figure(draw, (max(6.4, 2.3 * len(shown) + 1.2), 1.4 + 0.38 * len(places)))
 
