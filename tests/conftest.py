@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,16 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Decoded images of the tests stay out of the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("S2MNET_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _speed_measured_once() -> Iterator[None]:
+    """A plan measures the machine by training for a few seconds; fifty tests make one by the command line."""
+    from s2mnet.plan import machine
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(machine, "_speed", functools.cache(machine._speed))
         yield
 
 

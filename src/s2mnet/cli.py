@@ -242,7 +242,9 @@ def bench(
     ),
     size: Annotated[list[int] | None, typer.Option(help="Side of the images; repeatable. 256 to 1024.")] = None,
     batch: Annotated[list[int] | None, typer.Option(help="Images at a time; repeatable. 1 and 8.")] = None,
-    precision: Annotated[Literal["float32", "bf16"] | None, typer.Option(help="Both if not given.")] = None,
+    precision: Annotated[
+        Literal["float32", "bf16"] | None, typer.Option(help="If not given, both, or float32 where bf16 is not native.")
+    ] = None,
     only: Annotated[
         Literal["network", "spectral", "loss", "train", "bound"] | None,
         typer.Option(help="Inference, spectral branch, loss, training step, or what bounds them. All if not given."),

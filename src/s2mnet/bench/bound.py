@@ -8,7 +8,7 @@ in a cache can beat its bytes, so that what is well within the caches (small inp
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from s2mnet.bench.flops import STEP
-from s2mnet.bench.record import PRECISIONS, Bound, Case, Kind, Precision, Rates
+from s2mnet.bench.record import Bound, Case, Kind, Precision, Rates
 from s2mnet.bench.work import matrix_product, timed
 from s2mnet.network import S2MNet, TruncatedSpectralFilter
 
@@ -29,11 +29,11 @@ BYTES = {"float32": 4, "bf16": 2}
 Layer = tuple[str, float, float]  # kind, FLOPs, elements of its maps and weights
 
 
-def bounds(size: int, device: str) -> list[Bound]:
-    """Of one image's inference and of a training step of eight, in both precisions."""
+def bounds(size: int, device: str, precisions: Sequence[Precision]) -> list[Bound]:
+    """Of one image's inference and of a training step of eight, in each precision."""
     layers, exponentials = layers_of(S2MNet(), size)
     found = []
-    for precision in PRECISIONS:
+    for precision in precisions:
         rates = measured_rates(precision, device)
         for case in (
             Case(section="network", size=size, batch=1, precision=precision),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from s2mnet.bench.record import PRECISIONS, SECTIONS, Case, LeftOut, Measurement
 from s2mnet.bench.timing import Budget, alternate, calls_for
 from s2mnet.bench.work import Job, beside_others, faster_form, matrix_product, network_job, timed
 from s2mnet.errors import S2MNetError
-from s2mnet.plan.machine import free_memory
+from s2mnet.plan.machine import free_memory, multiplies_bf16
 from s2mnet.progress import Progress
 from s2mnet.provenance import environment
 
@@ -49,6 +49,7 @@ class Request:
     Attributes:
         sizes: sides, multiples of 32. Usual: 256 to 1024 for inference, 352 for the rest.
         batches: usual: 1 and 8 for inference and the spectral branch, 8 for the rest.
+        precisions: usual: those that the machine multiplies.
         only: one section.
         minutes: what does not fit is left out, and recorded as such.
         threads: of torch; None leaves them as they are.
@@ -72,19 +73,20 @@ def run_bench(request: Request, progress: Progress | None = None, notify: Notify
         notify: gets the record after every case, so that a run that is stopped leaves what it has.
 
     Raises:
-        S2MNetError: an unknown contestant, or a number that makes no sense.
+        S2MNetError: an unknown contestant, a number that makes no sense, or bf16 where it would be emulated.
 
     Example:
         >>> record = run_bench(Request(sizes=[32], batches=[1], only="spectral", repeats=1))
         >>> len(record.measurements), max(max(pair) for pair in record.differences.values()) < 1e-4
         (20, True)
     """
-    _check(request)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    _check(request, device)
     keep_freed_memory()
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(request.threads or threads)
-        return _Run(request, chosen(request.contestants)).all(progress, notify)
+        return _Run(request, chosen(request.contestants), device).all(progress, notify)
     finally:
         torch.set_num_threads(threads)
 
@@ -118,7 +120,15 @@ def _cost(case: Case) -> float:
     return weight * case.batch * case.size**2
 
 
-def _check(request: Request) -> None:
+def _native(device: str) -> tuple[Precision, ...]:
+    """The precisions that a device multiplies: without AVX-512 an emulated product is hundreds of times as slow."""
+    return PRECISIONS if multiplies_bf16(device) else ("float32",)
+
+
+def _check(request: Request, device: str) -> None:
+    for precision in set(request.precisions) - set(_native(device)):
+        found = f"{precision} on a {device} that does not multiply it"
+        raise S2MNetError("--precision", found, "float32", "Leave it out.")
     for size in request.sizes:
         if size < 32 or size % 32:
             raise S2MNetError("--size", str(size), "a multiple of 32, which the peers need", "Give another side.")
@@ -129,9 +139,9 @@ def _check(request: Request) -> None:
 
 
 class _Run:
-    def __init__(self, request: Request, contestants: list[Contestant]) -> None:
-        self.request, self.contestants = request, contestants
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+    def __init__(self, request: Request, contestants: list[Contestant], device: str) -> None:
+        self.request, self.contestants, self.device = request, contestants, device
+        self.precisions = request.precisions or _native(device)
         self.budget = Budget(request.minutes)
         self.pace: dict[str, float] = {}  # seconds per FLOP of each contestant, as last seen
         self.counts: dict[tuple[str, int], tuple[int, int]] = {}
@@ -145,14 +155,14 @@ class _Run:
         )
 
     def all(self, progress: Progress | None, notify: Notify | None) -> Record:
-        cases = cases_of(self.request)
+        cases = cases_of(replace(self.request, precisions=self.precisions))
         for done, case in enumerate(cases, 1):
             if case.section == "spectral":
                 self._spectral(case)
             elif case.section == "loss":
                 self._losses(case)
             elif case.section == "bound":
-                self.record.bounds += bounds(case.size, self.device)
+                self.record.bounds += bounds(case.size, self.device, self.precisions)
             else:
                 self._networks(case)
             if notify:
