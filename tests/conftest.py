@@ -42,6 +42,15 @@ def _speed_measured_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _pytorch_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO takes seconds to start, for the two or three tiny images of most tests: there it must be asked for."""
+    from s2mnet.engines import choose
+    from s2mnet.prediction import predictor
+
+    monkeypatch.setattr(predictor, "choose", lambda name, device: choose("torch" if name == "auto" else name, device))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real images with human masks, kept beside the repository and never in it; tests skip where they are missing."""

@@ -59,6 +59,7 @@ def test_environment_says_what_runs() -> None:
     assert got["torch"] == torch.__version__
     assert got["numpy"] == numpy.__version__
     assert got["threads"] == torch.get_num_threads()
+    assert got["instructions"] == torch.backends.cpu.get_cpu_capability()
     assert got["python"] == sys.version.split()[0]
     assert got["cpu"] and got["cpu_count"] >= 1
     assert datetime.fromisoformat(got["date"]).utcoffset() == timedelta(0)

@@ -34,7 +34,7 @@ Tta = Annotated[
 ]
 Engine = Annotated[
     Literal["auto", "torch", "openvino"],
-    typer.Option(help="What computes: auto is PyTorch; openvino is about 1.5 times as fast on a CPU."),
+    typer.Option(help="What computes: auto takes a GPU, else OpenVINO where it is installed, else PyTorch."),
 ]
 PrecisionOption = Annotated[
     Literal["32", "bf16"], typer.Option("--precision", help="bf16: faster where the processor multiplies it.")
@@ -199,6 +199,8 @@ def predict(
     if dicom_seg and not volume:
         raise S2MNetError(images, "no DICOM images", "a DICOM file or series for --dicom-seg", "Leave --dicom-seg out.")
     predictor = Predictor(run, engine=engine, precision=precision)
+    if predictor.notice:
+        typer.echo(f"note: {predictor.notice}", err=True)
     with progress_bar("predicting") as progress:
         if volume:
             name = images.name.removesuffix(".gz").removesuffix(".nii").removesuffix(".dcm")

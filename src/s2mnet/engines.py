@@ -1,8 +1,9 @@
-"""What multiplies at inference: PyTorch, or OpenVINO if asked for. Each is called like the network itself."""
+"""What multiplies at inference: PyTorch, or OpenVINO where it is installed. Each is called like the network itself."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -25,37 +26,37 @@ PRECISE_LAYERS = 1
 
 
 class Choice(NamedTuple):
-    """An engine, and where it runs."""
+    """An engine, where it runs, and what to tell a user about it, if anything."""
 
     engine: Literal["torch", "openvino"]
     device: str
+    notice: str | None = None
 
 
 def choose(engine: EngineName = "auto", device: str = "auto") -> Choice:
-    """The engine and the device that ``"auto"`` stands for: PyTorch, on a GPU where there is one.
-
-    OpenVINO, about 1.6 times as fast on a CPU, is taken only where it is asked for: three runs of our whole test suite
-    in one process with it crashed later, outside of it, while waiting for another process; without it and the
-    benchmark none did. The cause is not known yet.
+    """The engine and the device that ``"auto"`` stands for: a GPU with PyTorch, else OpenVINO, else PyTorch.
 
     Raises:
         S2MNetError: an unknown engine; OpenVINO where it is not installed or for another device than the CPU.
 
     Example:
         >>> choose("torch", "cpu")
-        Choice(engine='torch', device='cpu')
+        Choice(engine='torch', device='cpu', notice=None)
     """
     if engine not in get_args(EngineName):
         raise S2MNetError("engine", repr(engine), ", ".join(get_args(EngineName)), "Choose one of these.")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() and engine != "openvino" else "cpu"
-    if engine != "openvino":
+    on_cpu = torch.device(device).type == "cpu"
+    if engine == "torch" or (engine == "auto" and not on_cpu):
         return Choice("torch", device)
-    if torch.device(device).type != "cpu":
+    if not on_cpu:
         raise S2MNetError("engine", f"openvino for {device}", "openvino on the CPU, or torch", "Choose either.")
     try:
         _openvino()
     except ImportError as error:
+        if engine == "auto":
+            return Choice("torch", device, f"PyTorch predicts; OpenVINO is about 1.6 times as fast on a CPU: {INSTALL}")
         found = f"openvino, which cannot be imported ({error})"
         raise S2MNetError("engine", found, "an installed package", f"{INSTALL}, or choose torch.") from None
     return Choice("openvino", device)
@@ -89,6 +90,17 @@ def _openvino() -> Any:
             stack.callback(sys.modules.pop, "openvino_telemetry")
         import openvino
     return openvino
+
+
+@functools.cache
+def _core() -> Any:
+    """OpenVINO's one runtime of this process, kept until it ends.
+
+    On Linux each has a stack for signal handlers, which it puts in the place of the one before, and back when it goes.
+    Two that do not go in the opposite order leave a stack that is unmapped: the next signal that Python handles, such
+    as Ctrl-C or the end of a child process, then kills the process.
+    """
+    return _openvino().Core()
 
 
 class TorchNetwork(nn.Module):
@@ -155,7 +167,7 @@ class OpenVINONetwork(nn.Module):
 
 def _graph(module: nn.Module, inputs: Sequence[Tensor], precision: str) -> Any:
     """A module that gives a tuple, compiled by OpenVINO for inputs of these shapes."""
-    openvino = _openvino()
+    core = _core()
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
@@ -172,7 +184,7 @@ def _graph(module: nn.Module, inputs: Sequence[Tensor], precision: str) -> Any:
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "PERFORMANCE_HINT": "LATENCY",
     }
-    return openvino.Core().compile_model(model, "CPU", settings)
+    return core.compile_model(model, "CPU", settings)
 
 
 class _Part(NamedTuple):

@@ -20,7 +20,8 @@ def environment() -> dict[str, Any]:
     Returns:
         ``s2mnet``, ``python``, ``torch``, ``lightning``, ``monai``, ``numpy``: versions; ``commit``: see `commit`;
         ``cpu``: model; ``cpu_count``: logical cores this process may use; ``gpu``: name, None if torch has not been
-        imported or sees none; ``threads``: of torch, None if it has not been imported; ``date``: UTC, ISO 8601.
+        imported or sees none; ``threads`` and ``instructions`` of torch on the CPU, such as AVX2, None if it has not
+        been imported; ``date``: UTC, ISO 8601.
 
     Example:
         >>> environment()["date"].endswith("+00:00")
@@ -93,6 +94,7 @@ def _cpu_count() -> int | None:
 def _torch_state() -> dict[str, Any]:
     torch = sys.modules.get("torch")
     if torch is None:
-        return {"gpu": None, "threads": None}
+        return {"gpu": None, "threads": None, "instructions": None}
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {"gpu": gpu, "threads": torch.get_num_threads()}
+    instructions = torch.backends.cpu.get_cpu_capability()
+    return {"gpu": gpu, "threads": torch.get_num_threads(), "instructions": instructions}

@@ -116,7 +116,7 @@ def finish(
 ) -> Path:
     """Test the best model of a run on the test split (validation where there is none) and write its report."""
     split: Split = "test" if folder.splits.get("test") else "val"
-    predictor = Predictor(run)
+    predictor = Predictor(run, engine="torch")  # its figures are then the same wherever a run is repeated
     cases = folder.splits[split]
     provenance = {
         "command": command or command_line(),
@@ -190,6 +190,8 @@ def evaluate_against(
         found = f"no {split} split (there is {', '.join(name for name, part in folder.splits.items() if part)})"
         raise S2MNetError(truth, found, f"a {split} split", "Choose one with --split, or --split all.")
     predictor = Predictor(source, engine=engine, precision=precision)
+    if predictor.notice:
+        Console(stderr=True).print(f"note: {predictor.notice}", markup=False, soft_wrap=True)
     result = evaluate_cases(predictor, cases, split, tta, Console())
     used = predictor.config.tta if tta is None else tta
     return result.with_context(

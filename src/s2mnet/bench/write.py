@@ -33,7 +33,9 @@ def write_page(record: Record, page: Path, folder: Path) -> Path:
 def _machine(record: Record) -> str:
     facts = record.environment
     versions = ", ".join(f"{name} {facts[name]}" for name in ("s2mnet", "torch", "monai", "python") if facts.get(name))
-    processor = facts.get("gpu") or f"{facts.get('cpu')}, {record.threads} threads of {facts.get('cpu_count')} cores"
+    kind = f" with {facts['instructions']}" if facts.get("instructions") else ""
+    cores = f"{record.threads} threads of {facts.get('cpu_count')} cores"
+    processor = facts.get("gpu") or f"{facts.get('cpu')}{kind}, {cores}"
     options = {name: value for name, value in record.options.items() if value}
     asked = ", ".join(f"{name} {_plain(value)}" for name, value in options.items())
     return (

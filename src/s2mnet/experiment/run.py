@@ -214,7 +214,7 @@ def _run_cell(
     best = max(history, key=lambda record: record["val_dice"])
     started = time.monotonic()
     # The model is chosen: only now is a test image opened, if at all.
-    predictor = Predictor(run)
+    predictor = Predictor(run, engine="torch")
     test, elsewhere = None, {}
     if cell.lr is None:
         test = evaluate_cases(predictor, folder.cases_of(study.split), study.split, None, console)
