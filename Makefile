@@ -11,9 +11,9 @@ demo: $(VENV)/installed
 	rm -rf runs/demo
 	$(BIN)/s2mnet demo -o runs/demo
 
-# A process for each core, up to four, that takes whole files. Threads that wait must not spin beside it.
+# A process for each core, up to four, that takes whole files, and one thread in each: more would share the cores.
 test: $(VENV)/installed lint
-	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -96,8 +96,8 @@ def test_a_stopped_study_goes_on(done: Places, tmp_path: Path) -> None:
     one = Selection(variants=["ours"], seeds=[1])
     assert run_study(study(), places, one, minutes=1e-9, console=quiet()) == []
     assert results(places) == []
-    for _ in range(50):
-        if run_study(study(), places, one, minutes=0.01, console=quiet()):
+    for attempt in range(60):  # a second or so is a few epochs here, and on a slow machine none
+        if run_study(study(), places, one, minutes=0.01 * 1.1**attempt, console=quiet()):
             break
     (again,), first = results(places), results(done)[0]
     assert untimed(again.history) == untimed(first.history)
