@@ -258,6 +258,29 @@ def test_a_part_goes_on_where_it_was(tiny_run: Path, tiny_data: Path, tmp_path: 
     assert unchanged == [True, False, False, True]
 
 
+def test_an_interrupted_folder_goes_on(
+    tiny_run: Path, tiny_data: Path, tmp_path: Path, s2mnet: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("predict", tiny_run, tiny_data / "train" / "images", "-o", tmp_path / "out")
+    original, seen = Predictor.run, []
+
+    def stop(self: Predictor, *arguments: object) -> object:
+        seen.append(arguments)
+        if len(seen) == 6:
+            raise KeyboardInterrupt
+        return original(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Predictor, "run", stop)
+        status, _, err = s2mnet(*command)
+    assert status == 130 and "--shard 1/1" in err
+    kept = {file: file.stat().st_mtime_ns for file in (tmp_path / "out" / "masks").iterdir()}
+    assert 0 < len(kept) < 8
+    status, out, err = s2mnet(*command, "--shard", "1/1")
+    assert status == 0 and "8 masks" in out, err
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept
+
+
 @pytest.mark.parametrize("shard", ["0/3", "4/3", "1", "a/b", "1/0", "-1/3"])
 def test_parts_that_do_not_exist_are_refused(
     tiny_run: Path, tiny_data: Path, tmp_path: Path, s2mnet: Cli, shard: str

@@ -208,7 +208,12 @@ def predict(
             predict_volume(predictor, images, target, window, tta, progress, segmentation)
             typer.echo(f"mask: {target}" + (f" and {segmentation}" if segmentation else ""))
             return
-        done = predict_folder(predictor, images, output, overlays, probabilities, tta, progress, part)
+        try:
+            done = predict_folder(predictor, images, output, overlays, probabilities, tta, progress, part)
+        except KeyboardInterrupt:
+            message = "\nstopped; masks so far are kept. The same command goes on with --shard " + (shard or "1/1")
+            typer.echo(message, err=True)
+            raise typer.Exit(130) from None
     typer.echo(f"{len(done)} masks in {output / 'masks'}")
 
 
