@@ -208,11 +208,9 @@ def test_auto_is_openvino_on_a_cpu_where_it_is_installed(monkeypatch: pytest.Mon
     assert choose("torch", "cpu").notice is None
 
 
-def test_the_command_takes_openvino_by_itself(tmp_path: Path, tiny_run: Path, tiny_data: Path) -> None:
-    command = [sys.executable, "-c", "from s2mnet.cli import main; main()"]
-    arguments = [str(part) for part in ("evaluate", tiny_run, tiny_data, "-o", tmp_path)]
-    done = subprocess.run(command + arguments, capture_output=True, text=True)
-    assert done.returncode == 0 and done.stderr == "", done.stderr
+def test_the_command_takes_openvino_by_itself(tmp_path: Path, tiny_run: Path, tiny_data: Path, s2mnet: Cli) -> None:
+    status, _, err = s2mnet("evaluate", tiny_run, tiny_data, "-o", tmp_path)
+    assert status == 0 and err == "", err
     assert json.loads((tmp_path / "metrics.json").read_text())["context"]["engine"] == "openvino"
 
 

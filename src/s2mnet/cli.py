@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -140,11 +142,8 @@ def train(
         preset=preset, minutes=minutes, epochs=epochs, size=size, extent=extent, batch_size=batch_size, lr=lr,
         seed=seed, workers=workers, precision=precision,
     )  # fmt: skip
-    try:
+    with _interrupted("s2mnet train … --resume goes on from the last finished epoch"):
         report = run_training(data, output, plan, labels, resume, **options)
-    except KeyboardInterrupt:
-        typer.echo("stopped; s2mnet train … --resume goes on from the last finished epoch", err=True)
-        raise typer.Exit(130) from None
     typer.echo(f"report: {report}")
 
 
@@ -201,19 +200,16 @@ def predict(
     predictor = Predictor(run, engine=engine, precision=precision)
     if predictor.notice:
         typer.echo(f"note: {predictor.notice}", err=True)
-    with progress_bar("predicting") as progress:
-        if volume:
-            name = images.name.removesuffix(".gz").removesuffix(".nii").removesuffix(".dcm")
-            target, segmentation = output / f"{name}.nii.gz", output / f"{name}.seg.dcm" if dicom_seg else None
+    if volume:
+        name = images.name.removesuffix(".gz").removesuffix(".nii").removesuffix(".dcm")
+        target, segmentation = output / f"{name}.nii.gz", output / f"{name}.seg.dcm" if dicom_seg else None
+        with progress_bar("predicting") as progress:
             predict_volume(predictor, images, target, window, tta, progress, segmentation)
-            typer.echo(f"mask: {target}" + (f" and {segmentation}" if segmentation else ""))
-            return
-        try:
-            done = predict_folder(predictor, images, output, overlays, probabilities, tta, progress, part)
-        except KeyboardInterrupt:
-            message = "\nstopped; masks so far are kept. The same command goes on with --shard " + (shard or "1/1")
-            typer.echo(message, err=True)
-            raise typer.Exit(130) from None
+        typer.echo(f"mask: {target}" + (f" and {segmentation}" if segmentation else ""))
+        return
+    go_on = f"masks so far are kept, and the same command goes on with --shard {shard or '1/1'}"
+    with _interrupted(go_on), progress_bar("predicting") as progress:
+        done = predict_folder(predictor, images, output, overlays, probabilities, tta, progress, part)
     typer.echo(f"{len(done)} masks in {output / 'masks'}")
 
 
@@ -305,11 +301,8 @@ def experiment(
         typer.echo(f"page: {write_page(study.parent, results, page)}")
         return
     selection = Selection(dataset or (), variant or (), seed or ())
-    try:
+    with _interrupted("the same command goes on from the last finished epoch"):
         done = run_study(Study.load(study), Places(data, results, work), selection, minutes, command=command_line())
-    except KeyboardInterrupt:
-        typer.echo("stopped; the same command goes on from the last finished epoch", err=True)
-        raise typer.Exit(130) from None
     typer.echo(f"{len(done)} cells finished")
 
 
@@ -324,6 +317,16 @@ def demo(
     from s2mnet.demo import run_demo
 
     typer.echo(f"report: {run_demo(output, minutes).resolve()}")
+
+
+@contextlib.contextmanager
+def _interrupted(how: str) -> Iterator[None]:
+    """Ctrl-C ends the command with what to do to go on, and exit status 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"stopped; {how}", err=True)
+        raise typer.Exit(130) from None
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:

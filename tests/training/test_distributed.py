@@ -31,9 +31,10 @@ def launch(processes: int, *arguments: object) -> subprocess.CompletedProcess[st
     return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
 
 
-def test_two_processes_train_as_one(tiny_data: Path, tmp_path: Path) -> None:
-    options = {"weighting": "uncertainty"}  # the loss has weights to be learned, too
-    changes = dict(epochs=3, repeats=3, lr=1e-3, loss_options=options, network=NARROW | {"dropout": 0.0})
+@pytest.mark.parametrize("loss", ["masl", "dice_ce"])
+def test_two_processes_train_as_one(tiny_data: Path, tmp_path: Path, loss: str) -> None:
+    options = {"weighting": "uncertainty"} if loss == "masl" else {}
+    changes = dict(epochs=3, repeats=3, lr=1e-3, loss=loss, loss_options=options, network=NARROW | {"dropout": 0.0})
     alone = untimed(train_tiny(tiny_data, tmp_path / "alone", **changes))
     tiny_plan(tiny_data, **changes).save(tmp_path / "plan.yaml")
     done = launch(2, "train", tiny_data, "-o", tmp_path / "both", "--plan", tmp_path / "plan.yaml")
