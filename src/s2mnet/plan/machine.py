@@ -55,7 +55,7 @@ def multiplies_bf16(device: str) -> bool:
 
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_amx_tile_supported()
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
 def free_memory() -> int:
