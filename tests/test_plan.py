@@ -28,6 +28,7 @@ from s2mnet.plan import (
     this_machine,
 )
 from s2mnet.plan.commented import to_yaml
+from s2mnet.plan.machine import multiplies_bf16
 
 
 def summary(
@@ -135,6 +136,15 @@ def test_this_machine_is_what_the_system_says() -> None:
     assert machine.speed is None and 1 <= machine.cores <= (os.cpu_count() or 1)
     if not machine.gpu and hasattr(os, "sysconf"):
         assert 0 < machine.memory < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def test_a_processor_multiplies_bf16_if_it_says_so() -> None:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        flags = next(line for line in lines if line.startswith("flags")).split()
+    except (OSError, StopIteration):
+        pytest.skip("the system does not say what the processor can do")
+    assert multiplies_bf16("cpu") == bool({"amx_bf16", "avx512_bf16"} & set(flags))
 
 
 def test_what_is_asked_for_is_done() -> None:
