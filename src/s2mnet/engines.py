@@ -57,7 +57,7 @@ def choose(engine: EngineName = "auto", device: str = "auto") -> Choice:
     except ImportError as error:
         if engine == "auto":
             return Choice(
-                "torch", device, f"PyTorch predicts; OpenVINO is 1.4 to 1.8 times as fast on a CPU: {INSTALL}"
+                "torch", device, f"PyTorch predicts; OpenVINO is 1.3 to 1.8 times as fast on a CPU: {INSTALL}"
             )
         found = f"openvino, which cannot be imported ({error})"
         raise S2MNetError("engine", found, "an installed package", f"{INSTALL}, or choose torch.") from None

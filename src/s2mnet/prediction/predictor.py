@@ -37,7 +37,7 @@ class Predictor:
     Args:
         model: folder that ``s2mnet train`` wrote (or any with its ``config.json`` and ``model.safetensors``).
         device: "cpu", "cuda", …; "auto" takes a GPU where there is one.
-        engine: "torch"; "openvino", on the CPU and where ``s2mnet[openvino]`` is installed, 1.4 to 1.8 times as
+        engine: "torch"; "openvino", on the CPU and where ``s2mnet[openvino]`` is installed, 1.3 to 1.8 times as
             fast after some seconds for each new size; or "auto": OpenVINO where it can run, else PyTorch. Their
             probabilities are equal within 1e-4.
         precision: "32", or "bf16" where the processor multiplies it: faster, a few pixels of a mask differ.
