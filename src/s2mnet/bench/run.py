@@ -18,7 +18,7 @@ from s2mnet.bench.loss import TITLES, loss_job
 from s2mnet.bench.memory import alone
 from s2mnet.bench.ratios import MATRIX
 from s2mnet.bench.record import PRECISIONS, SECTIONS, Case, LeftOut, Measurement, Precision, Record, Section
-from s2mnet.bench.timing import Budget, alternate, calls_for
+from s2mnet.bench.timing import REST_SECONDS, Budget, alternate, calls_for
 from s2mnet.bench.work import Job, beside_others, faster_form, matrix_product, network_job, timed
 from s2mnet.errors import S2MNetError
 from s2mnet.plan.machine import free_memory, multiplies_bf16
@@ -239,7 +239,7 @@ class _Run:
                 self.pace[name] = once / entry.facts["flops"]
             turns[name] = partial(timed, job, self.device, calls[name])
         if len(turns) > 1:
-            found = alternate(turns, repeats)
+            found = alternate(turns, repeats, REST_SECONDS)
             peak = [work / seconds for seconds in found.pop(PEAK)]
             for name, seconds in found.items():
                 one = Measurement(case=case, contestant=name, seconds=seconds, calls=calls[name], peak=peak)

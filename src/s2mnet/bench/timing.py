@@ -7,15 +7,16 @@ import time
 from collections.abc import Callable, Mapping
 
 REPEAT_SECONDS = 0.05  # a repeat that is shorter is made of several calls
-# Before each turn. Threads of OpenMP wait for more work at full speed, up to 15 ms, and would share the cores with the
-# threads of another library that has the next turn: OpenVINO took up to a fifth longer beside PyTorch than alone.
+# Before each turn of measurements. Threads of OpenMP wait for more work at full speed, up to 15 ms, and would share the
+# cores with threads of another library in the next turn: OpenVINO took up to a fifth longer beside PyTorch than alone.
 REST_SECONDS = 0.05
 
 
-def alternate(jobs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """What each job returns, round by round: no job has two turns in a row while another waits, and each starts rested.
+def alternate(jobs: Mapping[str, Callable[[], float]], rounds: int, rest: float = 0.0) -> dict[str, list[float]]:
+    """What each job returns, round by round: no job has two turns in a row while another waits.
 
-    Each round starts one job later than the one before, so that no job always follows the same neighbour's heat.
+    Each round starts one job later than the one before, so that no job always follows the same neighbour's heat; each
+    turn begins after ``rest`` seconds.
 
     Example:
         >>> turns = []
@@ -28,7 +29,7 @@ def alternate(jobs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str,
     for turn in range(rounds):
         start = turn % len(names) if len(names) > 2 else 0
         for name in names[start:] + names[:start]:
-            time.sleep(REST_SECONDS)
+            time.sleep(rest)
             found[name].append(jobs[name]())
     return found
 
