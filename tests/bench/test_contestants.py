@@ -8,12 +8,13 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from s2mnet import S2MNetError
 from s2mnet.bench.contestants import CONTESTANTS, Contestant, chosen, straightforward
 from s2mnet.bench.flops import parameters_and_flops
 from s2mnet.bench.record import Case
-from s2mnet.bench.work import disc, network_job
+from s2mnet.bench.work import disc, matrix_product, network_job, products
 from s2mnet.loss.dice_ce import DiceCrossEntropy
 from s2mnet.network import S2MNet
 
@@ -125,3 +126,21 @@ def test_inference_is_in_eval_mode_in_the_precision_and_the_form_that_were_asked
     assert image.is_contiguous(memory_format=torch.channels_last) and not image.is_contiguous()
     assert output.dtype == torch.bfloat16
     assert not network.training and network[1].num_batches_tracked == 0
+
+
+@pytest.mark.parametrize("shape", [(5, 7, 3), (64, 32, 48)])
+def test_both_libraries_that_give_the_peak_compute_the_product(shape: tuple[int, int, int]) -> None:
+    rows, inner, columns = shape
+    a, b = torch.randn(rows, inner), torch.randn(inner, columns)
+    exact = a.double() @ b.double()
+    by_blas, by_convolution = (job() for job in products(a, b))
+    assert isinstance(by_blas, torch.Tensor) and isinstance(by_convolution, torch.Tensor)
+    torch.testing.assert_close(by_blas.double(), exact, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(by_convolution[0, :, 0].t().double(), exact, rtol=1e-4, atol=1e-4)
+
+
+def test_the_peak_counts_two_for_each_multiply_add_of_what_it_times() -> None:
+    product, flops = matrix_product("float32", "cpu")
+    with FlopCounterMode(display=False) as counter:
+        product()
+    assert counter.get_total_flops() == flops
