@@ -169,6 +169,25 @@ def test_a_study_to_choose_by_takes_the_validation_of_trainings_declared_alike(w
     assert "| Whole | 4.7 M | 60.00 | **60.00** |" in page(written)
 
 
+def test_a_first_row_that_only_another_study_has_trained_is_compared_by_seed(written: Path) -> None:
+    (written / "studies" / "choose.yaml").write_text(
+        "title: Choose\nsplit: val\ndata: {DRIVE: {}}\nseeds: [1, 2]\n"
+        "variants: {whole: {title: Whole}, other: {title: Other, network: {head: light}}}\n"
+    )
+    choose = Study.load(written / "studies" / "choose.yaml")
+    for cell in choose.cells():
+        if cell.variant == "other":
+            save(written, choose, cell, np.random.default_rng(1))
+            best(written / "results" / "choose" / f"{cell}.json", 0.5)
+    for seed, dice in ((1, 0.6), (2, 0.8)):
+        best(written / "results" / "two" / "DRIVE" / f"full-{seed}.json", dice)
+    section = page(written).split("## Choose")[1].split("\n## ")[0]
+    assert "| Whole | 4.7 M | 70.00 ± 14.14 | **70.00 ± 14.14** |  |  |  |" in section
+    assert "| Other | 4.7 M | 50.00 ± 0.00 | **50.00 ± 0.00** | – | +10.0, +30.0 | – |" in section
+    assert "[(1: two)](../results/two/DRIVE/full-1.json)" in section and "No cell yet" not in section
+    assert "2 of 4 cells" in section and "seconds of a cell: other" in section and "nan" not in section
+
+
 def best(file: Path, dice: float) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | {"best_dice": dice}))
 

@@ -61,8 +61,8 @@ class Collected:
 
     @property
     def begun(self) -> dict[str, Variant]:
-        """The variants that have a result."""
-        run = {name for _, name, _ in self.results}
+        """The variants that have a result, or a training alike."""
+        run = {name for _, name, _ in self.trainings}
         return {name: variant for name, variant in self.study.variants.items() if name in run}
 
     def seeds(self, dataset: str, *variants: str) -> list[int]:

@@ -20,25 +20,26 @@ SIGNIFICANT = 0.05
 
 
 def overview(found: Collected) -> str:
-    """Dice of each row that has a cell, by data set and on their mean, and what the first row is ahead of it."""
+    """Dice of each row by data set and on their mean, and what the first row is ahead of it."""
     tests = len(found.others)
     head = ["", "parameters", *found.study.data, "mean", "first row ahead by [95 %]", "seed by seed", f"p × {tests}"]
     rows = []
     for name, variant in found.begun.items():
-        ahead = [NONE, NONE, NONE] if name != found.reference else ["", "", ""]
+        mean = found.mean_score(name)
         comparison = found.mean_comparison(name) if name in found.others else None
+        ahead = [NONE, NONE, NONE] if name != found.reference else ["", "", ""]
+        if name in found.others and (
+            comparison or mean
+        ):  # without either, a lead by seed would be of a few sets, unsaid
+            ahead[1] = seed_by_seed(found, name) or NONE
         if comparison:
             bounds = f"[{100 * comparison.low:+.2f}, {100 * comparison.high:+.2f}]"
             bounds += f", {comparison.sets} set(s)" if comparison.sets < len(found.study.data) else ""
             bounds += _seeds_compared(found, name)
             p = corrected(comparison.p, tests)
-            ahead = [
-                f"{100 * comparison.difference:+.2f} {bounds}",
-                seed_by_seed(found, name) or NONE,
-                f"**{p:.4f}**" if p < SIGNIFICANT else f"{p:.3f}",
-            ]
+            ahead[0] = f"{100 * comparison.difference:+.2f} {bounds}"
+            ahead[2] = f"**{p:.4f}**" if p < SIGNIFICANT else f"{p:.3f}"
         scores = [found.score(dataset, name) for dataset in found.study.data]
-        mean = found.mean_score(name)
         rows.append([variant.title, _parameters(found, name), *map(percent, scores), f"**{percent(mean)}**", *ahead])
     return table(head, rows)
 
@@ -188,7 +189,8 @@ def made_with(found: Collected) -> str:
         "processor: " + all_of([f"{env['gpu'] or env['cpu']}, {env['threads']} thread(s)" for env in of]),
         "commit: " + all_of([f"`{env['commit'] or 'unknown'}`" for env in of]),
         "torch: " + all_of([str(env["torch"]) for env in of]),
-        "seconds of a cell: " + "; ".join(f"{name} {_seconds(found, name)}" for name in found.begun),
+        "seconds of a cell: "
+        + "; ".join(f"{name} {_seconds(found, name)}" for name in found.begun if _of(found, name)),
         "images (train, val, test): " + "; ".join(_counts(found, dataset) for dataset in found.study.data),
     ]
     return "\n".join(f"- {line}" for line in lines)
@@ -206,7 +208,8 @@ def _of(found: Collected, variant: str) -> list[CellResult]:
 
 
 def _parameters(found: Collected, variant: str) -> str:
-    counts = {f"{result.parameters / 1e6:.1f} M" for result in _of(found, variant)}
+    trainings = [result for (_, name, _), result in found.trainings.items() if name == variant]
+    counts = {f"{result.parameters / 1e6:.1f} M" for result in trainings}
     return ", ".join(sorted(counts))
 
 
