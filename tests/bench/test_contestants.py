@@ -136,7 +136,7 @@ def test_both_libraries_that_give_the_peak_compute_the_product(shape: tuple[int,
     by_blas, by_convolution = (job() for job in products(a, b))
     assert isinstance(by_blas, torch.Tensor) and isinstance(by_convolution, torch.Tensor)
     torch.testing.assert_close(by_blas.double(), exact, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(by_convolution[0, :, 0].t().double(), exact, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(by_convolution[0, :, :, 0].t().double(), exact, rtol=1e-4, atol=1e-4)
 
 
 def test_the_peak_counts_two_for_each_multiply_add_of_what_it_times() -> None:

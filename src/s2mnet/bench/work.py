@@ -125,12 +125,13 @@ def products(a: Tensor, b: Tensor) -> list[Job]:
     products. A peak by the slower one would let a network of convolutions reach more than all of it.
 
     Shape:
-        a (M, K), b (K, N) → (M, N) from the first, (1, N, 1, M) from the second, which is a 1×1 convolution.
+        a (M, K), b (K, N) → (M, N) from the first, (1, N, M, 1) from the second, which is a 1×1 convolution.
     """
     out = a.new_empty(len(a), b.shape[1])
     if a.device.type != "cpu":
         return [lambda: torch.mm(a, b, out=out)]
-    pixels = a.t()[None, :, None].contiguous(memory_format=torch.channels_last)
+    # By a view: whether a map is channels last is told by the strides of its axes of length 1 as well.
+    pixels = a.contiguous().view(1, len(a), 1, -1).permute(0, 3, 1, 2)
     kernel = b.t().contiguous()[..., None, None]
     return [lambda: torch.mm(a, b, out=out), lambda: nn.functional.conv2d(pixels, kernel)]
 
