@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -56,6 +57,30 @@ def commit(source: Path = Path(__file__)) -> str | None:
     if head is None:
         return None
     return head + ("+changes" if _git(folder, "status", "--porcelain", "--", ".") else "")
+
+
+def training_precision(history: Sequence[Mapping[str, Any]]) -> str | None:
+    """In which precision a model was trained: what a plan's "auto" came to, and on which epochs where it changed.
+
+    Args:
+        history: the records of ``history.json``; those of older versions do not say, and give None.
+
+    Example:
+        >>> training_precision([{"epoch": 1, "precision": "bf16"}, {"epoch": 2, "precision": "bf16"}])
+        'bf16'
+        >>> training_precision([{"epoch": 1, "precision": "bf16"}, {"epoch": 2, "precision": "32"}])
+        'bf16, from epoch 2 on 32'
+    """
+    starts: list[tuple[int, str]] = []
+    for record in history:
+        precision = record.get("precision")
+        if precision is None:
+            return None
+        if not starts or starts[-1][1] != precision:
+            starts.append((record["epoch"], precision))
+    if not starts:
+        return None
+    return ", ".join([starts[0][1], *(f"from epoch {epoch} on {precision}" for epoch, precision in starts[1:])])
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

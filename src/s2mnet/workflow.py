@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from s2mnet.modelfolder import CONFIG
 from s2mnet.plan import Plan, Training, make_plan, this_machine
 from s2mnet.prediction import Predictor
 from s2mnet.progress import progress_bar
-from s2mnet.provenance import environment
+from s2mnet.provenance import environment, training_precision
 from s2mnet.report.run import REPORT, write_run_report
 from s2mnet.training.distributed import connect, from_main, is_main
 from s2mnet.training.run import PLAN, check_run_folder, train
@@ -71,8 +71,8 @@ def run_training(
         found = f"masks with the values {summary.label_map.values}"
         raise S2MNetError(data, found, f"{plan.labels.values}, as the plan says", "Use the plan with its own data.")
     describe(console, folder, summary, plan)
-    train(folder, plan, run, resume, console)
-    return finish(folder, summary, plan, run, console, command) if is_main() else run / REPORT
+    history = train(folder, plan, run, resume, console)
+    return finish(folder, summary, plan, run, console, history, command) if is_main() else run / REPORT
 
 
 def write_plan(data: Path, file: Path, labels: LabelRule = "auto", **options: Any) -> Plan:
@@ -112,7 +112,13 @@ def _given_plan(run: Path, plan_file: Path | None, resume: bool, options: Mappin
 
 
 def finish(
-    folder: ImageFolder, summary: FolderSummary, plan: Plan, run: Path, console: Console, command: str | None = None
+    folder: ImageFolder,
+    summary: FolderSummary,
+    plan: Plan,
+    run: Path,
+    console: Console,
+    history: Sequence[Mapping[str, Any]],
+    command: str | None = None,
 ) -> Path:
     """Test the best model of a run on the test split (validation where there is none) and write its report."""
     split: Split = "test" if folder.splits.get("test") else "val"
@@ -122,6 +128,7 @@ def finish(
         "command": command or command_line(),
         "data": str(folder.root),
         "seed": plan.training.seed,
+        "training precision": training_precision(history),
         "engine": predictor.engine,
         **environment(),
     }

@@ -413,3 +413,19 @@ def test_gradients_are_clipped_in_every_precision(tiny_data: Path, tmp_path: Pat
     network, _ = load_model(tmp_path / "run")
     moved = network.stages[0][-1].spectral.weight.detach() - TruncatedSpectralFilter(8, 4).weight.detach()
     assert float(moved.abs().max()) < 1e-6
+
+
+def test_the_report_says_in_which_precision_the_model_was_trained(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan's "auto" does not, least of all where a run goes on on another machine."""
+    run = tmp_path / "run"
+    tiny_plan(tiny_data, epochs=1, precision="auto").save(tmp_path / "plan.yaml")
+    monkeypatch.setattr(run_module, "multiplies_bf16", lambda device: True)
+    report = run_training(tiny_data, run, tmp_path / "plan.yaml", console=quiet(), command="s2mnet").read_text()
+    assert ">training precision</th><td>bf16</td>" in report
+    monkeypatch.setattr(run_module, "multiplies_bf16", lambda device: False)
+    report = run_training(tiny_data, run, resume=True, epochs=2, console=quiet(), command="s2mnet").read_text()
+    assert ">training precision</th><td>bf16, from epoch 2 on 32</td>" in report
+    context = json.loads((run / "evaluation" / "test" / "metrics.json").read_text())["context"]
+    assert context["training precision"] == "bf16, from epoch 2 on 32"
