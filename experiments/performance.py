@@ -11,8 +11,9 @@
     s2mnet bench --size 352 --only bound -o runs/bench/bound
     python experiments/performance.py runs/bench/*/bench.json --write docs/performance.md -o runs/bench
 
-docs/performance-avx512.md is the same of another machine, and docs/performance-avx2.md of a third, its runs of training
-and loss with three repeats.
+docs/performance-avx512.md is the same of another machine, its run of training with three repeats and `--minutes 14`,
+that of networks with `--minutes 15`, and docs/performance-avx2.md of a third, its runs of training and loss with three
+repeats.
 
 One run of everything (`s2mnet bench --write docs/performance.md`) takes hours on two cores. Contestants are compared
 within a run only; the page has a case from the run that measured it.
