@@ -136,7 +136,7 @@ class OpenVINONetwork(nn.Module):
 
     def __init__(self, network: nn.Module, precision: Precision = "32") -> None:
         super().__init__()
-        self.network = streamline(network, compiled=True)
+        self.network = streamline(network)
         self.parts = _parts(self.network, precision)
         self._graphs: dict[tuple[int, ...], dict[_Part, Any]] = {}
 

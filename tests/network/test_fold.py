@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from functools import partial
 
 import pytest
 import torch
@@ -15,7 +14,7 @@ from s2mnet.network.fold import fold, streamline
 
 # The paper's start of SSTM, so that the branch is no small part of what is compared.
 SMALL = {"channels": (4, 4, 6, 6, 8), "stem_channels": 4, "num_frequencies": 4, "branch_scale": 1.0}
-COPIES = [fold, streamline, partial(streamline, compiled=True)]
+COPIES = [fold, streamline]
 VARIANTS: dict[str, dict[str, object]] = {
     "default": {},
     "classes": {"num_classes": 3, "in_channels": 1},
