@@ -16,6 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_weight
 
 from s2mnet.network.depthwise import input_gradient, weight_gradient
 from s2mnet.network.fused import elu, elu_gradient, norm_elu, norm_gradient
@@ -252,11 +253,11 @@ class _Chunked(torch.autograd.Function):
             for index, weight in enumerate(layers.fuse):
                 d = layers.depthwise(h, index)
                 a = norms[1 + index].elu(d)
-                g_fuse.append(g_rows.t() @ a.to(short))
-                g_y = elu_gradient(g_rows @ weight, a)
+                g_fuse.append(conv2d_weight(layers.maps(a.to(short)), (*weight.shape, 1, 1), layers.maps(g_rows)))
+                g_y = elu_gradient(_rows(F.conv2d(layers.maps(g_rows), weight.t()[..., None, None])), a)
                 norms[1 + index].see(g_y, d)
                 g_fields[-1].append((g_y, d))
-            g_weights[4] += torch.cat(g_fuse, 1).view_as(g_weights[4])
+            g_weights[4] += torch.cat(g_fuse, 1)
 
         # from the fields through the expansion, whose batch norm needs no second pass: it is linear in x
         g_x = torch.empty_like(_rows(x))
