@@ -26,8 +26,9 @@ DTYPES = [torch.float32, torch.bfloat16, torch.float64]
 
 def close(found: Tensor, exact: Tensor, dtype: torch.dtype) -> None:
     assert found.dtype == dtype
-    tolerance = {torch.float32: 1e-6, torch.bfloat16: 1e-2, torch.float64: 1e-14}[dtype]
-    torch.testing.assert_close(found.double(), exact, rtol=tolerance, atol=tolerance)
+    # Of bf16 what is rounded at the end, once or twice: it is computed in float32.
+    rtol, atol = {torch.float32: (1e-6, 1e-6), torch.bfloat16: (8e-3, 1e-5), torch.float64: (1e-14, 1e-14)}[dtype]
+    torch.testing.assert_close(found.double(), exact, rtol=rtol, atol=atol)
 
 
 @pytest.mark.parametrize("worthwhile", WAYS)
@@ -42,16 +43,16 @@ def test_equal_to_float64(worthwhile: int, rows: int, columns: int, short: torch
     exact = {name: value.double() for name, value in inputs.items()}
     with pytest.MonkeyPatch.context() as patch, torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
         patch.setattr(fused, "WORTHWHILE", worthwhile)
-        close(elu(x.clone(), wide), F.elu(exact["x"]), wide)
+        close(elu(x.clone()), F.elu(exact["x"]), short)
         y = exact["x"] * exact["scale"] + exact["offset"]
-        close(norm_elu(x, scale, offset, short), F.elu(y), short)
-        result = F.elu(exact["x"]).to(wide)
-        slopes = torch.where(exact["x"] > 0, 1, exact["x"].exp())
-        close(elu_gradient(gradient.clone(), result), exact["gradient"] * slopes, wide)
+        close(norm_elu(x, scale, offset), F.elu(y), short)
+        result = F.elu(exact["x"]).to(short)
+        slopes = torch.where(result > 0, 1, result.double() + 1)
+        close(elu_gradient(gradient.clone(), result), exact["gradient"] * slopes, short)
         back = exact["gradient"] * exact["scale"] + exact["x"] * exact["slope"] + exact["offset"]
         # Two products that cancel leave the rounding of each, so nothing is compared with the small difference.
         limits = exact["gradient"].abs() * exact["scale"].abs() + exact["x"].abs() * exact["slope"].abs() + 1
-        found = norm_gradient(gradient.to(wide), x, scale, slope, offset, short)
+        found = norm_gradient(gradient, x, scale, slope, offset)
         close(found.double().div(limits).to(short), back / limits, short)
     assert torch.equal(x.double(), exact["x"]), "norm_elu and norm_gradient leave x as it is"
 
@@ -60,7 +61,7 @@ def test_equal_to_float64(worthwhile: int, rows: int, columns: int, short: torch
 def test_overflow_and_what_is_not_a_number(worthwhile: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fused, "WORTHWHILE", worthwhile)
     y = torch.tensor([[float("nan"), float("inf"), -float("inf"), 1e30, -1e30, 0.0]]).repeat(20, 3)
-    torch.testing.assert_close(elu(y.clone(), y.dtype), F.elu(y), equal_nan=True)
+    torch.testing.assert_close(elu(y.clone()), F.elu(y), equal_nan=True)
 
 
 @compiler
@@ -77,7 +78,7 @@ def test_compiled_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fused, "WORTHWHILE", 60)
     with torch._dynamo.config.patch(error_on_recompile=True):
         for rows in (5, 6, 7, 19, 400):
-            elu(torch.randn(rows, 10), torch.float32)
+            elu(torch.randn(rows, 10))
     assert taken == [60, 70, 190, 4000]
 
 
@@ -90,7 +91,7 @@ def test_training_goes_on_where_nothing_can_be_compiled(found: str, tmp_path: Pa
     code = (
         "import torch, s2mnet.network.fused as fused\n"
         "fused.WORTHWHILE = 0\n"
-        "print(fused.elu(torch.tensor([[-1.0, 2.0]]), torch.float32).tolist(), fused.compiles())"
+        "print(fused.elu(torch.tensor([[-1.0, 2.0]])).tolist(), fused.compiles())"
     )
     variables = {
         "CXX": str(broken if found == "broken" else tmp_path / "none"),

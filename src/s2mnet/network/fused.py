@@ -72,15 +72,15 @@ def _compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 @in_one_pass
-def elu(y: Tensor, dtype: torch.dtype) -> Tensor:
-    """ELU(y); y is overwritten if it is of the type asked for."""
-    return _elu_(y.to(dtype))
+def elu(y: Tensor) -> Tensor:
+    """ELU(y), computed in float32 at least; y is overwritten if it is of such a type."""
+    return _elu_(y.to(torch.promote_types(y.dtype, torch.float32))).to(y.dtype)
 
 
 @in_one_pass
-def norm_elu(x: Tensor, scale: Tensor, shift: Tensor, dtype: torch.dtype) -> Tensor:
-    """ELU(x·scale + shift), computed in the type of scale."""
-    return _elu_(torch.addcmul(shift, x.to(scale.dtype), scale)).to(dtype)
+def norm_elu(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """ELU(x·scale + shift), computed in the type of scale, in that of x."""
+    return _elu_(torch.addcmul(shift, x.to(scale.dtype), scale)).to(x.dtype)
 
 
 @in_one_pass
@@ -91,11 +91,9 @@ def elu_gradient(gradient: Tensor, result: Tensor) -> Tensor:
 
 
 @in_one_pass
-def norm_gradient(
-    gradient: Tensor, x: Tensor, scale: Tensor, slope: Tensor, offset: Tensor, dtype: torch.dtype
-) -> Tensor:
-    """gradient·scale + x·slope + offset, computed in the type of scale: back through a batch norm."""
-    return torch.addcmul(offset, x.to(scale.dtype), slope).addcmul_(gradient, scale).to(dtype)
+def norm_gradient(gradient: Tensor, x: Tensor, scale: Tensor, slope: Tensor, offset: Tensor) -> Tensor:
+    """Back through a batch norm: gradient·scale + x·slope + offset, computed in the type of scale, in that of x."""
+    return torch.addcmul(offset, x.to(scale.dtype), slope).addcmul_(gradient, scale).to(x.dtype)
 
 
 def _elu_(y: Tensor) -> Tensor:

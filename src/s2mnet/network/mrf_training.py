@@ -21,7 +21,7 @@ from torch.nn.grad import conv2d_weight
 from s2mnet.network.depthwise import input_gradient, weight_gradient
 from s2mnet.network.fused import elu, elu_gradient, norm_elu, norm_gradient
 
-CHUNK = 4_500_000  # elements of a map of 6C channels: one image of 176² at 144 channels, 18 MB
+CHUNK = 4_500_000  # elements of a map of 6C channels: one image of 176² at 144 channels, 18 MB in float32
 
 
 def trains_in_chunks(x: Tensor, layers: Sequence[nn.Sequential]) -> bool:
@@ -83,9 +83,9 @@ class _Norm:
         self.shift = bias - mean * self.scale
         self.g_weight, self.g_bias = torch.zeros_like(mean), torch.zeros_like(mean)
 
-    def elu(self, x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-        """ELU(y), computed in the type of the statistics."""
-        return norm_elu(x, self.scale, self.shift, dtype or self.scale.dtype)
+    def elu(self, x: Tensor) -> Tensor:
+        """ELU(y), computed in the type of the statistics, in that of x."""
+        return norm_elu(x, self.scale, self.shift)
 
     def see(self, g_y: Tensor, x: Tensor) -> None:
         """Add what a chunk gives to the gradients of weight and bias, Σ g_y·x̂ and Σ g_y."""
@@ -111,7 +111,7 @@ class _Sums:
         self.parts: list[tuple[int, Tensor, Tensor]] = []
 
     def see(self, rows: Tensor) -> None:
-        start = rows.new_zeros(rows.shape[1])
+        start = rows.new_zeros(rows.shape[1], dtype=torch.promote_types(rows.dtype, torch.float32))
         self.parts.append((len(rows), *torch.ops.aten.batch_norm_update_stats(rows, start, start.clone(), 0.0)))
 
     def result(self) -> tuple[Tensor, Tensor]:
@@ -125,7 +125,7 @@ class _Sums:
 class _Layers:
     """The convolutions of a block, and where its chunks lie.
 
-    Dense products are computed in the type of x, which autocast may have made bf16, all else in float32 at least.
+    Maps and products are of the type of x, which autocast may have made bf16, all else is float32 at least.
     Rows of x end in a 1, so that an offset is one more row of a weight rather than a pass over the product.
     """
 
@@ -135,9 +135,10 @@ class _Layers:
         self.x = _with_ones(_rows(x))
         self.short = x.dtype
         self.wide = torch.promote_types(x.dtype, torch.float32)
-        expand, *self.fields, fuse, project = (weight.to(self.wide) for weight in weights[:6])
+        expand, *fields, fuse, project = (weight.to(self.wide) for weight in weights[:6])
         self.expand, self.project = expand.flatten(1), project.flatten(1)
-        self.fuse = fuse.flatten(1).to(self.short).chunk(len(self.fields), 1)
+        self.fields = [weight.to(self.short) for weight in fields]
+        self.fuse = fuse.flatten(1).to(self.short).chunk(len(fields), 1)
         self.gate = [weight.to(self.wide) for weight in weights[6:10]]
         self.gains = [weight.to(self.wide) for weight in weights[10:]]
         self.inner = len(self.expand)
@@ -163,7 +164,7 @@ class _Layers:
     def hidden(self, rows: slice, norm: _Norm) -> Tensor:
         """h, with the batch norm in the weights of the expansion."""
         weight = torch.cat([self.expand * norm.scale[:, None], norm.shift[:, None]], 1)
-        return self.maps(elu(self.x[rows] @ weight.t().to(self.short), self.wide))
+        return self.maps(elu(self.x[rows] @ weight.t().to(self.short)))
 
     def depthwise(self, h: Tensor, index: int) -> Tensor:
         """d."""
@@ -197,16 +198,16 @@ class _Chunked(torch.autograd.Function):
         f, fused = x.new_empty(len(layers.x), layers.inner), _Sums()
         for rows in layers.chunks():
             for index, d in enumerate(fields.pop(0)):
-                a, weight = norms[1 + index].elu(d, layers.short), layers.fuse[index].t()
+                a, weight = norms[1 + index].elu(d), layers.fuse[index].t()
                 torch.mm(a, weight, out=f[rows]) if index == 0 else f[rows].addmm_(a, weight)
-            fused.see(f[rows].to(layers.wide))
+            fused.see(f[rows])
         norms.append(layers.norm(4, *fused.result(), eps[4]))
 
         p = torch.empty_like(_rows(x))
         for rows in layers.chunks():
             u = layers.images(norms[4].elu(f[rows]))
-            weight = layers.gated_projection(_gate(u.mean(1), layers.gate))
-            torch.bmm(u.to(layers.short), weight.transpose(1, 2), out=layers.images(p[rows]))
+            weight = layers.gated_projection(_gate(u.mean(1, dtype=layers.wide), layers.gate))
+            torch.bmm(u, weight.transpose(1, 2), out=layers.images(p[rows]))
         means, variances = (torch.stack([getattr(norm, name) for norm in norms]) for name in ("mean", "variance"))
         ctx.save_for_backward(x, f, mean, covariance, means, variances, *weights)
         ctx.eps = eps
@@ -226,34 +227,35 @@ class _Chunked(torch.autograd.Function):
         # from p through the gate to the batch norm of f
         g_rows_f = []
         for rows in layers.chunks():
-            f_rows = f[rows].to(wide)
-            u = norms[4].elu(f_rows)
+            u = norms[4].elu(f[rows])
             u_images, g_images = layers.images(u), layers.images(g_p[rows])
             with torch.enable_grad():
-                pooled, *gate_weights = (t.detach().requires_grad_() for t in (u_images.mean(1), *layers.gate))
+                pooled, *gate_weights = (
+                    t.detach().requires_grad_() for t in (u_images.mean(1, dtype=wide), *layers.gate)
+                )
                 gate = _gate(pooled, gate_weights)
             weight = layers.gated_projection(gate.detach())
-            g_weight = torch.bmm(g_images[..., :-1].transpose(1, 2), u_images.to(short)).to(wide)
+            g_weight = torch.bmm(g_images[..., :-1].transpose(1, 2), u_images).to(wide)
             g_pooled, *g_gate = torch.autograd.grad(gate, [pooled, *gate_weights], (g_weight * layers.project).sum(1))
             for total, part in zip(g_weights[6:], g_gate, strict=True):
                 total += part
             g_weights[5] += (g_weight * gate.detach()[:, None]).sum(0).view_as(g_weights[5])
             g_u = g_images @ torch.cat([weight, (g_pooled / layers.pixels)[:, None].to(short)], 1)
             g_y = elu_gradient(g_u.view(u.shape), u)
-            norms[4].see(g_y, f_rows)
+            norms[4].see(g_y, f[rows])
             g_rows_f.append(g_y)
 
         # from f to the batch norms of the fields
         g_fields: list[list[tuple[Tensor, Tensor]]] = []  # with d, which takes longer to compute than to keep till then
         slope, offset = -norms[4].slope(count), norms[4].offset(count)
         for rows in layers.chunks():
-            g_rows = norm_gradient(g_rows_f.pop(0), f[rows], norms[4].scale, slope, offset, short)
+            g_rows = norm_gradient(g_rows_f.pop(0), f[rows], norms[4].scale, slope, offset)
             h, g_fuse = layers.hidden(rows, norms[0]), []
             g_fields.append([])
             for index, weight in enumerate(layers.fuse):
                 d = layers.depthwise(h, index)
                 a = norms[1 + index].elu(d)
-                g_fuse.append(conv2d_weight(layers.maps(a.to(short)), (*weight.shape, 1, 1), layers.maps(g_rows)))
+                g_fuse.append(conv2d_weight(layers.maps(a), (*weight.shape, 1, 1), layers.maps(g_rows)))
                 g_y = elu_gradient(_rows(F.conv2d(layers.maps(g_rows), weight.t()[..., None, None])), a)
                 norms[1 + index].see(g_y, d)
                 g_fields[-1].append((g_y, d))
@@ -267,13 +269,13 @@ class _Chunked(torch.autograd.Function):
             h, parts = layers.hidden(rows, norms[0]), []
             for index, (kernel, (g_y, d)) in enumerate(zip(layers.fields, g_fields.pop(0), strict=True)):
                 one = norms[1 + index]
-                g_d = layers.maps(norm_gradient(g_y, d, one.scale, -one.slope(count), one.offset(count), wide))
+                g_d = layers.maps(norm_gradient(g_y, d, one.scale, -one.slope(count), one.offset(count)))
                 g_weights[1 + index] += weight_gradient(h, g_d, kernel.shape[-1])
                 parts.append(_rows(input_gradient(g_d, kernel)))
             g_h = parts[0].add_(parts[1]).add_(parts[2])
             g_y = elu_gradient(g_h, _rows(h))
-            product += g_y.t().to(short) @ layers.x[rows]
-            torch.mm(g_y.to(short), scaled, out=g_x[rows])
+            product += g_y.t() @ layers.x[rows]
+            torch.mm(g_y, scaled, out=g_x[rows])
         norm.g_bias, product = product[:, -1].clone(), product[:, :-1]
         product -= norm.g_bias[:, None] * mean
         norm.g_weight += (weight * product).sum(1) / norm.deviation
