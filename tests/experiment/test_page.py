@@ -185,7 +185,8 @@ def test_a_first_row_that_only_another_study_has_trained_is_compared_by_seed(wri
     assert "| Whole | 4.7 M | 70.00 ± 14.14 | **70.00 ± 14.14** |  |  |  |" in section
     assert "| Other | 4.7 M | 50.00 ± 0.00 | **50.00 ± 0.00** | – | +10.0, +30.0 | – |" in section
     assert "[(1: two)](../results/two/DRIVE/full-1.json)" in section and "No cell yet" not in section
-    assert "2 of 4 cells" in section and "seconds of a cell: other" in section and "nan" not in section
+    assert "2 of 4 cells" in section and "hours; 2 more that another study has trained" in section
+    assert "seconds of a cell: other" in section and "nan" not in section
 
 
 def best(file: Path, dice: float) -> None:

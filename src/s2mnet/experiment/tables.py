@@ -185,7 +185,8 @@ def made_with(found: Collected) -> str:
     of = [result.environment for result in made]
     hours = sum(sum(result.seconds.values()) for result in made) / 3600
     lines = [
-        f"{len(made)} of {sum(cell.lr is None for cell in found.study.cells())} cells, {hours:.1f} hours",
+        f"{len(made)} of {sum(cell.lr is None for cell in found.study.cells())} cells, {hours:.1f} hours"
+        + (f"; {len(found.alike)} more that another study has trained" if found.alike else ""),
         "processor: " + all_of([f"{env['gpu'] or env['cpu']}, {env['threads']} thread(s)" for env in of]),
         "commit: " + all_of([f"`{env['commit'] or 'unknown'}`" for env in of]),
         "torch: " + all_of([str(env["torch"]) for env in of]),
