@@ -46,8 +46,11 @@ def test_equal_to_float64(worthwhile: int, rows: int, columns: int, short: torch
         close(elu(x.clone()), F.elu(exact["x"]), short)
         y = exact["x"] * exact["scale"] + exact["offset"]
         close(norm_elu(x, scale, offset), F.elu(y), short)
-        result = F.elu(exact["x"]).to(short)
-        slopes = torch.where(result > 0, 1, result.double() + 1)
+        result = F.elu(exact["x"]).to(wide)
+        slopes = torch.where(exact["x"] > 0, 1, exact["x"].exp())
+        close(elu_gradient(gradient.to(wide, copy=True), result), exact["gradient"] * slopes, wide)
+        result = result.to(short)
+        slopes = torch.where(result > 0, 1, result.double() + 1)  # from the result as it has been rounded
         close(elu_gradient(gradient.clone(), result), exact["gradient"] * slopes, short)
         back = exact["gradient"] * exact["scale"] + exact["x"] * exact["slope"] + exact["offset"]
         # Two products that cancel leave the rounding of each, so nothing is compared with the small difference.

@@ -73,8 +73,10 @@ class _SplitMRF(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         inner = self.expand(x)
-        fused = F.conv2d(self.fields[0](inner), self.weights[0], self.bias)
-        for field, weight in zip(self.fields[1:], self.weights[1:], strict=True):
+        branches = zip(self.fields, self.weights, strict=True)
+        field, weight = next(branches)
+        fused = F.conv2d(field(inner), weight, self.bias)
+        for field, weight in branches:
             fused.add_(F.conv2d(field(inner), weight))
         fused = F.elu(fused, inplace=True)
         return x + self.project(fused * self.excite(fused.mean((2, 3), keepdim=True)))

@@ -79,20 +79,19 @@ def elu(y: Tensor) -> Tensor:
 
 @in_one_pass
 def norm_elu(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """ELU(x·scale + shift), computed in the type of scale, in that of x."""
+    """ELU(x·scale + shift), computed in the type of scale, given in that of x."""
     return _elu_(torch.addcmul(shift, x.to(scale.dtype), scale)).to(x.dtype)
 
 
 @in_one_pass
 def elu_gradient(gradient: Tensor, result: Tensor) -> Tensor:
-    """Gradient before an ELU, from its result; ``gradient`` is overwritten if it is of the type of the result."""
-    gradient = gradient.to(result.dtype)
+    """Gradient before an ELU, from its result, which is of the same type; ``gradient`` is overwritten."""
     return torch.ops.aten.elu_backward.grad_input(gradient, 1.0, 1.0, 1.0, True, result, grad_input=gradient)
 
 
 @in_one_pass
 def norm_gradient(gradient: Tensor, x: Tensor, scale: Tensor, slope: Tensor, offset: Tensor) -> Tensor:
-    """Back through a batch norm: gradient·scale + x·slope + offset, computed in the type of scale, in that of x."""
+    """Back through a batch norm: gradient·scale + x·slope + offset, computed and given as by :func:`norm_elu`."""
     return torch.addcmul(offset, x.to(scale.dtype), slope).addcmul_(gradient, scale).to(x.dtype)
 
 

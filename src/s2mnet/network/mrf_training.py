@@ -84,7 +84,7 @@ class _Norm:
         self.g_weight, self.g_bias = torch.zeros_like(mean), torch.zeros_like(mean)
 
     def elu(self, x: Tensor) -> Tensor:
-        """ELU(y), computed in the type of the statistics, in that of x."""
+        """ELU(y), computed in the type of the statistics, given in that of x."""
         return norm_elu(x, self.scale, self.shift)
 
     def see(self, g_y: Tensor, x: Tensor) -> None:
@@ -230,9 +230,8 @@ class _Chunked(torch.autograd.Function):
             u = norms[4].elu(f[rows])
             u_images, g_images = layers.images(u), layers.images(g_p[rows])
             with torch.enable_grad():
-                pooled, *gate_weights = (
-                    t.detach().requires_grad_() for t in (u_images.mean(1, dtype=wide), *layers.gate)
-                )
+                inputs = u_images.mean(1, dtype=wide), *layers.gate
+                pooled, *gate_weights = (t.detach().requires_grad_() for t in inputs)
                 gate = _gate(pooled, gate_weights)
             weight = layers.gated_projection(gate.detach())
             g_weight = torch.bmm(g_images[..., :-1].transpose(1, 2), u_images).to(wide)
