@@ -25,10 +25,14 @@ def _fixed_seed() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Decoded images of the tests stay out of the user's cache."""
+def _own_caches(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[None]:
+    """Decoded images of the tests stay out of the user's cache, and so does code that PyTorch compiled for tiny maps.
+
+    It finds code again by what it computes, not by the sizes it was made for, and would train large images with it.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("S2MNET_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(pytestconfig.cache.mkdir("compiled")))
         yield
 
 

@@ -10,7 +10,6 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.autograd import gradcheck
 from torch.nn import functional as F
 
 from s2mnet.network import (
@@ -194,45 +193,6 @@ def test_mrf_se_widths(c: int, squeezed: int) -> None:
     assert block.fuse[0].weight.shape == (6 * c, 18 * c, 1, 1)
     assert block.excite[0].weight.shape == (squeezed, 6 * c, 1, 1)
     assert block.dropout.p == 0.1
-
-
-@pytest.mark.parametrize("k", [3, 5, 7, 9])
-@few
-@given(c=st.integers(1, 3), height=st.integers(1, 9), width=st.integers(1, 12))
-def test_depthwise_trains_like_a_plain_convolution(k: int, c: int, height: int, width: int) -> None:
-    ours = DepthwiseConv2d(c, k).double().train()
-    plain = nn.Conv2d(c, c, k, padding=k // 2, groups=c, bias=False).double()
-    plain.load_state_dict(ours.state_dict())
-    x = torch.randn(2, c, height, width, dtype=torch.float64)
-    upstream = torch.randn_like(x)
-    results = []
-    for conv in (ours, plain):
-        leaf = x.clone().requires_grad_()
-        y = conv(leaf)
-        y.backward(upstream)
-        results.append((y, leaf.grad, conv.weight.grad))
-    for found, expected in zip(*results, strict=True):
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
-
-
-def test_depthwise_gradcheck() -> None:
-    conv = DepthwiseConv2d(2, 7).double()
-    x = torch.randn(1, 2, 4, 5, dtype=torch.float64, requires_grad=True)
-    weight = conv.weight.detach().clone().requires_grad_()
-    assert gradcheck(lambda x, weight: torch.func.functional_call(conv, {"weight": weight}, (x,)), (x, weight))
-
-
-@pytest.mark.parametrize("k", [3, 5, 7])
-def test_depthwise_trains_in_bf16_autocast(k: int) -> None:
-    conv = DepthwiseConv2d(6, k)
-    x = torch.randn(2, 6, 13, 10)
-    upstream = torch.randn_like(x)
-    (exact,) = torch.autograd.grad((F.conv2d(x, conv.weight, padding=k // 2, groups=6) * upstream).sum(), conv.weight)
-    with torch.autocast("cpu", torch.bfloat16):
-        y = conv(x)
-    (y * upstream).sum().backward()
-    assert (y.dtype, conv.weight.grad.dtype) == (torch.bfloat16, torch.float32)
-    assert (conv.weight.grad - exact).abs().max() < 2e-2 * exact.abs().max()
 
 
 # BFD -----------------------------------------------------------------------------------------------------------------

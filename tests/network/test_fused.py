@@ -73,11 +73,11 @@ def test_compiled_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[int] = []
 
     def counted(function):  # type: ignore[no-untyped-def]
-        compiled = found(function)
-        return lambda x, *rest: (taken.append(x.numel()), compiled(x, *rest))[1]
+        code = found(function)
+        return lambda x, *rest: (taken.append(x.numel()), code(x, *rest))[1]
 
-    found = fused._compiled
-    monkeypatch.setattr(fused, "_compiled", counted)
+    found = fused.compiled
+    monkeypatch.setattr(fused, "compiled", counted)
     monkeypatch.setattr(fused, "WORTHWHILE", 60)
     with torch._dynamo.config.patch(error_on_recompile=True):
         for rows in (5, 6, 7, 19, 400):

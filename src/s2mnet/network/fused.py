@@ -37,11 +37,14 @@ def in_one_pass(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     @functools.wraps(function)
     def either(x: Tensor, *rest: Any) -> Tensor:
-        if x.numel() < WORTHWHILE or not compiles():
-            return function(x, *rest)
-        return _compiled(function)(x, *rest)
+        return compiled(function)(x, *rest) if worthwhile(x) else function(x, *rest)
 
     return either
+
+
+def worthwhile(x: Tensor) -> bool:
+    """Whether a function of x is compiled: for a map that large, where it can be."""
+    return x.numel() >= WORTHWHILE and compiles()
 
 
 @functools.cache
@@ -53,7 +56,7 @@ def compiles() -> bool:
     if not sys.platform.startswith("linux") or shutil.which(os.environ.get("CXX", "g++")) is None:
         return False
     try:
-        _compiled(_tried)(torch.ones(2))
+        compiled(_tried)(torch.ones(2))
     except Exception as error:  # of whatever kind: a compiler can fail in many ways, and training goes on without it
         reason = str(error).strip().partition("\n")[0]
         warnings.warn(f"training goes on without compiled steps, up to a tenth slower: {reason}", stacklevel=2)
@@ -66,9 +69,14 @@ def _tried(x: Tensor) -> Tensor:
 
 
 @functools.cache
-def _compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    # One thread compiles: the processes that PyTorch starts to compile in parallel would stay until the end.
-    return torch.compile(function, dynamic=True, options={"compile_threads": 1})
+def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function in machine code for tensors of any size, made at its first call."""
+    options: dict[str, Any] = {
+        "compile_threads": 1,  # the processes that PyTorch starts to compile in parallel would stay until the end
+        "cpp.min_chunk_size": 1,  # whatever sizes come first: the code, kept on disk, is shared out among the threads
+        "cpp.enable_floating_point_contract_flag": "fast",  # products and sums in one instruction, rounded once
+    }
+    return torch.compile(function, dynamic=True, options=options)
 
 
 @in_one_pass

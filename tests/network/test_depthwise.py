@@ -1,0 +1,91 @@
+"""Depthwise convolutions: their gradients, by each of the ways in which they are computed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.autograd import gradcheck
+from torch.nn import functional as F
+
+from s2mnet.network import fused
+from s2mnet.network.depthwise import DepthwiseConv2d, weight_gradient
+
+few = settings(max_examples=15, deadline=None)
+here = sys.platform.startswith("linux") and shutil.which(os.environ.get("CXX", "g++")) is not None
+compiler = pytest.mark.skipif(not here, reason="sums are compiled on Linux, with a C++ compiler")
+
+
+@pytest.mark.parametrize("k", [3, 5, 7, 9])
+@few
+@given(c=st.integers(1, 3), height=st.integers(1, 9), width=st.integers(1, 12))
+def test_depthwise_trains_like_a_plain_convolution(k: int, c: int, height: int, width: int) -> None:
+    ours = DepthwiseConv2d(c, k).double().train()
+    plain = nn.Conv2d(c, c, k, padding=k // 2, groups=c, bias=False).double()
+    plain.load_state_dict(ours.state_dict())
+    x = torch.randn(2, c, height, width, dtype=torch.float64)
+    upstream = torch.randn_like(x)
+    results = []
+    for conv in (ours, plain):
+        leaf = x.clone().requires_grad_()
+        y = conv(leaf)
+        y.backward(upstream)
+        results.append((y, leaf.grad, conv.weight.grad))
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+def test_depthwise_gradcheck() -> None:
+    conv = DepthwiseConv2d(2, 7).double()
+    x = torch.randn(1, 2, 4, 5, dtype=torch.float64, requires_grad=True)
+    weight = conv.weight.detach().clone().requires_grad_()
+    assert gradcheck(lambda x, weight: torch.func.functional_call(conv, {"weight": weight}, (x,)), (x, weight))
+
+
+@pytest.mark.parametrize("k", [3, 5, 7])
+def test_depthwise_trains_in_bf16_autocast(k: int) -> None:
+    conv = DepthwiseConv2d(6, k)
+    x = torch.randn(2, 6, 13, 10)
+    upstream = torch.randn_like(x)
+    (exact,) = torch.autograd.grad((F.conv2d(x, conv.weight, padding=k // 2, groups=6) * upstream).sum(), conv.weight)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = conv(x)
+    (y * upstream).sum().backward()
+    assert (y.dtype, conv.weight.grad.dtype) == (torch.bfloat16, torch.float32)
+    assert (conv.weight.grad - exact).abs().max() < 2e-2 * exact.abs().max()
+
+
+@compiler
+@pytest.mark.parametrize(
+    ("k", "dtype"), [(7, torch.float32), (7, torch.bfloat16), (5, torch.bfloat16), (5, torch.float64)]
+)
+@few
+@given(
+    batch=st.integers(1, 3),
+    groups=st.integers(2, 4),
+    height=st.integers(7, 13),
+    width=st.integers(7, 13),
+    last=st.booleans(),
+)
+def test_compiled_weight_gradient_equals_float64(
+    k: int, dtype: torch.dtype, batch: int, groups: int, height: int, width: int, last: bool
+) -> None:
+    """With a few codes for all the sizes of a type and a kernel, else PyTorch would stop compiling."""
+    channels = 16 * groups
+    layout = torch.channels_last if last else torch.contiguous_format
+    x, grad = torch.randn(2, batch, channels, height, width).to(dtype)
+    x = x.contiguous(memory_format=layout)
+    weight = torch.zeros(channels, 1, k, k, dtype=torch.float64, requires_grad=True)
+    F.conv2d(x.double(), weight, padding=k // 2, groups=channels).backward(grad.double())
+    with pytest.MonkeyPatch.context() as patch, torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
+        patch.setattr(fused, "WORTHWHILE", 0)
+        found = weight_gradient(x, grad, k)
+    assert found.dtype == torch.promote_types(dtype, torch.float32)
+    limit = 1e-5 if dtype != torch.float64 else 1e-13  # products of bf16 are exact in float32, and so are kept
+    torch.testing.assert_close(found.double(), weight.grad, rtol=limit, atol=limit)
