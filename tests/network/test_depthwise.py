@@ -15,7 +15,7 @@ from torch.autograd import gradcheck
 from torch.nn import functional as F
 
 from s2mnet.network import fused
-from s2mnet.network.depthwise import DepthwiseConv2d, weight_gradient
+from s2mnet.network.depthwise import DepthwiseConv2d, weight_gradients
 
 few = settings(max_examples=15, deadline=None)
 here = sys.platform.startswith("linux") and shutil.which(os.environ.get("CXX", "g++")) is not None
@@ -71,10 +71,11 @@ def test_depthwise_trains_in_bf16_autocast(k: int) -> None:
     groups=st.integers(2, 4),
     height=st.integers(7, 13),
     width=st.integers(7, 13),
+    widest=st.sampled_from([7, 9]),
     last=st.booleans(),
 )
 def test_compiled_weight_gradient_equals_float64(
-    k: int, dtype: torch.dtype, batch: int, groups: int, height: int, width: int, last: bool
+    k: int, dtype: torch.dtype, batch: int, groups: int, height: int, width: int, widest: int, last: bool
 ) -> None:
     """With a few codes for all the sizes of a type and a kernel, else PyTorch would stop compiling."""
     channels = 16 * groups
@@ -85,7 +86,7 @@ def test_compiled_weight_gradient_equals_float64(
     F.conv2d(x.double(), weight, padding=k // 2, groups=channels).backward(grad.double())
     with pytest.MonkeyPatch.context() as patch, torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
         patch.setattr(fused, "WORTHWHILE", 0)
-        found = weight_gradient(x, grad, k)
+        found = weight_gradients(x, widest)(grad, k)
     assert found.dtype == torch.promote_types(dtype, torch.float32)
     limit = 1e-5 if dtype != torch.float64 else 1e-13  # products of bf16 are exact in float32, and so are kept
     torch.testing.assert_close(found.double(), weight.grad, rtol=limit, atol=limit)

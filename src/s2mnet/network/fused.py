@@ -76,7 +76,9 @@ def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         "cpp.min_chunk_size": 1,  # whatever sizes come first: the code, kept on disk, is shared out among the threads
         "cpp.enable_floating_point_contract_flag": "fast",  # products and sums in one instruction, rounded once
     }
-    return torch.compile(function, dynamic=True, options=options)
+    code = torch.compile(function, dynamic=True, options=options)
+    # Detached, a slice no longer knows of what it is one: for each kind of whole PyTorch would compile once more.
+    return lambda *args: code(*(arg.detach() if isinstance(arg, Tensor) else arg for arg in args))
 
 
 @in_one_pass

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
-from s2mnet.network.depthwise import input_gradient, weight_gradient
+from s2mnet.network.depthwise import input_gradient, weight_gradients
 from s2mnet.network.fused import elu, elu_gradient, norm_elu, norm_gradient
 
 CHUNK = 4_500_000  # elements of a map of 6C channels: one image of 176² at 144 channels, 18 MB in float32
@@ -266,10 +266,11 @@ class _Chunked(torch.autograd.Function):
         product, scaled = weight.new_zeros(layers.inner, layers.x.shape[1]), (weight * norm.scale[:, None]).to(short)
         for rows in layers.chunks():
             h, parts = layers.hidden(rows, norms[0]), []
+            weight_gradient = weight_gradients(h, max(kernel.shape[-1] for kernel in layers.fields))
             for index, (kernel, (g_y, d)) in enumerate(zip(layers.fields, g_fields.pop(0), strict=True)):
                 one = norms[1 + index]
                 g_d = layers.maps(norm_gradient(g_y, d, one.scale, -one.slope(count), one.offset(count)))
-                g_weights[1 + index] += weight_gradient(h, g_d, kernel.shape[-1])
+                g_weights[1 + index] += weight_gradient(g_d, kernel.shape[-1])
                 parts.append(_rows(input_gradient(g_d, kernel)))
             g_h = parts[0].add_(parts[1]).add_(parts[2])
             g_y = elu_gradient(g_h, _rows(h))
