@@ -282,8 +282,8 @@ class _Chunked(torch.autograd.Function):
         g_expand = product - (norm.g_weight / norm.deviation)[:, None] * (weight @ covariance)
         g_weights[0] += (norm.scale[:, None] * g_expand).view_as(g_weights[0])
         mix = weight.t() @ (weight * norm.slope(count)[:, None])
-        g_x += (mean @ mix - (norm.scale * norm.g_bias / count) @ weight).to(short)
-        g_x.addmm_(_rows(x), mix.to(short), alpha=-1)
+        offset = mean @ mix - (norm.scale * norm.g_bias / count) @ weight
+        g_x.addmm_(layers.x, torch.cat([-mix, offset[None]]).to(short))
 
         g_all = [*g_weights, *(one.g_weight for one in norms), *(one.g_bias for one in norms)]
         g_all = [gradient.to(weight.dtype) for gradient, weight in zip(g_all, weights, strict=True)]
