@@ -101,8 +101,11 @@ def elu_gradient(gradient: Tensor, result: Tensor) -> Tensor:
 
 @in_one_pass
 def norm_gradient(gradient: Tensor, x: Tensor, scale: Tensor, slope: Tensor, offset: Tensor) -> Tensor:
-    """Back through a batch norm: gradient·scale + x·slope + offset, computed and given as by :func:`norm_elu`."""
-    return torch.addcmul(offset, x.to(scale.dtype), slope).addcmul_(gradient, scale).to(x.dtype)
+    """Back through a batch norm: gradient·scale + x·slope + offset, computed and given as by :func:`norm_elu`.
+
+    ``gradient`` is overwritten.
+    """
+    return gradient.copy_(torch.addcmul(offset, x.to(scale.dtype), slope).addcmul_(gradient, scale))
 
 
 def _elu_(y: Tensor) -> Tensor:
