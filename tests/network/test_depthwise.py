@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
-
 import pytest
 import torch
+from compiling import compiler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -18,8 +15,6 @@ from s2mnet.network import fused
 from s2mnet.network.depthwise import DepthwiseConv2d, weight_gradients
 
 few = settings(max_examples=15, deadline=None)
-here = sys.platform.startswith("linux") and shutil.which(os.environ.get("CXX", "g++")) is not None
-compiler = pytest.mark.skipif(not here, reason="sums are compiled on Linux, with a C++ compiler")
 
 
 @pytest.mark.parametrize("k", [3, 5, 7, 9])
@@ -61,7 +56,14 @@ def test_depthwise_trains_in_bf16_autocast(k: int) -> None:
     assert (conv.weight.grad - exact).abs().max() < 2e-2 * exact.abs().max()
 
 
+@pytest.fixture
+def nothing_compiled() -> None:
+    """PyTorch counts what it compiles of a function in one process."""
+    torch._dynamo.reset()
+
+
 @compiler
+@pytest.mark.usefixtures("nothing_compiled")
 @pytest.mark.parametrize(
     ("k", "dtype"), [(7, torch.float32), (7, torch.bfloat16), (5, torch.bfloat16), (5, torch.float64)]
 )

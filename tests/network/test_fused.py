@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from compiling import WAYS, compiler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -18,9 +18,6 @@ from torch.nn import functional as F
 from s2mnet.network import fused
 from s2mnet.network.fused import elu, elu_gradient, norm_elu, norm_gradient
 
-here = sys.platform.startswith("linux") and shutil.which(os.environ.get("CXX", "g++")) is not None
-compiler = pytest.mark.skipif(not here, reason="steps are compiled on Linux, with a C++ compiler")
-WAYS = [pytest.param(2**62, id="as written"), pytest.param(0, id="compiled", marks=compiler)]
 DTYPES = [torch.float32, torch.bfloat16, torch.float64]
 
 

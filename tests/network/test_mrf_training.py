@@ -6,11 +6,12 @@ import copy
 
 import pytest
 import torch
+from compiling import WAYS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from s2mnet.network import mrf_training
+from s2mnet.network import fused, mrf_training
 from s2mnet.network.mrf import MultiReceptiveFieldSE
 from s2mnet.network.mrf_training import trains_in_chunks
 
@@ -67,7 +68,9 @@ def test_equal_to_the_layers_in_float64(
         torch.testing.assert_close(found[name], value, rtol=1e-7, atol=1e-9, msg=lambda text, name=name: name + text)
 
 
-def test_float32_within_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("worthwhile", WAYS)
+def test_float32_within_rounding(worthwhile: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "WORTHWHILE", worthwhile)
     monkeypatch.setattr(mrf_training, "CHUNK", 20_000)
     block, x = block_of(8), torch.randn(5, 8, 24, 20, dtype=torch.float64) + 1
     upstream = torch.randn_like(x)
@@ -77,7 +80,9 @@ def test_float32_within_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (found[name] - value).abs().max() <= 1e-4 * value.abs().max(), name
 
 
-def test_bf16_is_no_further_from_float64_than_the_layers_are(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("worthwhile", WAYS)
+def test_bf16_is_no_further_from_float64_than_the_layers_are(worthwhile: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "WORTHWHILE", worthwhile)
     monkeypatch.setattr(mrf_training, "CHUNK", 20_000)
     block, x = block_of(8), torch.randn(5, 8, 24, 20, dtype=torch.float64) + 1
     upstream = torch.randn_like(x)
