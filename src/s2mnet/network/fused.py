@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-WORTHWHILE = 500_000  # elements of the first argument; compiling takes a second or two for each function, once
+WORTHWHILE = 500_000  # elements of the first argument; compiling takes a few seconds for each function, once
 
 
 def in_one_pass(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -59,7 +59,7 @@ def compiles() -> bool:
         compiled(_tried)(torch.ones(2))
     except Exception as error:  # of whatever kind: a compiler can fail in many ways, and training goes on without it
         reason = str(error).strip().partition("\n")[0]
-        warnings.warn(f"training goes on without compiled steps, up to a tenth slower: {reason}", stacklevel=2)
+        warnings.warn(f"training goes on without compiled steps, up to a fifth slower: {reason}", stacklevel=2)
         return False
     return True
 
