@@ -8,7 +8,7 @@ from compiling import compiler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.autograd import gradcheck
+from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional as F
 
 from s2mnet.network import fused
@@ -41,6 +41,14 @@ def test_depthwise_gradcheck() -> None:
     x = torch.randn(1, 2, 4, 5, dtype=torch.float64, requires_grad=True)
     weight = conv.weight.detach().clone().requires_grad_()
     assert gradcheck(lambda x, weight: torch.func.functional_call(conv, {"weight": weight}, (x,)), (x, weight))
+
+
+def test_depthwise_second_derivatives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "WORTHWHILE", 0)
+    conv = DepthwiseConv2d(16, 5).double()
+    x = torch.randn(1, 16, 2, 3, dtype=torch.float64, requires_grad=True)
+    weight = conv.weight.detach().clone().requires_grad_()
+    assert gradgradcheck(lambda x, weight: torch.func.functional_call(conv, {"weight": weight}, (x,)), (x, weight))
 
 
 @pytest.mark.parametrize("k", [3, 5, 7])

@@ -109,6 +109,15 @@ def test_the_gradient_of_everything_by_finite_differences() -> None:
     assert torch.autograd.gradcheck(function, (x, *values), atol=1e-4)
 
 
+def test_second_derivatives_are_refused_rather_than_wrong() -> None:
+    block, x = block_of(1).train(), torch.randn(2, 1, 3, 4, dtype=torch.float64, requires_grad=True)
+    with pytest.raises(RuntimeError, match="in_chunks"):
+        torch.autograd.grad(block(x).square().sum(), x, create_graph=True)
+    block.in_chunks = False
+    (gradient,) = torch.autograd.grad(block(x).square().sum(), x, create_graph=True)
+    assert torch.autograd.grad(gradient.square().sum(), x)[0].abs().sum() > 0
+
+
 def test_half_of_the_memory_is_kept() -> None:
     kept = {True: 0, False: 0}
     for in_chunks in kept:

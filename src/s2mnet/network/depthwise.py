@@ -75,7 +75,8 @@ def weight_gradients(x: Tensor, widest: int) -> Callable[[Tensor, int], Tensor]:
     channels = x.shape[1]
     wide = torch.promote_types(x.dtype, torch.float32)
     margin = widest // 2
-    compiles = margin > 1 and channels % LANES == 0 and worthwhile(x[0])
+    twice = torch.is_grad_enabled()  # on the way back only where a second derivative is wanted, which is not compiled
+    compiles = margin > 1 and channels % LANES == 0 and not twice and worthwhile(x[0])
     padded = [F.pad(image, (0, 0, *4 * [margin])).view(-1) for image in x.permute(0, 2, 3, 1) if compiles]
 
     def gradient(grad: Tensor, size: int) -> Tensor:

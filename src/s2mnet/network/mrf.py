@@ -25,6 +25,7 @@ class MultiReceptiveFieldSE(nn.Module):
 
     Attributes:
         in_chunks: train on a CPU as :mod:`s2mnet.network.mrf_training` does, which gives the same in half the memory.
+            False for second derivatives.
 
     Shape:
         (B, C, H, W) → the same.
