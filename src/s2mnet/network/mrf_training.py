@@ -218,9 +218,7 @@ class _Chunked(torch.autograd.Function):
     @torch.autocast("cpu", enabled=False)
     def backward(ctx: Any, g_p: Tensor, *_: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
         if torch.is_grad_enabled():
-            raise RuntimeError(
-                "MRF-SE in chunks has no second derivatives: set in_chunks of its blocks to False"
-            )
+            raise RuntimeError("MRF-SE in chunks has no second derivatives: set in_chunks of its blocks to False")
         x, f, mean, covariance, means, variances, *weights = ctx.saved_tensors
         layers = _Layers(x, weights)
         short, wide, count = layers.short, layers.wide, len(layers.x)
