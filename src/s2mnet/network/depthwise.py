@@ -77,7 +77,8 @@ def weight_gradients(x: Tensor, widest: int) -> Callable[[Tensor, int], Tensor]:
     margin = widest // 2
     twice = torch.is_grad_enabled()  # on the way back only where a second derivative is wanted, which is not compiled
     compiles = margin > 1 and channels % LANES == 0 and not twice and worthwhile(x[0])
-    padded = [F.pad(image, (0, 0, *4 * [margin])).view(-1) for image in x.permute(0, 2, 3, 1) if compiles]
+    images = x.permute(0, 2, 3, 1)
+    padded = [F.pad(image, (0, 0, *4 * [margin])).view(-1) for image in images] if compiles else []
 
     def gradient(grad: Tensor, size: int) -> Tensor:
         if size == 3:

@@ -2,7 +2,8 @@
 
 PyTorch takes a pass for each operation: an ELU behind a batch norm reads and writes its map five times, and all of
 them are a seventh of a training step of S2M-Net. torch.compile makes one pass of each function here. It is given these
-few lines only, not the network: around them are matrix products and convolutions, which it does not make faster.
+few lines and a sum in depthwise.py, not the network: around them are matrix products and convolutions, which it does
+not make faster.
 """
 
 from __future__ import annotations
