@@ -18,6 +18,13 @@ from s2mnet.network.mrf_training import trains_in_chunks
 few = settings(max_examples=15, deadline=None)
 
 
+@pytest.fixture(autouse=True)
+def _however_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Maps of a test are not worth it; and inner maps are kept only where a test asks for it."""
+    monkeypatch.setattr(mrf_training, "SMALL", 0)
+    monkeypatch.setattr(mrf_training, "KEPT", 0)
+
+
 def block_of(channels: int, dtype: torch.dtype = torch.float64) -> MultiReceptiveFieldSE:
     """With weights, gains, offsets and eps that are all different, so that none can stand for another."""
     torch.manual_seed(channels)
@@ -51,10 +58,11 @@ def trained(block: MultiReceptiveFieldSE, x: Tensor, upstream: Tensor, in_chunks
     height=st.integers(1, 9),
     width=st.integers(2, 11),
     chunk=st.sampled_from([1, 400, 10**7]),
+    kept=st.sampled_from([0, 10**7]),
     last=st.booleans(),
 )
 def test_equal_to_the_layers_in_float64(
-    batch: int, channels: int, height: int, width: int, chunk: int, last: bool
+    batch: int, channels: int, height: int, width: int, chunk: int, kept: int, last: bool
 ) -> None:
     block = block_of(channels)
     layout = torch.channels_last if last else torch.contiguous_format
@@ -63,14 +71,17 @@ def test_equal_to_the_layers_in_float64(
     expected = trained(block, x, upstream, in_chunks=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mrf_training, "CHUNK", chunk)
+        patch.setattr(mrf_training, "KEPT", kept)
         found = trained(block, x, upstream, in_chunks=True)
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=1e-7, atol=1e-9, msg=lambda text, name=name: name + text)
 
 
+@pytest.mark.parametrize("kept", [0, 10**7])
 @pytest.mark.parametrize("worthwhile", WAYS)
-def test_float32_within_rounding(worthwhile: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_float32_within_rounding(worthwhile: int, kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fused, "WORTHWHILE", worthwhile)
+    monkeypatch.setattr(mrf_training, "KEPT", kept)
     monkeypatch.setattr(mrf_training, "CHUNK", 20_000)
     block, x = block_of(8), torch.randn(5, 8, 24, 20, dtype=torch.float64) + 1
     upstream = torch.randn_like(x)
@@ -80,9 +91,13 @@ def test_float32_within_rounding(worthwhile: int, monkeypatch: pytest.MonkeyPatc
         assert (found[name] - value).abs().max() <= 1e-4 * value.abs().max(), name
 
 
+@pytest.mark.parametrize("kept", [0, 10**7])
 @pytest.mark.parametrize("worthwhile", WAYS)
-def test_bf16_is_no_further_from_float64_than_the_layers_are(worthwhile: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bf16_is_no_further_from_float64_than_the_layers_are(
+    worthwhile: int, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fused, "WORTHWHILE", worthwhile)
+    monkeypatch.setattr(mrf_training, "KEPT", kept)
     monkeypatch.setattr(mrf_training, "CHUNK", 20_000)
     block, x = block_of(8), torch.randn(5, 8, 24, 20, dtype=torch.float64) + 1
     upstream = torch.randn_like(x)
@@ -136,7 +151,7 @@ def test_half_of_the_memory_is_kept() -> None:
     assert kept[True] < kept[False] / 5
 
 
-def test_where_the_layers_themselves_are_needed() -> None:
+def test_where_the_layers_themselves_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     block, x = block_of(2, torch.float32).train(), torch.randn(2, 2, 5, 5)
     layers = [block.expand, *block.fields, block.fuse]
     assert trains_in_chunks(x, layers)
@@ -148,6 +163,11 @@ def test_where_the_layers_themselves_are_needed() -> None:
 
     class Synchronised(nn.BatchNorm2d):
         pass
+
+    monkeypatch.setattr(mrf_training, "SMALL", 2 * 12 * 25 + 1)
+    assert not trains_in_chunks(x, layers)
+    monkeypatch.setattr(mrf_training, "SMALL", 2 * 12 * 25)
+    assert trains_in_chunks(x, layers)
 
     block.fuse[1] = Synchronised(12)
     assert not trains_in_chunks(x, [block.expand, *block.fields, block.fuse])

@@ -3,6 +3,7 @@
 Written plainly, a block reads and writes some twenty maps of 6C channels for the whole batch and keeps most of them for
 the backward pass. Only the statistics of the batch norms tie the images together: between two of them a chunk of the
 batch goes through all layers while it is in the processor's cache. Input, fused map and statistics are what is kept.
+Where maps are small there is room for all of them, and computing them once is a seventh faster.
 
 Names: x input, h = ELU(BN(expand x)), d = a depthwise map of h, a = ELU(BN(d)), f fused, u = ELU(BN(f)), p projected.
 Maps are matrices of pixels × channels. ``g_`` is the gradient of the loss; ``_y`` stands behind a batch norm.
@@ -21,20 +22,26 @@ from torch.nn.grad import conv2d_weight
 from s2mnet.network.depthwise import input_gradient, weight_gradients
 from s2mnet.network.fused import elu, elu_gradient, norm_elu, norm_gradient
 
-CHUNK = 4_500_000  # elements of a map of 6C channels: one image of 176² at 144 channels, 18 MB in float32
+# Elements of a map of 6C channels:
+CHUNK = 4_500_000  # of a chunk: one image of 176² at 144 channels, 18 MB in float32
+KEPT = 5_000_000  # of a whole batch, up to which inner maps are kept: eight images of 64² at 144 channels
+SMALL = 1_000_000  # of a whole batch, below which the layers themselves are faster: many operations, little to multiply
 
 
 def trains_in_chunks(x: Tensor, layers: Sequence[nn.Sequential]) -> bool:
     """Whether :func:`projected_in_chunks` can stand for the layers now: convolutions, each with batch norm and ELU.
 
-    Not where they are compiled or run on a GPU, nor where batch norms are synchronised between processes.
+    Not where maps are small, where they are compiled or run on a GPU, nor where batch norms are synchronised between
+    processes.
     """
+    pixels = x.numel() // x.shape[1]
     return (
         x.device.type == "cpu"
         and torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
-        and x.numel() > x.shape[1]  # of a single pixel, batch norm itself says what is wrong
+        and pixels > 1  # of a single one, batch norm itself says what is wrong
         and all(type(norm) is nn.BatchNorm2d and norm.training and norm.momentum is not None for norm in _norms(layers))
+        and pixels * cast(nn.Conv2d, layers[0][0]).out_channels >= SMALL
     )
 
 
@@ -142,11 +149,12 @@ class _Layers:
         self.gate = [weight.to(self.wide) for weight in weights[6:10]]
         self.gains = [weight.to(self.wide) for weight in weights[10:]]
         self.inner = len(self.expand)
+        self.keeps = self.inner * len(self.x) <= KEPT
 
     def chunks(self) -> Iterator[slice]:
-        """Rows of the pixels of a few images, about as many in each."""
+        """Rows of the pixels of a few images, about as many in each; of all where maps are kept."""
         images = len(self.x) // self.pixels
-        count = -(-images // max(1, CHUNK // (self.inner * self.pixels)))
+        count = 1 if self.keeps else -(-images // max(1, CHUNK // (self.inner * self.pixels)))
         ends = [self.pixels * (images * number // count) for number in range(count + 1)]
         yield from map(slice, ends, ends[1:])
 
@@ -188,11 +196,14 @@ class _Chunked(torch.autograd.Function):
         norms = [layers.norm(0, expand @ mean, ((expand @ covariance) * expand).sum(1).clamp_min(0), eps[0])]
 
         fields, sums = [], [_Sums() for _ in layers.fields]
+        kept: dict[str, Tensor] = {}
         for rows in layers.chunks():
             h = layers.hidden(rows, norms[0])
             fields.append([layers.depthwise(h, index) for index in range(len(sums))])
             for one, d in zip(sums, fields[-1], strict=True):
                 one.see(d)
+        if layers.keeps:
+            kept = {"h": h} | {f"d{index}": d for index, d in enumerate(fields[0])}
         norms += [layers.norm(index, *one.result(), eps[index]) for index, one in enumerate(sums, 1)]
 
         f, fused = x.new_empty(len(layers.x), layers.inner), _Sums()
@@ -200,17 +211,22 @@ class _Chunked(torch.autograd.Function):
             for index, d in enumerate(fields.pop(0)):
                 a, weight = norms[1 + index].elu(d), layers.fuse[index].t()
                 torch.mm(a, weight, out=f[rows]) if index == 0 else f[rows].addmm_(a, weight)
+                if layers.keeps:
+                    kept[f"a{index}"] = a
             fused.see(f[rows])
         norms.append(layers.norm(4, *fused.result(), eps[4]))
 
         p = torch.empty_like(_rows(x))
         for rows in layers.chunks():
-            u = layers.images(norms[4].elu(f[rows]))
+            u = norms[4].elu(f[rows])
+            if layers.keeps:
+                kept["u"] = u
+            u = layers.images(u)
             weight = layers.gated_projection(_gate(u.mean(1, dtype=layers.wide), layers.gate))
             torch.bmm(u, weight.transpose(1, 2), out=layers.images(p[rows]))
         means, variances = (torch.stack([getattr(norm, name) for norm in norms]) for name in ("mean", "variance"))
-        ctx.save_for_backward(x, f, mean, covariance, means, variances, *weights)
-        ctx.eps = eps
+        ctx.save_for_backward(x, f, mean, covariance, means, variances, *kept.values(), *weights)
+        ctx.eps, ctx.kept = eps, tuple(kept)
         ctx.mark_non_differentiable(means, variances)
         return layers.maps(p), means, variances
 
@@ -219,7 +235,8 @@ class _Chunked(torch.autograd.Function):
     def backward(ctx: Any, g_p: Tensor, *_: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
         if torch.is_grad_enabled():
             raise RuntimeError("MRF-SE in chunks has no second derivatives: set in_chunks of its blocks to False")
-        x, f, mean, covariance, means, variances, *weights = ctx.saved_tensors
+        x, f, mean, covariance, means, variances, *rest = ctx.saved_tensors
+        kept, weights = dict(zip(ctx.kept, rest, strict=False)), rest[len(ctx.kept) :]
         layers = _Layers(x, weights)
         short, wide, count = layers.short, layers.wide, len(layers.x)
         norms = [layers.norm(index, *of) for index, of in enumerate(zip(means, variances, ctx.eps, strict=True))]
@@ -229,7 +246,7 @@ class _Chunked(torch.autograd.Function):
         # from p through the gate to the batch norm of f
         g_rows_f = []
         for rows in layers.chunks():
-            u = norms[4].elu(f[rows])
+            u = kept["u"] if kept else norms[4].elu(f[rows])
             u_images, g_images = layers.images(u), layers.images(g_p[rows])
             with torch.enable_grad():
                 inputs = u_images.mean(1, dtype=wide), *layers.gate
@@ -251,11 +268,11 @@ class _Chunked(torch.autograd.Function):
         slope, offset = -norms[4].slope(count), norms[4].offset(count)
         for rows in layers.chunks():
             g_rows = norm_gradient(g_rows_f.pop(0), f[rows], norms[4].scale, slope, offset)
-            h, g_fuse = layers.hidden(rows, norms[0]), []
+            h, g_fuse = kept["h"] if kept else layers.hidden(rows, norms[0]), []
             g_fields.append([])
             for index, weight in enumerate(layers.fuse):
-                d = layers.depthwise(h, index)
-                a = norms[1 + index].elu(d)
+                d = kept[f"d{index}"] if kept else layers.depthwise(h, index)
+                a = kept[f"a{index}"] if kept else norms[1 + index].elu(d)
                 g_fuse.append(conv2d_weight(layers.maps(a), (*weight.shape, 1, 1), layers.maps(g_rows)))
                 g_y = elu_gradient(_rows(F.conv2d(layers.maps(g_rows), weight.t()[..., None, None])), a)
                 norms[1 + index].see(g_y, d)
@@ -267,7 +284,7 @@ class _Chunked(torch.autograd.Function):
         weight, norm = layers.expand, norms[0]
         product, scaled = weight.new_zeros(layers.inner, layers.x.shape[1]), (weight * norm.scale[:, None]).to(short)
         for rows in layers.chunks():
-            h, parts = layers.hidden(rows, norms[0]), []
+            h, parts = kept["h"] if kept else layers.hidden(rows, norms[0]), []
             weight_gradient = weight_gradients(h, max(kernel.shape[-1] for kernel in layers.fields))
             for index, (kernel, (g_y, d)) in enumerate(zip(layers.fields, g_fields.pop(0), strict=True)):
                 one = norms[1 + index]
