@@ -5,15 +5,17 @@
     s2mnet bench --size 352 --only train --batch 8 --repeats 5 --minutes 8 -o runs/bench/train \
         --contestant s2mnet --contestant s2mnet-straightforward --contestant s2mnet-straightforward-kept \
         --contestant segresnet
+    s2mnet bench --size 128 --only train --batch 8 --repeats 9 --minutes 6 -o runs/bench/default \
+        --contestant s2mnet --contestant s2mnet-straightforward --contestant s2mnet-straightforward-kept
     s2mnet bench --size 352 --only network --batch 1 --repeats 5 --minutes 12 -o runs/bench/network
     s2mnet bench --size 256 --size 1024 --only network --batch 1 --repeats 5 --minutes 4 -o runs/bench/growth \
         --contestant s2mnet --contestant s2mnet-torch --contestant s2mnet-openvino --contestant segresnet
     s2mnet bench --size 352 --only bound -o runs/bench/bound
     python experiments/performance.py runs/bench/*/bench.json --write docs/performance.md -o runs/bench
 
-docs/performance-avx512.md is the same of another machine, its run of training with three repeats and `--minutes 14`,
-that of networks with `--minutes 15`, and docs/performance-avx2.md of a third, its runs of training and loss with three
-repeats.
+128² and 8 is what a plan trains on a CPU. docs/performance-avx512.md is of another machine, its run of training with
+three repeats and `--minutes 14`, that of networks with `--minutes 15`. docs/performance-avx2.md is of a third, its runs
+of training and loss with three repeats.
 
 One run of everything (`s2mnet bench --write docs/performance.md`) takes hours on two cores. Contestants are compared
 within a run only; the page has a case from the run that measured it.

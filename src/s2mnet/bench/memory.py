@@ -7,12 +7,15 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 from s2mnet.allocator import keep_freed_memory
 from s2mnet.bench.contestants import CONTESTANTS, Contestant
 from s2mnet.bench.record import Case
 from s2mnet.bench.work import network_job, timed
+
+CALLS = 6  # of which the first warms up; ours take three until their time settles
 
 
 class Alone(NamedTuple):
@@ -27,7 +30,7 @@ class Alone(NamedTuple):
 
 
 def alone(contestant: Contestant, case: Case, form: str, device: str, threads: int, seconds: float) -> Alone:
-    """Three calls in a fresh process, the first to warm up; the shorter of the others counts.
+    """Six calls in a fresh process, the first to warm up; the median of the others counts.
 
     Raises:
         RuntimeError: the process ended without an answer, most likely killed for its memory, or took too long.
@@ -56,7 +59,7 @@ def _measure(name: str, fields: dict[str, object], form: str, device: str, threa
     before = resident("VmRSS")
     job = network_job(contestant, case, form, device)
     job()
-    seconds = min(timed(job, device) for _ in range(2))
+    seconds = median(timed(job, device) for _ in range(CALLS - 1))
     if device == "cuda":
         peak = torch.cuda.max_memory_allocated()
         return Alone(peak, peak, seconds)

@@ -19,9 +19,9 @@ product by the faster of PyTorch's two libraries. Times are medians, the quartil
 reached over those of the matrix product (same precision, same rounds, same threads). GFLOPs count two for each
 multiply-add of convolutions and matrix products (torch's counter); a training step counts three forward passes.
 Networks run eagerly in PyTorch, bf16 by autocast, if no engine is named; of contiguous and channels-last each peer has
-the format that is faster for it. Memory is the peak of a process of its own in three calls, beyond what it held before
-the network was built; "alone" are the milliseconds of the shorter of its last two calls. A training step is forward,
-Dice + cross-entropy, backward and AdamW, for every network.
+the format that is faster for it. Memory is the peak of a process of its own in six calls, beyond what it held before
+the network was built; "alone" is the median of the last five, in milliseconds. A training step is forward, Dice +
+cross-entropy, backward and AdamW, for every network.
 Processes keep the memory that they free, as our commands do, peers too; only "straightforward", S2M-Net in torch's own
 layers, runs as in a plain script, which gives it back to the system: its time alone is what a user of such a script
 has, its turns beside the others profit from what they left behind."""
