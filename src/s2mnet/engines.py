@@ -21,7 +21,7 @@ from s2mnet.plan.machine import multiplies_bf16
 EngineName = Literal["auto", "torch", "openvino"]
 Precision = Literal["32", "bf16"]
 INSTALL = 'pip install "s2mnet[openvino]"'
-# Layers of the first stage that bf16 leaves in float32: the convolution; 2 would be the MRF-SE block too, see `_parts`.
+# Layers of the first stage that bf16 leaves in float32: the convolution; 2 would be the block too, see `parts_of`.
 PRECISE_LAYERS = 1
 
 
@@ -111,14 +111,14 @@ class TorchNetwork(nn.Module):
     def __init__(self, network: nn.Module, precision: Precision = "32") -> None:
         super().__init__()
         self.network = streamline(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.parts = _parts(self.network, precision)
+        self.parts = parts_of(self.network, precision)
 
     def forward(self, x: Tensor, return_boundaries: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
-        def run(part: _Part, inputs: Sequence[Tensor]) -> list[Tensor]:
+        def run(part: Part, inputs: Sequence[Tensor]) -> list[Tensor]:
             with torch.autocast(x.device.type, torch.bfloat16, enabled=part.precision == "bf16"):
                 return [output.float() for output in part.module(*inputs)]
 
-        logits, *maps = _run_parts(self.parts, run, x)
+        logits, *maps = run_parts(self.parts, run, x)
         return (logits, maps) if return_boundaries else logits
 
 
@@ -137,8 +137,8 @@ class OpenVINONetwork(nn.Module):
     def __init__(self, network: nn.Module, precision: Precision = "32") -> None:
         super().__init__()
         self.network = streamline(network)
-        self.parts = _parts(self.network, precision)
-        self._graphs: dict[tuple[int, ...], dict[_Part, Any]] = {}
+        self.parts = parts_of(self.network, precision)
+        self._graphs: dict[tuple[int, ...], dict[Part, Any]] = {}
 
     def forward(self, x: Tensor, return_boundaries: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
         shape = tuple(x.shape[1:])
@@ -146,24 +146,24 @@ class OpenVINONetwork(nn.Module):
             self._graphs[shape] = self._compile(x[:1])
         graphs = self._graphs[shape]
 
-        def run(part: _Part, inputs: Sequence[Tensor]) -> list[Tensor]:
+        def run(part: Part, inputs: Sequence[Tensor]) -> list[Tensor]:
             arrays = [value.contiguous().numpy() for value in inputs]
             return [torch.from_numpy(output) for output in graphs[part](arrays, share_inputs=True).to_tuple()]
 
-        results = [_run_parts(self.parts, run, image[None]) for image in x]
+        results = [run_parts(self.parts, run, image[None]) for image in x]
         logits, *maps = (torch.cat(outputs) for outputs in zip(*results, strict=True))
         return (logits, maps) if return_boundaries else logits
 
     @torch.no_grad()
-    def _compile(self, image: Tensor) -> dict[_Part, Any]:
-        graphs: dict[_Part, Any] = {}
+    def _compile(self, image: Tensor) -> dict[Part, Any]:
+        graphs: dict[Part, Any] = {}
 
-        def run(part: _Part, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+        def run(part: Part, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
             inputs = [value.contiguous() for value in inputs]
             graphs[part] = _graph(part.module, inputs, {"32": "f32", "bf16": "bf16"}[part.precision])
             return part.module(*inputs)
 
-        _run_parts(self.parts, run, image)
+        run_parts(self.parts, run, image)
         return graphs
 
 
@@ -189,17 +189,17 @@ def _graph(module: nn.Module, inputs: Sequence[Tensor], precision: str) -> Any:
     return core.compile_model(model, "CPU", settings)
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
     """A part of the network that works in one precision."""
 
     module: nn.Module
     precision: Precision
 
 
-Run = Callable[[_Part, Sequence[Tensor]], Sequence[Tensor]]
+Run = Callable[[Part, Sequence[Tensor]], Sequence[Tensor]]
 
 
-def _parts(network: nn.Module, precision: Precision) -> list[_Part]:
+def parts_of(network: nn.Module, precision: Precision) -> list[Part]:
     """The whole network in one part; for bf16 in three, the first and the last of them in float32.
 
     The layers at the full and at half of the resolution decide where a boundary runs. bf16 in them moves it by a pixel
@@ -212,11 +212,11 @@ def _parts(network: nn.Module, precision: Precision) -> list[_Part]:
     Networks of other kinds, which are compared with ours, are bf16 throughout.
     """
     if precision == "32" or not isinstance(network, S2MNet):
-        return [_Part(_Whole(network), precision)]
-    return [_Part(_First(network), "32"), _Part(_Middle(network), "bf16"), _Part(_Last(network), "32")]
+        return [Part(_Whole(network), precision)]
+    return [Part(_First(network), "32"), Part(_Middle(network), "bf16"), Part(_Last(network), "32")]
 
 
-def _run_parts(parts: Sequence[_Part], run: Run, x: Tensor) -> list[Tensor]:
+def run_parts(parts: Sequence[Part], run: Run, x: Tensor) -> list[Tensor]:
     """Logits and boundary maps, deepest first."""
     if len(parts) == 1:
         return list(run(parts[0], [x]))

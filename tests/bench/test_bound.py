@@ -32,7 +32,7 @@ def test_bytes_and_exponentials_of_the_stem() -> None:
     """Its convolution is the first layer, its ELU one of the activations: 3 and 16 channels at 32²."""
     layers, exponentials = layers_of(S2MNet(), 32)
     kind, flops, elements = layers[0]
-    assert kind == "dense" and flops == 2 * 9 * 3 * 16 * 32**2
+    assert kind == "precise" and flops == 2 * 9 * 3 * 16 * 32**2
     assert elements == 3 * 32**2 + 16 * 32**2 + 9 * 3 * 16
     assert exponentials > 16 * 32**2
 
@@ -47,10 +47,14 @@ def test_a_step_takes_three_passes_and_bf16_helps_dense_layers_alone() -> None:
         for precision in ("float32", "bf16")
     }
     once, step, short = found["network", "float32"], found["train", "float32"], found["network", "bf16"]
+    short_step_kinds = {kind.name: kind for kind in found["train", "bf16"].kinds}
+    assert [kind.name for kind in once.kinds] == ["precise", "dense", "depthwise", "spectral", "exponentials"]
     for kind, of_step, of_bf16 in zip(once.kinds, step.kinds, short.kinds, strict=True):
         times = 1 if kind.name == "exponentials" else 3
         assert of_step.seconds == pytest.approx(times * kind.seconds)
         assert of_bf16.bytes == pytest.approx(kind.bytes * (0.5 if kind.name in ("dense", "spectral") else 1))
+        in_training = 1 if kind.name in ("depthwise", "exponentials") else 0.5
+        assert short_step_kinds[kind.name].bytes == pytest.approx(of_step.bytes * in_training)
     assert once.seconds == pytest.approx(sum(kind.seconds for kind in once.kinds))
 
 

@@ -3,7 +3,8 @@
 A roofline for each layer: its multiply-adds at the rate of a matrix product, or its maps read and written once each at
 the rate of a copy, whichever takes longer; and the exponentials of activations at the rate of those alone. Batch norms,
 sums and everything else element by element are free, as if fused into the layers before them. A layer whose maps stay
-in a cache can beat its bytes, so that what is well within the caches (small inputs) is not bounded by this.
+in a cache can beat its bytes, so that what is well within the caches (small inputs) is not bounded by this. "Precise"
+are the dense layers that inference in bf16 leaves in float32, see :mod:`s2mnet.engines`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from s2mnet.bench.flops import STEP
 from s2mnet.bench.record import Bound, Case, Kind, Precision, Rates
 from s2mnet.bench.work import matrix_product, timed
+from s2mnet.engines import Part, parts_of, run_parts
 from s2mnet.network import S2MNet, TruncatedSpectralFilter
 
 COPIED = 64 * 2**20  # elements, far beyond any cache
@@ -49,17 +51,28 @@ def layers_of(network: S2MNet, size: int) -> tuple[list[Layer], int]:
     Example:
         >>> layers, exponentials = layers_of(S2MNet(), 64)
         >>> sorted({kind for kind, _, _ in layers}), exponentials > 1e6
-        (['dense', 'depthwise', 'spectral'], True)
+        (['dense', 'depthwise', 'precise', 'spectral'], True)
     """
     layers: list[Layer] = []
     exponentials = 0
+    precise = False
+    seen: set[nn.Module] = set()  # two parts of the network have the stem
+
+    def run(part: Part, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+        nonlocal precise
+        precise = part.precision == "32"
+        return part.module(*inputs)
 
     def see(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal exponentials
+        if module in seen:
+            return
+        seen.add(module)
         elements = inputs[0].numel() + output.numel() + sum(weight.numel() for weight in module.parameters())
         if isinstance(module, nn.Conv2d):
             flops = 2 * output.numel() * module.weight[0].numel()
-            layers.append(("depthwise" if module.groups > 1 else "dense", flops, elements))
+            kind = "precise" if precise else "dense"
+            layers.append(("depthwise" if module.groups > 1 else kind, flops, elements))
         elif isinstance(module, nn.Linear):
             layers.append(("dense", 2 * output.numel() * module.in_features, elements))
         elif isinstance(module, TruncatedSpectralFilter):
@@ -75,7 +88,7 @@ def layers_of(network: S2MNet, size: int) -> tuple[list[Layer], int]:
         if isinstance(module, kinds):
             module.register_forward_hook(see)
     with torch.no_grad():
-        network(torch.empty(1, 3, size, size, device="meta"))
+        run_parts(parts_of(network, "bf16"), run, torch.empty(1, 3, size, size, device="meta"))
     return layers, exponentials
 
 
@@ -93,9 +106,9 @@ def bound(case: Case, layers: list[Layer], exponentials: int, rates: Rates) -> B
     found: dict[str, Kind] = {}
     for name, flops, elements in layers:
         # Only dense products use the units that multiply bf16.
-        dense = name != "depthwise"
-        size = elements * (BYTES[case.precision] if dense else BYTES["float32"])
-        seconds = max(flops / (rates.dense if dense else rates.vector), size / rates.memory)
+        wide = name == "depthwise" or (name == "precise" and (case.section, case.precision) == ("network", "bf16"))
+        size = elements * BYTES["float32" if wide else case.precision]
+        seconds = max(flops / (rates.vector if wide else rates.dense), size / rates.memory)
         before = found.get(name, Kind(name=name))
         found[name] = Kind(
             name=name,
