@@ -24,7 +24,7 @@ from s2mnet.network import S2MNet, TruncatedSpectralFilter
 
 COPIED = 64 * 2**20  # elements, far beyond any cache
 CACHED = 2**16  # elements of a core: well within its cache
-REPEATS = 5
+REPEATS = 15
 TRAINED = 8  # images of a training step
 BYTES = {"float32": 4, "bf16": 2}
 
