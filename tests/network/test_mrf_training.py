@@ -161,13 +161,13 @@ def test_where_the_layers_themselves_are_needed(monkeypatch: pytest.MonkeyPatch)
     assert not trains_in_chunks(x, layers)
     block.train()
 
-    class Synchronised(nn.BatchNorm2d):
-        pass
-
     monkeypatch.setattr(mrf_training, "SMALL", 2 * 12 * 25 + 1)
     assert not trains_in_chunks(x, layers)
     monkeypatch.setattr(mrf_training, "SMALL", 2 * 12 * 25)
     assert trains_in_chunks(x, layers)
+
+    class Synchronised(nn.BatchNorm2d):
+        pass
 
     block.fuse[1] = Synchronised(12)
     assert not trains_in_chunks(x, [block.expand, *block.fields, block.fuse])

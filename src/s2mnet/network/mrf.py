@@ -24,8 +24,8 @@ class MultiReceptiveFieldSE(nn.Module):
         dropout: probability of the dropout before the residual sum.
 
     Attributes:
-        in_chunks: train on a CPU as :mod:`s2mnet.network.mrf_training` does, which gives the same in half the memory.
-            False for second derivatives.
+        in_chunks: train on a CPU as :mod:`s2mnet.network.mrf_training` does where maps are large, which gives the same
+            in half the memory. False for second derivatives.
 
     Shape:
         (B, C, H, W) → the same.

@@ -169,14 +169,14 @@ class _Layers:
         """(images, channels, height, width)."""
         return rows.view(-1, self.height, self.width, rows.shape[1]).permute(0, 3, 1, 2)
 
-    def hidden(self, rows: slice, norm: _Norm) -> Tensor:
-        """h, with the batch norm in the weights of the expansion.
+    def mixed(self, rows: Tensor, weight: Tensor) -> Tensor:
+        """rows · weightᵀ, as the 1×1 convolution that it is: its library is up to a third faster than mm's here."""
+        return _rows(F.conv2d(self.maps(rows), weight[..., None, None]))
 
-        As a convolution: of so few channels its library makes the product a third faster than that of matrix products.
-        """
+    def hidden(self, rows: slice, norm: _Norm) -> Tensor:
+        """h, with the batch norm in the weights of the expansion."""
         weight = torch.cat([self.expand * norm.scale[:, None], norm.shift[:, None]], 1)
-        product = F.conv2d(self.maps(self.x[rows]), weight[..., None, None].to(self.short))
-        return self.maps(elu(_rows(product)))
+        return self.maps(elu(self.mixed(self.x[rows], weight.to(self.short))))
 
     def depthwise(self, h: Tensor, index: int) -> Tensor:
         """d."""
@@ -225,9 +225,9 @@ class _Chunked(torch.autograd.Function):
             u = norms[4].elu(f[rows])
             if layers.keeps:
                 kept["u"] = u
-            u = layers.images(u)
-            weight = layers.gated_projection(_gate(u.mean(1, dtype=layers.wide), layers.gate))
-            torch.bmm(u, weight.transpose(1, 2), out=layers.images(p[rows]))
+            u_images = layers.images(u)
+            weight = layers.gated_projection(_gate(u_images.mean(1, dtype=layers.wide), layers.gate))
+            torch.bmm(u_images, weight.transpose(1, 2), out=layers.images(p[rows]))
         means, variances = (torch.stack([getattr(norm, name) for norm in norms]) for name in ("mean", "variance"))
         ctx.save_for_backward(x, f, mean, covariance, means, variances, *kept.values(), *weights)
         ctx.eps, ctx.kept = eps, tuple(kept)
@@ -278,7 +278,7 @@ class _Chunked(torch.autograd.Function):
                 d = kept[f"d{index}"] if kept else layers.depthwise(h, index)
                 a = kept[f"a{index}"] if kept else norms[1 + index].elu(d)
                 g_fuse.append(conv2d_weight(layers.maps(a), (*weight.shape, 1, 1), layers.maps(g_rows)))
-                g_y = elu_gradient(_rows(F.conv2d(layers.maps(g_rows), weight.t()[..., None, None])), a)
+                g_y = elu_gradient(layers.mixed(g_rows, weight.t()), a)
                 norms[1 + index].see(g_y, d)
                 g_fields[-1].append((g_y, d))
             g_weights[4] += torch.cat(g_fuse, 1)
