@@ -148,9 +148,11 @@ class OpenVINONetwork(nn.Module):
 
         def run(part: Part, inputs: Sequence[Tensor]) -> list[Tensor]:
             arrays = [value.contiguous().numpy() for value in inputs]
-            return [torch.from_numpy(output) for output in graphs[part](arrays, share_inputs=True).to_tuple()]
+            outputs = graphs[part](arrays, share_inputs=True, share_outputs=True)
+            return [torch.from_numpy(output) for output in outputs.to_tuple()]
 
-        results = [run_parts(self.parts, run, image[None]) for image in x]
+        # What a graph gives lies in memory of its own, which its next call overwrites.
+        results = [[output.clone() for output in run_parts(self.parts, run, image[None])] for image in x]
         logits, *maps = (torch.cat(outputs) for outputs in zip(*results, strict=True))
         return (logits, maps) if return_boundaries else logits
 
@@ -221,8 +223,9 @@ def run_parts(parts: Sequence[Part], run: Run, x: Tensor) -> list[Tensor]:
     if len(parts) == 1:
         return list(run(parts[0], [x]))
     first, middle, last = parts
-    started, *maps = run(middle, run(first, [x]))
-    logits, *finest = run(last, [x, started])
+    stem, features = run(first, [x])
+    started, *maps = run(middle, [features])
+    logits, *finest = run(last, [stem, started])
     return [logits, *maps, *finest]
 
 
@@ -239,7 +242,7 @@ class _Whole(nn.Module):
 
 
 class _First(nn.Module):
-    """Image → the map after the stem and the first layers of the first stage.
+    """Image → the map after the stem, and that after the first layers of the first stage.
 
     Feature maps pass between the parts channels last (B, H, W, C), as the layers keep them: they need not be reordered.
     """
@@ -248,12 +251,13 @@ class _First(nn.Module):
         super().__init__()
         self.stem, self.layers = network.stem, cast(nn.Sequential, network.stages[0])[:PRECISE_LAYERS]
 
-    def forward(self, x: Tensor) -> tuple[Tensor]:
-        return (self.layers(self.stem(x)).permute(0, 2, 3, 1),)
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        stem = self.stem(x)
+        return stem.permute(0, 2, 3, 1), self.layers(stem).permute(0, 2, 3, 1)
 
 
 class _Middle(nn.Module):
-    """That map → what the last decoder stage starts with, at half of the resolution, and the boundary maps so far."""
+    """The latter → what the last decoder stage starts with, at half of the resolution, and the boundary maps so far."""
 
     def __init__(self, network: S2MNet) -> None:
         super().__init__()
@@ -266,13 +270,13 @@ class _Middle(nn.Module):
 
 
 class _Last(nn.Module):
-    """Image and that start → logits and the finest boundary map; the stem again costs less than passing it."""
+    """The stem's map and that start → logits and the finest boundary map."""
 
     def __init__(self, network: S2MNet) -> None:
         super().__init__()
-        self.stem, self.decode, self.head = network.stem, network.decoder[-1], network.head
+        self.decode, self.head = network.decoder[-1], network.head
 
-    def forward(self, x: Tensor, started: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, stem: Tensor, started: Tensor) -> tuple[Tensor, ...]:
         features, boundary = cast(Any, self.decode).finish(started.permute(0, 3, 1, 2))
-        logits = self.head(features, self.stem(x))
+        logits = self.head(features, stem.permute(0, 3, 1, 2))
         return (logits,) if boundary is None else (logits, boundary)

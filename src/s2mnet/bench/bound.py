@@ -56,7 +56,6 @@ def layers_of(network: S2MNet, size: int) -> tuple[list[Layer], int]:
     layers: list[Layer] = []
     exponentials = 0
     precise = False
-    seen: set[nn.Module] = set()  # two parts of the network have the stem
 
     def run(part: Part, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
         nonlocal precise
@@ -65,9 +64,6 @@ def layers_of(network: S2MNet, size: int) -> tuple[list[Layer], int]:
 
     def see(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal exponentials
-        if module in seen:
-            return
-        seen.add(module)
         elements = inputs[0].numel() + output.numel() + sum(weight.numel() for weight in module.parameters())
         if isinstance(module, nn.Conv2d):
             flops = 2 * output.numel() * module.weight[0].numel()
