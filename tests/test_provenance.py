@@ -12,7 +12,7 @@ import numpy
 import pytest
 import torch
 
-from s2mnet.provenance import commit, environment
+from s2mnet.provenance import _cpu_model, commit, environment
 
 
 @pytest.fixture
@@ -64,6 +64,18 @@ def test_environment_says_what_runs() -> None:
     assert got["cpu"] and got["cpu_count"] >= 1
     assert datetime.fromisoformat(got["date"]).utcoffset() == timedelta(0)
     assert json.loads(json.dumps(got)) == got
+
+
+def test_a_processor_is_told_from_another_of_its_name(tmp_path: Path) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(
+        "cpu family\t: 26\nmodel\t\t: 2\nmodel name\t: AMD EPYC\n\nmodel name\t: other\n"
+    )
+    assert _cpu_model(cpuinfo) == "AMD EPYC (family 26, model 2)"
+    cpuinfo.write_text("model name\t: ARMv7 Processor rev 4 (v7l)\nCPU implementer\t: 0x41\n\n")
+    assert _cpu_model(cpuinfo) == "ARMv7 Processor rev 4 (v7l)"
+    cpuinfo.write_text("processor\t: 0\nCPU implementer\t: 0x41\n\n")
+    assert _cpu_model(cpuinfo) == _cpu_model(tmp_path / "none") != ""
 
 
 def test_environment_imports_no_library() -> None:

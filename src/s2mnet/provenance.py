@@ -20,9 +20,9 @@ def environment() -> dict[str, Any]:
 
     Returns:
         ``s2mnet``, ``python``, ``torch``, ``lightning``, ``monai``, ``numpy``: versions; ``commit``: see `commit`;
-        ``cpu``: model; ``cpu_count``: logical cores this process may use; ``gpu``: name, None if torch has not been
-        imported or sees none; ``threads`` and ``instructions`` of torch on the CPU, such as AVX2, None if it has not
-        been imported; ``date``: UTC, ISO 8601.
+        ``cpu``: model, such as "AMD EPYC (family 26, model 2)"; ``cpu_count``: logical cores this process may use;
+        ``gpu``: name, None if torch has not been imported or sees none; ``threads`` and ``instructions`` of torch on
+        the CPU, such as AVX2, None if it has not been imported; ``date``: UTC, ISO 8601.
 
     Example:
         >>> environment()["date"].endswith("+00:00")
@@ -100,13 +100,14 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _cpu_model() -> str | None:
-    cpuinfo = Path("/proc/cpuinfo")
+def _cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
+    """Name, with family and model where Linux tells them: virtual machines call several generations by one name."""
     if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name" and value.strip():
-                return value.strip()
+        first = cpuinfo.read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
+        facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
+        name, family, model = (facts.get(key) for key in ("model name", "cpu family", "model"))
+        if name:
+            return f"{name} (family {family}, model {model})" if family and model else name
     return platform.processor() or platform.machine() or None
 
 
