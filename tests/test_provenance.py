@@ -68,9 +68,7 @@ def test_environment_says_what_runs() -> None:
 
 def test_a_processor_is_told_from_another_of_its_name(tmp_path: Path) -> None:
     cpuinfo = tmp_path / "cpuinfo"
-    cpuinfo.write_text(
-        "cpu family\t: 26\nmodel\t\t: 2\nmodel name\t: AMD EPYC\n\nmodel name\t: other\n"
-    )
+    cpuinfo.write_text("cpu family\t: 26\nmodel\t\t: 2\nmodel name\t: AMD EPYC\n\nmodel name\t: other\n")
     assert _cpu_model(cpuinfo) == "AMD EPYC (family 26, model 2)"
     cpuinfo.write_text("model name\t: ARMv7 Processor rev 4 (v7l)\nCPU implementer\t: 0x41\n\n")
     assert _cpu_model(cpuinfo) == "ARMv7 Processor rev 4 (v7l)"
