@@ -170,7 +170,7 @@ class _Layers:
         return rows.view(-1, self.height, self.width, rows.shape[1]).permute(0, 3, 1, 2)
 
     def mixed(self, rows: Tensor, weight: Tensor) -> Tensor:
-        """rows · weightᵀ, as the 1×1 convolution that it is: its library is up to a third faster than mm's here."""
+        """rows · weightᵀ, as the 1×1 convolution that it is: its library is up to twice as fast as mm's on AMD."""
         return _rows(F.conv2d(self.maps(rows), weight[..., None, None]))
 
     def mixed_gradient(self, rows: Tensor, gradient: Tensor) -> Tensor:
@@ -236,7 +236,7 @@ class _Chunked(torch.autograd.Function):
             torch.bmm(u_images, weight.transpose(1, 2), out=layers.images(p[rows]))
         means, variances = (torch.stack([getattr(norm, name) for norm in norms]) for name in ("mean", "variance"))
         ctx.save_for_backward(x, mean, covariance, means, variances, *weights, *f, *kept.values())
-        ctx.eps, ctx.kept = eps, tuple(kept)
+        ctx.eps, ctx.weights, ctx.kept = eps, len(weights), tuple(kept)
         ctx.mark_non_differentiable(means, variances)
         return layers.maps(p), means, variances
 
@@ -246,8 +246,9 @@ class _Chunked(torch.autograd.Function):
         if torch.is_grad_enabled():
             raise RuntimeError("MRF-SE in chunks has no second derivatives: set in_chunks of its blocks to False")
         x, mean, covariance, means, variances, *rest = ctx.saved_tensors
-        weights, rest = rest[: len(ctx.needs_input_grad) - 2], rest[len(ctx.needs_input_grad) - 2 :]
-        f, kept = rest[: len(rest) - len(ctx.kept)], dict(zip(reversed(ctx.kept), reversed(rest), strict=False))
+        first_kept = len(rest) - len(ctx.kept)
+        weights, f = rest[: ctx.weights], rest[ctx.weights : first_kept]
+        kept = dict(zip(ctx.kept, rest[first_kept:], strict=True))
         layers = _Layers(x, weights)
         short, wide, count = layers.short, layers.wide, len(layers.x)
         norms = [layers.norm(index, *of) for index, of in enumerate(zip(means, variances, ctx.eps, strict=True))]
@@ -293,10 +294,8 @@ class _Chunked(torch.autograd.Function):
         # from the fields through the expansion, whose batch norm needs no second pass: it is linear in x
         g_x = torch.empty_like(_rows(x))
         weight, norm = layers.expand, norms[0]
-        product, scaled = (
-            weight.new_zeros(layers.inner, layers.x.shape[1]),
-            (weight * norm.scale[:, None]).t().to(short),
-        )
+        product = weight.new_zeros(layers.inner, layers.x.shape[1])
+        scaled = (weight * norm.scale[:, None]).t().to(short)
         for rows in layers.chunks():
             h, parts = kept["h"] if kept else layers.hidden(rows, norms[0]), []
             weight_gradient = weight_gradients(h, max(kernel.shape[-1] for kernel in layers.fields))
