@@ -13,9 +13,9 @@
     s2mnet bench --size 352 --only bound -o runs/bench/bound
     python experiments/performance.py runs/bench/*/bench.json --write docs/performance.md -o runs/bench
 
-128² and 8 is what a plan trains on a CPU. docs/performance-avx512.md is of another machine, its run of training with
-three repeats and `--minutes 14`, that of networks with `--minutes 15`. docs/performance-avx2.md is of a third, its runs
-of training and loss with three repeats.
+128² and 8 is what a plan trains on a CPU. docs/performance-avx512.md (AMD Zen 4) and docs/performance-zen5.md are of
+other machines, their runs of training with three repeats and `--minutes 14`, those of networks with `--minutes 15`.
+docs/performance-avx2.md (Zen 3) is of a fourth, its runs of training and loss with three repeats.
 
 One run of everything (`s2mnet bench --write docs/performance.md`) takes hours on two cores. Contestants are compared
 within a run only; the page has a case from the run that measured it.
