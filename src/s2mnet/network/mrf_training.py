@@ -215,28 +215,28 @@ class _Chunked(torch.autograd.Function):
             kept = {"h": h} | {f"d{index}": d for index, d in enumerate(fields[0])}
         norms += [layers.norm(index, *one.result(), eps[index]) for index, one in enumerate(sums, 1)]
 
-        f, fused = [], _Sums()
-        for _ in layers.chunks():
+        f, fused = x.new_empty(len(layers.x), layers.inner), _Sums()
+        for rows in layers.chunks():
             for index, d in enumerate(fields.pop(0)):
                 a = norms[1 + index].elu(d)
                 part = layers.mixed(a, layers.fuse[index])
-                f.append(part) if index == 0 else f[-1].add_(part)
+                f[rows].copy_(part) if index == 0 else f[rows].add_(part)
                 if layers.keeps:
                     kept[f"a{index}"] = a
-            fused.see(f[-1])
+            fused.see(f[rows])
         norms.append(layers.norm(4, *fused.result(), eps[4]))
 
         p = torch.empty_like(_rows(x))
-        for rows, of_chunk in zip(layers.chunks(), f, strict=True):
-            u = norms[4].elu(of_chunk)
+        for rows in layers.chunks():
+            u = norms[4].elu(f[rows])
             if layers.keeps:
                 kept["u"] = u
             u_images = layers.images(u)
             weight = layers.gated_projection(_gate(u_images.mean(1, dtype=layers.wide), layers.gate))
             torch.bmm(u_images, weight.transpose(1, 2), out=layers.images(p[rows]))
         means, variances = (torch.stack([getattr(norm, name) for norm in norms]) for name in ("mean", "variance"))
-        ctx.save_for_backward(x, mean, covariance, means, variances, *weights, *f, *kept.values())
-        ctx.eps, ctx.weights, ctx.kept = eps, len(weights), tuple(kept)
+        ctx.save_for_backward(x, f, mean, covariance, means, variances, *kept.values(), *weights)
+        ctx.eps, ctx.kept = eps, tuple(kept)
         ctx.mark_non_differentiable(means, variances)
         return layers.maps(p), means, variances
 
@@ -245,10 +245,8 @@ class _Chunked(torch.autograd.Function):
     def backward(ctx: Any, g_p: Tensor, *_: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
         if torch.is_grad_enabled():
             raise RuntimeError("MRF-SE in chunks has no second derivatives: set in_chunks of its blocks to False")
-        x, mean, covariance, means, variances, *rest = ctx.saved_tensors
-        first_kept = len(rest) - len(ctx.kept)
-        weights, f = rest[: ctx.weights], rest[ctx.weights : first_kept]
-        kept = dict(zip(ctx.kept, rest[first_kept:], strict=True))
+        x, f, mean, covariance, means, variances, *rest = ctx.saved_tensors
+        kept, weights = dict(zip(ctx.kept, rest, strict=False)), rest[len(ctx.kept) :]
         layers = _Layers(x, weights)
         short, wide, count = layers.short, layers.wide, len(layers.x)
         norms = [layers.norm(index, *of) for index, of in enumerate(zip(means, variances, ctx.eps, strict=True))]
@@ -257,8 +255,8 @@ class _Chunked(torch.autograd.Function):
 
         # from p through the gate to the batch norm of f
         g_rows_f = []
-        for rows, of_chunk in zip(layers.chunks(), f, strict=True):
-            u = kept["u"] if kept else norms[4].elu(of_chunk)
+        for rows in layers.chunks():
+            u = kept["u"] if kept else norms[4].elu(f[rows])
             u_images, g_images = layers.images(u), layers.images(g_p[rows])
             with torch.enable_grad():
                 inputs = u_images.mean(1, dtype=wide), *layers.gate
@@ -272,14 +270,14 @@ class _Chunked(torch.autograd.Function):
             g_weights[5] += (g_weight * gate.detach()[:, None]).sum(0).view_as(g_weights[5])
             g_u = g_images @ torch.cat([weight, (g_pooled / layers.pixels)[:, None].to(short)], 1)
             g_y = elu_gradient(g_u.view(u.shape), u)
-            norms[4].see(g_y, of_chunk)
+            norms[4].see(g_y, f[rows])
             g_rows_f.append(g_y)
 
         # from f to the batch norms of the fields
         g_fields: list[list[tuple[Tensor, Tensor]]] = []  # with d, which takes longer to compute than to keep till then
         slope, offset = -norms[4].slope(count), norms[4].offset(count)
-        for rows, of_chunk in zip(layers.chunks(), f, strict=True):
-            g_rows = norm_gradient(g_rows_f.pop(0), of_chunk, norms[4].scale, slope, offset)
+        for rows in layers.chunks():
+            g_rows = norm_gradient(g_rows_f.pop(0), f[rows], norms[4].scale, slope, offset)
             h, g_fuse = kept["h"] if kept else layers.hidden(rows, norms[0]), []
             g_fields.append([])
             for index, weight in enumerate(layers.fuse):
