@@ -174,9 +174,9 @@ class _Layers:
         return _rows(F.conv2d(self.maps(rows), weight[..., None, None]))
 
     def mixed_gradient(self, rows: Tensor, gradient: Tensor) -> Tensor:
-        """gradientᵀ · rows: of the weight in :meth:`mixed`, by the same library."""
+        """gradientᵀ · rows, of the weight in :meth:`mixed` and by the same library."""
         size = gradient.shape[1], rows.shape[1], 1, 1
-        return conv2d_weight(self.maps(rows), size, self.maps(gradient))
+        return conv2d_weight(self.maps(rows), size, self.maps(gradient)).flatten(1)
 
     def hidden(self, rows: slice, norm: _Norm) -> Tensor:
         """h, with the batch norm in the weights of the expansion."""
@@ -287,7 +287,7 @@ class _Chunked(torch.autograd.Function):
                 g_y = elu_gradient(layers.mixed(g_rows, weight.t()), a)
                 norms[1 + index].see(g_y, d)
                 g_fields[-1].append((g_y, d))
-            g_weights[4] += torch.cat(g_fuse, 1)
+            g_weights[4] += torch.cat(g_fuse, 1).view_as(g_weights[4])
 
         # from the fields through the expansion, whose batch norm needs no second pass: it is linear in x
         g_x = torch.empty_like(_rows(x))
@@ -304,7 +304,7 @@ class _Chunked(torch.autograd.Function):
                 parts.append(_rows(input_gradient(g_d, kernel)))
             g_h = parts[0].add_(parts[1]).add_(parts[2])
             g_y = elu_gradient(g_h, _rows(h))
-            product += layers.mixed_gradient(layers.x[rows], g_y).flatten(1)
+            product += layers.mixed_gradient(layers.x[rows], g_y)
             g_x[rows] = layers.mixed(g_y, scaled)
         norm.g_bias, product = product[:, -1].clone(), product[:, :-1]
         product -= norm.g_bias[:, None] * mean
