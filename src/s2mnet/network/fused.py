@@ -54,7 +54,8 @@ def compiles() -> bool:
 
     Only Linux, where it has been tried. ``TORCH_COMPILE_DISABLE=1``, PyTorch's own switch, turns it off.
     """
-    if not sys.platform.startswith("linux") or shutil.which(os.environ.get("CXX", "g++")) is None:
+    off = os.environ.get("TORCH_COMPILE_DISABLE") == "1"
+    if off or not sys.platform.startswith("linux") or shutil.which(os.environ.get("CXX", "g++")) is None:
         return False
     try:
         compiled(_tried)(torch.ones(2))

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from s2mnet.network.spectral_training import filtered_in_cpp, trains_in_cpp
+
 STARTS = {
     "identity": "1 on the band: a plain low-pass",
     "gaussians": "low-pass filters from 1 cycle per map (the first channel) to the whole band (the last)",
@@ -89,6 +91,13 @@ class TruncatedSpectralFilter(nn.Module):
         return torch.complex(real, imag)
 
     def forward(self, x: Tensor) -> Tensor:
+        if not trains_in_cpp(x, self.weight):
+            return self._by_products(x, self.weight)
+        k = min(self.num_frequencies, *x.shape[2:])
+        table_h, table_w = (_fourier_table(size, k // 2, x) for size in x.shape[2:])
+        return filtered_in_cpp(x, self.weight, (table_h, table_w), _kept_terms(k), self._by_products)
+
+    def _by_products(self, x: Tensor, weight: Tensor) -> Tensor:
         batch, channels, height, width = x.shape
         k = min(self.num_frequencies, height, width)
         m = k // 2  # highest frequency of the closed half-plane u, v = 0 … m
@@ -98,19 +107,19 @@ class TruncatedSpectralFilter(nn.Module):
         along_h = torch.matmul(table_h, maps.reshape(batch, height, width * channels))
         # (B, cos|sin of u, cos|sin of v, C)
         both = torch.matmul(table_w, along_h.reshape(batch, 2 * m + 2, width, channels))
-        mixed = self._filter(both.reshape(batch, 2, m + 1, 2, m + 1, channels), k).to(both.dtype)
+        mixed = self._filter(both.reshape(batch, 2, m + 1, 2, m + 1, channels), weight, k).to(both.dtype)
         along_h = torch.matmul(table_w.t(), mixed.reshape(batch, 2 * m + 2, 2 * m + 2, channels))
         maps = torch.matmul(table_h.t(), along_h.reshape(batch, 2 * m + 2, width * channels))
         return maps.reshape(batch, height, width, channels).permute(0, 3, 1, 2).to(x.dtype)
 
-    def _filter(self, products: Tensor, k: int) -> Tensor:
+    def _filter(self, products: Tensor, weight: Tensor, k: int) -> Tensor:
         """Multiply by the filter in the basis of cos·cos, cos·sin, sin·cos and sin·sin products.
 
         With c, s the cosine and sine sums over h (first letter) and w (second), the coefficients at (±u, v) are
         X± = (cc ∓ ss) − i(cs ± sc). Of Y± = E± X±, the real part of the inverse sum has the factors Re Y₊ + Re Y₋ for
         cos·cos, Re Y₋ − Re Y₊ for sin·sin, and for the mixed products the sum and difference of −Im Y.
         """
-        factor, factor_i = self._folded(k)
+        factor, factor_i = self._folded(weight, k)
         products = products.to(torch.promote_types(products.dtype, factor.dtype))
         (cc, sc), (cs, ss) = (part.unbind(1) for part in products.unbind(3))
         # X = a − ib, with (u, −u) as dimension 1
@@ -124,7 +133,7 @@ class TruncatedSpectralFilter(nn.Module):
         sines = torch.stack([b_plus - b_minus, a_minus - a_plus], 2)
         return torch.stack([cosines, sines], 1)
 
-    def _folded(self, k: int) -> tuple[Tensor, Tensor | None]:
+    def _folded(self, weight: Tensor, k: int) -> tuple[Tensor, Tensor | None]:
         """Real and imaginary part of the folded filter E(±u, v), u, v = 0 … k//2: each (2, k//2+1, k//2+1, C).
 
         E(u, v) = W(u, v) + conj W(−u, −v), halved on the axes u = 0 and v = 0, which are met twice; a value outside
@@ -134,27 +143,20 @@ class TruncatedSpectralFilter(nn.Module):
         """
         m = k // 2
         centre = self.num_frequencies // 2  # the centre of the filter serves the smaller map
-        ones = torch.ones(m + 1, dtype=self.weight.dtype, device=self.weight.device)
-        halves = torch.cat([ones[:1] / 2, ones[1:]])
-        halves = (halves[:, None] * halves)[..., None]
-
         if not self.complex_filter:
-            band = self.weight[:, centre - m : centre - m + k, centre - m : centre - m + k].permute(1, 2, 0)
+            band = weight[:, centre - m : centre - m + k, centre - m : centre - m + k].permute(1, 2, 0)
             if k % 2 == 0:  # close the band −k/2 … k/2−1 to −k/2 … k/2
                 band = nn.functional.pad(band, (0, 0, 0, 1, 0, 1))
             folded = (band + band.flip(0, 1))[:, m:]
-            return torch.stack([folded[m:], folded[: m + 1].flip(0)]) * halves, None
+            return torch.stack([folded[m:], folded[: m + 1].flip(0)]) * _halves(m, weight)[..., None], None
 
         # Channels last as a matrix transposed, which PyTorch copies fast: (K, 2, k//2+1, C)
-        rows = self.weight.flatten(1).t().contiguous().view(*self.weight.shape[1:], self.channels)
+        rows = weight.flatten(1).t().contiguous().view(*weight.shape[1:], self.channels)
         rows = rows[:, : m + 1].transpose(1, 2)
         plus, minus = rows[centre : centre + m + 1], rows[centre - m : centre + 1].flip(0)
         if len(plus) == m:  # u = K/2 is stored as −K/2
             plus = torch.cat([plus, rows[:1]])
-        # +m is outside of an even band and −m inside: are (u, v) and (−u, −v) inside, are (−u, v) and (u, −v)?
-        inside = ones if k % 2 else torch.cat([ones[1:], 0 * ones[:1]])
-        terms = torch.stack([inside[:, None] * inside + 1, inside + inside[:, None]])[..., None] * halves
-        real, imag = (torch.stack([plus, minus]) * terms[:, :, None]).unbind(2)
+        real, imag = (torch.stack([plus, minus]) * _terms(k, weight)[:, :, None, :, None]).unbind(2)
         return real, imag
 
 
@@ -167,6 +169,27 @@ def _start(name: str, channels: int, radius: Tensor, k: int) -> Tensor:
         return torch.exp(-((radius / widths) ** 2) / 2)
     ring = 0.5 * torch.exp(-(((radius / k - 0.25) / 0.15) ** 2) / 2)
     return (ring if name == "ring" else torch.ones_like(radius)).repeat(channels, 1, 1)
+
+
+def _terms(k: int, like: Tensor) -> Tensor:
+    """How many terms of E(±u, v) = W(±u, v) + conj W(∓u, −v) a band of k has, halved on the axes: (2, m+1, m+1)."""
+    inside = torch.ones(k // 2 + 1, dtype=like.dtype, device=like.device)
+    if k % 2 == 0:  # +m is outside of an even band and −m inside
+        inside = torch.cat([inside[1:], 0 * inside[:1]])
+    # are (u, v) and (−u, −v) inside, are (−u, v) and (u, −v)?
+    return torch.stack([inside[:, None] * inside + 1, inside + inside[:, None]]) * _halves(k // 2, like)
+
+
+@functools.lru_cache(maxsize=64)
+def _kept_terms(k: int) -> Tensor:
+    return _terms(k, torch.empty(0, dtype=torch.float32))
+
+
+def _halves(m: int, like: Tensor) -> Tensor:
+    """1/2 at u = 0 times 1/2 at v = 0, the axes, which a sum over ±u and ±v meets twice: (m+1, m+1)."""
+    ones = torch.ones(m + 1, dtype=like.dtype, device=like.device)
+    halves = torch.cat([ones[:1] / 2, ones[1:]])
+    return halves[:, None] * halves
 
 
 def _negate_frequencies(weight: Tensor) -> Tensor:

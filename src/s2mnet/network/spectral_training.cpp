@@ -1,0 +1,298 @@
+// The spectral branch of SPEC 1.1 on a CPU, forward and backward; spectral.py says what is computed, and why so.
+//
+// Maps are (batch, height, width, C). With M = m + 1 frequencies 0 … m, tables are (2, M, size), cosines and then
+// sines; coefficients z are (batch, 2, M, 2, M, C), the cosines and sines along height and then along width.
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+
+namespace {
+
+#ifdef __AVX512F__
+constexpr int LANES = 16;
+#else
+constexpr int LANES = 8;
+#endif
+constexpr int64_t ROWS = 6;  // of a tile of sums, two registers each: with 16 registers no more can stay in them
+
+typedef std::unique_ptr<float[]> Buffer;  // not filled with zeros, as a vector would be
+
+template <int N>
+struct Lanes {
+  typedef float Type __attribute__((vector_size(4 * N), aligned(4), may_alias));
+};
+
+struct Sizes {
+  int64_t batch, height, width, channels, m, stored, threads;  // stored: K, rows of a filter as it is stored
+
+  int64_t frequencies() const { return m + 1; }
+  // numbers in a line of a map, in one transformed along its width, and in the coefficients of an image
+  int64_t line() const { return width * channels; }
+  int64_t across() const { return 2 * frequencies() * channels; }
+  int64_t image() const { return 2 * frequencies() * across(); }
+  // of columns that are transformed along the height together
+  int64_t blocks() const { return (across() - 1) / (2 * LANES) + 1; }
+};
+
+// matrix · in: where they lie, and how far it is to the next row and column. What is summed over comes in `parts` runs
+// of `depth` steps.
+struct Product {
+  const float* matrix;
+  int64_t row, column;
+  const float* in;
+  int64_t in_row;
+  int64_t depth;
+  int64_t parts = 1, part = 0, in_part = 0;
+};
+
+// COUNT rows of the product, A + B columns, all their sums in registers.
+template <int COUNT, int A, int B>
+void tile(const Product& of, int64_t first, float* out, int64_t out_row) {
+  typedef typename Lanes<A>::Type Left;
+  typedef typename Lanes<B ? B : 1>::Type Right;
+  Left left[COUNT];
+  Right right[COUNT];
+  for (int row = 0; row < COUNT; row++) left[row] = Left{}, right[row] = Right{};
+  for (int64_t part = 0; part < of.parts; part++) {
+    const float* matrix = of.matrix + first * of.row + part * of.part;
+    const float* in = of.in + part * of.in_part;
+    for (int64_t step = 0; step < of.depth; step++, matrix += of.column, in += of.in_row) {
+      Left in_left = *(const Left*)in;
+      Right in_right{};
+      if (B) in_right = *(const Right*)(in + A);
+      for (int row = 0; row < COUNT; row++) {
+        float factor = matrix[row * of.row];
+        left[row] += factor * in_left;
+        if (B) right[row] += factor * in_right;
+      }
+    }
+  }
+  for (int row = 0; row < COUNT; row++, out += out_row) {
+    *(Left*)out = left[row];
+    if (B) *(Right*)(out + A) = right[row];
+  }
+}
+
+template <int A, int B>
+int64_t columns(int64_t rows, const Product& of, float* out, int64_t out_row) {
+  int64_t tiles = (rows + ROWS - 1) / ROWS;
+  for (int64_t i = 0; i < tiles; i++) {
+    int64_t first = rows * i / tiles, count = rows * (i + 1) / tiles - first;
+    auto sums = count == 6   ? tile<6, A, B>
+                : count == 5 ? tile<5, A, B>
+                : count == 4 ? tile<4, A, B>
+                : count == 3 ? tile<3, A, B>
+                : count == 2 ? tile<2, A, B>
+                             : tile<1, A, B>;
+    sums(of, first, out + first * out_row, out_row);
+  }
+  return A + B;
+}
+
+// out (rows, width) = matrix · in
+void multiply(int64_t rows, Product of, float* out, int64_t out_row, int64_t width) {
+  while (width > 0) {
+    int64_t done = width >= 2 * LANES           ? columns<LANES, LANES>(rows, of, out, out_row)
+                   : width >= LANES + LANES / 2 ? columns<LANES, LANES / 2>(rows, of, out, out_row)
+                   : width >= LANES             ? columns<LANES, 0>(rows, of, out, out_row)
+                   : width >= 4                 ? columns<4, 0>(rows, of, out, out_row)
+                                                : columns<1, 0>(rows, of, out, out_row);
+    of.in += done, out += done, width -= done;
+  }
+}
+
+// Sums and differences of the halves of a line. Where the width is even, a wave of even frequency is the same in both
+// halves and one of odd frequency the opposite: each needs the sums or the differences only, half of the products.
+void fold(const float* __restrict in, float* __restrict out, int64_t half) {
+  for (int64_t i = 0; i < half; i++) {
+    float left = in[i], right = in[half + i];
+    out[i] = left + right;
+    out[half + i] = left - right;
+  }
+}
+
+// z = table_h · maps · table_wᵀ; `along` (batch, height, 2, M, C) is where the transforms along the width go.
+// This and the following functions are called by all threads, and share their loops out among them.
+void transform(const Sizes& s, const float* maps, const float* table_h, const float* table_w, float* along, float* z) {
+  int64_t m1 = s.frequencies(), across = s.across(), half = s.width % 2 ? 0 : s.line() / 2, c = s.channels;
+  Buffer folded(new float[s.line()]);
+#pragma omp for
+  for (int64_t i = 0; i < s.batch * s.height; i++) {
+    const float* in = maps + i * s.line();
+    float* out = along + i * across;
+    if (!half) {
+      multiply(2 * m1, {table_w, s.width, 1, in, c, s.width}, out, c, c);
+      continue;
+    }
+    fold(in, folded.get(), half);
+    for (int64_t first = 0; first < 2 * m1; first += m1)  // cosines, sines
+      for (int64_t odd = 0; odd < 2; odd++)
+        multiply((m1 + 1 - odd) / 2,
+                 {table_w + (first + odd) * s.width, 2 * s.width, 1, folded.get() + odd * half, c, s.width / 2},
+                 out + (first + odd) * c, 2 * c, c);
+  }
+#pragma omp for
+  for (int64_t i = 0; i < s.batch * s.blocks(); i++) {
+    int64_t image = i / s.blocks(), first = i % s.blocks() * 2 * LANES;
+    multiply(2 * m1, {table_h, s.height, 1, along + image * s.height * across + first, across, s.height},
+             z + image * s.image() + first, across, std::min<int64_t>(2 * LANES, across - first));
+  }
+}
+
+// maps = table_hᵀ · z · table_w
+void inverse(const Sizes& s, const float* z, const float* table_h, const float* table_w, float* along, float* maps) {
+  int64_t m1 = s.frequencies(), across = s.across(), half = s.width % 2 ? 0 : s.line() / 2, c = s.channels;
+  Buffer folded(new float[s.line()]);
+#pragma omp for
+  for (int64_t i = 0; i < s.batch * s.blocks(); i++) {
+    int64_t image = i / s.blocks(), first = i % s.blocks() * 2 * LANES;
+    multiply(s.height, {table_h, 1, s.height, z + image * s.image() + first, across, 2 * m1},
+             along + image * s.height * across + first, across, std::min<int64_t>(2 * LANES, across - first));
+  }
+#pragma omp for
+  for (int64_t i = 0; i < s.batch * s.height; i++) {
+    const float* in = along + i * across;
+    float* out = maps + i * s.line();
+    if (!half) {
+      multiply(s.width, {table_w, 1, s.width, in, c, 2 * m1}, out, c, c);
+      continue;
+    }
+    for (int64_t odd = 0; odd < 2; odd++) {
+      Product of{table_w + odd * s.width, 1, 2 * s.width, in + odd * c, 2 * c, (m1 + 1 - odd) / 2};
+      of.parts = 2, of.part = m1 * s.width, of.in_part = m1 * c;  // cosines, sines
+      multiply(s.width / 2, of, folded.get() + odd * half, c, c);
+    }
+    fold(folded.get(), out, half);
+  }
+}
+
+// The filters E (2, M, M, 2, C), at (±u, v) real and imaginary part, from weights as stored (C, K, K//2+1, 2):
+// E(±u, v) is what is stored in row rows[±, u], times terms[±, u, v].
+void fold_filters(const Sizes& s, const float* weight, const int64_t* rows, const float* terms, float* filters) {
+  int64_t m1 = s.frequencies(), c = s.channels, row = 2 * (s.stored / 2 + 1);
+#pragma omp for
+  for (int64_t i = 0; i < 2 * m1; i++)
+    for (int64_t k = 0; k < c; k++) {
+      const float* from = weight + (k * s.stored + rows[i]) * row;
+      float* to = filters + i * m1 * 2 * c + k;
+      for (int64_t v = 0; v < m1; v++, from += 2, to += 2 * c) {
+        to[0] = terms[i * m1 + v] * from[0];
+        to[c] = terms[i * m1 + v] * from[1];
+      }
+    }
+}
+
+// Back through the same: what the filters' gradient adds to the weights'.
+void unfold_filters(const Sizes& s, const float* g_filters, const int64_t* rows, const float* terms, float* g_weight) {
+  int64_t m1 = s.frequencies(), c = s.channels, row = 2 * (s.stored / 2 + 1);
+#pragma omp for
+  for (int64_t u = 0; u < m1; u++)
+    for (int64_t i = u; i < 2 * m1; i += m1)  // by one thread: +u and −u can be stored in the same row
+      for (int64_t k = 0; k < c; k++) {
+        const float* from = g_filters + i * m1 * 2 * c + k;
+        float* to = g_weight + (k * s.stored + rows[i]) * row;
+        for (int64_t v = 0; v < m1; v++, from += 2 * c, to += 2) {
+          to[0] += terms[i * m1 + v] * from[0];
+          to[1] += terms[i * m1 + v] * from[c];
+        }
+      }
+}
+
+// The four products of cosines and sines at one (u, v) of an image, C numbers each.
+struct Waves {
+  int64_t cc, cs, sc, ss;
+
+  Waves(const Sizes& s, int64_t u, int64_t v)
+      : cc(u * s.across() + v * s.channels),
+        cs(cc + s.frequencies() * s.channels),
+        sc(cc + s.image() / 2),
+        ss(cs + s.image() / 2) {}
+};
+
+// filtered = E ⊙ z, or with the conjugate of E; the algebra is that of TruncatedSpectralFilter._filter.
+void filter(const Sizes& s, const float* __restrict z, const float* __restrict filters, float sign,
+            float* __restrict filtered) {
+  int64_t m1 = s.frequencies(), c = s.channels;
+#pragma omp for
+  for (int64_t i = 0; i < s.batch * m1; i++) {
+    const float* in = z + i / m1 * s.image();
+    float* out = filtered + i / m1 * s.image();
+    for (int64_t v = 0; v < m1; v++) {
+      Waves at(s, i % m1, v);
+      const float* plus = filters + (i % m1 * m1 + v) * 2 * c;
+      const float* minus = plus + m1 * m1 * 2 * c;
+      for (int64_t k = 0; k < c; k++) {
+        float a_plus = in[at.cc + k] - in[at.ss + k], b_plus = in[at.cs + k] + in[at.sc + k];
+        float a_minus = in[at.cc + k] + in[at.ss + k], b_minus = in[at.cs + k] - in[at.sc + k];
+        float i_plus = sign * plus[c + k], i_minus = sign * minus[c + k];
+        float a_p = plus[k] * a_plus + i_plus * b_plus, b_p = plus[k] * b_plus - i_plus * a_plus;
+        float a_m = minus[k] * a_minus + i_minus * b_minus, b_m = minus[k] * b_minus - i_minus * a_minus;
+        out[at.cc + k] = a_p + a_m;
+        out[at.cs + k] = b_p + b_m;
+        out[at.sc + k] = b_p - b_m;
+        out[at.ss + k] = a_m - a_p;
+      }
+    }
+  }
+}
+
+// The gradient of the filters, from z and from the transform g_z of the gradient of the result.
+void filter_gradient(const Sizes& s, const float* z, const float* g_z, float* __restrict g_filters) {
+  int64_t m1 = s.frequencies(), c = s.channels;
+#pragma omp for
+  for (int64_t i = 0; i < m1 * m1; i++) {
+    Waves at(s, i / m1, i % m1);
+    float* plus = g_filters + i * 2 * c;
+    float* minus = plus + m1 * m1 * 2 * c;
+    std::fill(plus, plus + 2 * c, 0.f);
+    std::fill(minus, minus + 2 * c, 0.f);
+    for (int64_t image = 0; image < s.batch; image++) {
+      const float* of = z + image * s.image();
+      const float* g = g_z + image * s.image();
+      for (int64_t k = 0; k < c; k++) {
+        float a_plus = of[at.cc + k] - of[at.ss + k], b_plus = of[at.cs + k] + of[at.sc + k];
+        float a_minus = of[at.cc + k] + of[at.ss + k], b_minus = of[at.cs + k] - of[at.sc + k];
+        float g_a_plus = g[at.cc + k] - g[at.ss + k], g_b_plus = g[at.cs + k] + g[at.sc + k];
+        float g_a_minus = g[at.cc + k] + g[at.ss + k], g_b_minus = g[at.cs + k] - g[at.sc + k];
+        plus[k] += g_a_plus * a_plus + g_b_plus * b_plus;
+        plus[c + k] += g_a_plus * b_plus - g_b_plus * a_plus;
+        minus[k] += g_a_minus * a_minus + g_b_minus * b_minus;
+        minus[c + k] += g_a_minus * b_minus - g_b_minus * a_minus;
+      }
+    }
+  }
+}
+
+}  // namespace
+
+extern "C" void forward(const Sizes* sizes, const float* table_h, const float* table_w, const int64_t* rows,
+                        const float* terms, const float* maps, const float* weight, float* z, float* filters,
+                        float* result) {
+  const Sizes& s = *sizes;
+  Buffer along(new float[s.batch * s.height * s.across()]), filtered(new float[s.batch * s.image()]);
+#pragma omp parallel num_threads(s.threads)
+  {
+    fold_filters(s, weight, rows, terms, filters);
+    transform(s, maps, table_h, table_w, along.get(), z);
+    filter(s, z, filters, 1, filtered.get());
+    inverse(s, filtered.get(), table_h, table_w, along.get(), result);
+  }
+}
+
+// g_weight has to be zero
+extern "C" void backward(const Sizes* sizes, const float* table_h, const float* table_w, const int64_t* rows,
+                         const float* terms, const float* g_result, const float* z, const float* filters,
+                         float* g_maps, float* g_weight) {
+  const Sizes& s = *sizes;
+  Buffer along(new float[s.batch * s.height * s.across()]), filtered(new float[s.batch * s.image()]);
+  Buffer g_z(new float[s.batch * s.image()]), g_filters(new float[4 * s.frequencies() * s.frequencies() * s.channels]);
+#pragma omp parallel num_threads(s.threads)
+  {
+    transform(s, g_result, table_h, table_w, along.get(), g_z.get());
+    filter_gradient(s, z, g_z.get(), g_filters.get());
+    unfold_filters(s, g_filters.get(), rows, terms, g_weight);
+    filter(s, g_z.get(), filters, -1, filtered.get());
+    inverse(s, filtered.get(), table_h, table_w, along.get(), g_maps);
+  }
+}
