@@ -24,6 +24,9 @@ def in_cpp(y: Tensor) -> bool:
     return "InCpp" in str(y.grad_fn)
 
 
+few = settings(max_examples=30, deadline=None)
+
+
 @pytest.fixture
 def every_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spectral_training, "WORTHWHILE", 0)
@@ -81,6 +84,40 @@ def test_result_and_gradients_are_those_of_the_fft_form(
     terms = slope.double().numpy() * reference(x.detach().double().numpy(), full_filter(step))
     found = float((short.weight.grad.double() * step.weight.detach()).sum())
     assert abs(found - terms.sum()) < 1e-5 * (np.abs(terms).sum() + 1)
+
+
+@compiler
+@pytest.mark.usefixtures("every_size")
+@few
+@given(height=st.integers(1, 12), width=st.integers(1, 40), channels=st.integers(1, 70), autocast=st.booleans())
+def test_maps_of_bf16_are_rounded_once(height: int, width: int, channels: int, autocast: bool) -> None:
+    branch = branch_with_random_filter(channels, 9, True).float()
+    x, slope = torch.randn(2, 2, channels, height, width).bfloat16()
+
+    def trained(x: Tensor, slope: Tensor) -> tuple[Tensor, ...]:
+        x = x.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            y = branch(x)
+        assert in_cpp(y)
+        return y, *torch.autograd.grad(y, (x, branch.weight), slope)
+
+    *maps, weight = trained(x, slope)
+    *exact, exact_weight = trained(x.float(), slope.float())
+    for found, expected in zip(maps, exact, strict=True):
+        assert torch.equal(found, expected.bfloat16())
+    assert torch.equal(weight, exact_weight)
+
+
+@compiler
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 3.3e38])
+@pytest.mark.usefixtures("every_size")
+def test_what_is_not_a_number_stays_so_in_bf16(value: float) -> None:
+    x = torch.zeros(1, 2, 6, 8, dtype=torch.bfloat16)
+    x[0, 0, 2, 3] = value
+    y = TruncatedSpectralFilter(2, 4)(x)
+    assert in_cpp(y)
+    assert bool(y[0, 0].isfinite().all()) == (value == 3.3e38)
+    assert torch.equal(y[0, 1], torch.zeros(6, 8, dtype=torch.bfloat16))
 
 
 @compiler
@@ -152,8 +189,6 @@ def test_stands_aside_where_it_is_not_meant() -> None:
     assert in_cpp(branch(x))
     with torch.no_grad():
         assert branch(x).grad_fn is None
-    with torch.autocast("cpu", torch.bfloat16):
-        assert not in_cpp(branch(x))
     assert not in_cpp(branch.double()(x.double()))
     assert not in_cpp(branch.bfloat16()(x.bfloat16()))
     assert not in_cpp(TruncatedSpectralFilter(3, 4, complex_filter=False)(x))

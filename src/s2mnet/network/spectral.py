@@ -94,7 +94,7 @@ class TruncatedSpectralFilter(nn.Module):
         if not trains_in_cpp(x, self.weight):
             return self._by_products(x, self.weight)
         k = min(self.num_frequencies, *x.shape[2:])
-        table_h, table_w = (_fourier_table(size, k // 2, x) for size in x.shape[2:])
+        table_h, table_w = (_fourier_table(size, k // 2, self.weight) for size in x.shape[2:])
         return filtered_in_cpp(x, self.weight, (table_h, table_w), _kept_terms(k), self._by_products)
 
     def _by_products(self, x: Tensor, weight: Tensor) -> Tensor:

@@ -1,9 +1,11 @@
 // The spectral branch of SPEC 1.1 on a CPU, forward and backward; spectral.py says what is computed, and why so.
 //
-// Maps are (batch, height, width, C). With M = m + 1 frequencies 0 … m, tables are (2, M, size), cosines and then
+// Maps are (batch, height, width, C), of float or bfloat16; all else is float. With M = m + 1 frequencies 0 … m, tables are (2, M, size), cosines and then
 // sines; coefficients z are (batch, 2, M, 2, M, C), the cosines and sines along height and then along width.
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstdint>
 #include <memory>
 
@@ -23,8 +25,18 @@ struct Lanes {
   typedef float Type __attribute__((vector_size(4 * N), aligned(4), may_alias));
 };
 
+struct Bfloat16 {
+  uint16_t bits;
+
+  Bfloat16(float x) {  // to the nearest, ties to even
+    uint32_t all = std::bit_cast<uint32_t>(x);
+    bits = std::isnan(x) ? 0x7fc0 : (all + 0x7fff + (all >> 16 & 1)) >> 16;
+  }
+  operator float() const { return std::bit_cast<float>(uint32_t(bits) << 16); }
+};
+
 struct Sizes {
-  int64_t batch, height, width, channels, m, stored, threads;  // stored: K, rows of a filter as it is stored
+  int64_t batch, height, width, channels, m, stored, brief, threads;  // stored: K of the filters; brief: maps of bfloat16
 
   int64_t frequencies() const { return m + 1; }
   // numbers in a line of a map, in one transformed along its width, and in the coefficients of an image
@@ -104,7 +116,8 @@ void multiply(int64_t rows, Product of, float* out, int64_t out_row, int64_t wid
 
 // Sums and differences of the halves of a line. Where the width is even, a wave of even frequency is the same in both
 // halves and one of odd frequency the opposite: each needs the sums or the differences only, half of the products.
-void fold(const float* __restrict in, float* __restrict out, int64_t half) {
+template <typename In, typename Out>
+void fold(const In* __restrict in, Out* __restrict out, int64_t half) {
   for (int64_t i = 0; i < half; i++) {
     float left = in[i], right = in[half + i];
     out[i] = left + right;
@@ -114,15 +127,17 @@ void fold(const float* __restrict in, float* __restrict out, int64_t half) {
 
 // z = table_h · maps · table_wᵀ; `along` (batch, height, 2, M, C) is where the transforms along the width go.
 // This and the following functions are called by all threads, and share their loops out among them.
-void transform(const Sizes& s, const float* maps, const float* table_h, const float* table_w, float* along, float* z) {
+template <typename Number>
+void transform(const Sizes& s, const Number* maps, const float* table_h, const float* table_w, float* along, float* z) {
   int64_t m1 = s.frequencies(), across = s.across(), half = s.width % 2 ? 0 : s.line() / 2, c = s.channels;
   Buffer folded(new float[s.line()]);
 #pragma omp for
   for (int64_t i = 0; i < s.batch * s.height; i++) {
-    const float* in = maps + i * s.line();
+    const Number* in = maps + i * s.line();
     float* out = along + i * across;
     if (!half) {
-      multiply(2 * m1, {table_w, s.width, 1, in, c, s.width}, out, c, c);
+      std::copy(in, in + s.line(), folded.get());
+      multiply(2 * m1, {table_w, s.width, 1, folded.get(), c, s.width}, out, c, c);
       continue;
     }
     fold(in, folded.get(), half);
@@ -141,7 +156,8 @@ void transform(const Sizes& s, const float* maps, const float* table_h, const fl
 }
 
 // maps = table_hᵀ · z · table_w
-void inverse(const Sizes& s, const float* z, const float* table_h, const float* table_w, float* along, float* maps) {
+template <typename Number>
+void inverse(const Sizes& s, const float* z, const float* table_h, const float* table_w, float* along, Number* maps) {
   int64_t m1 = s.frequencies(), across = s.across(), half = s.width % 2 ? 0 : s.line() / 2, c = s.channels;
   Buffer folded(new float[s.line()]);
 #pragma omp for
@@ -153,9 +169,10 @@ void inverse(const Sizes& s, const float* z, const float* table_h, const float* 
 #pragma omp for
   for (int64_t i = 0; i < s.batch * s.height; i++) {
     const float* in = along + i * across;
-    float* out = maps + i * s.line();
+    Number* out = maps + i * s.line();
     if (!half) {
-      multiply(s.width, {table_w, 1, s.width, in, c, 2 * m1}, out, c, c);
+      multiply(s.width, {table_w, 1, s.width, in, c, 2 * m1}, folded.get(), c, c);
+      std::copy(folded.get(), folded.get() + s.line(), out);
       continue;
     }
     for (int64_t odd = 0; odd < 2; odd++) {
@@ -264,12 +281,9 @@ void filter_gradient(const Sizes& s, const float* z, const float* g_z, float* __
   }
 }
 
-}  // namespace
-
-extern "C" void forward(const Sizes* sizes, const float* table_h, const float* table_w, const int64_t* rows,
-                        const float* terms, const float* maps, const float* weight, float* z, float* filters,
-                        float* result) {
-  const Sizes& s = *sizes;
+template <typename Number>
+void forwards(const Sizes& s, const float* table_h, const float* table_w, const int64_t* rows, const float* terms,
+              const Number* maps, const float* weight, float* z, float* filters, Number* result) {
   Buffer along(new float[s.batch * s.height * s.across()]), filtered(new float[s.batch * s.image()]);
 #pragma omp parallel num_threads(s.threads)
   {
@@ -280,11 +294,9 @@ extern "C" void forward(const Sizes* sizes, const float* table_h, const float* t
   }
 }
 
-// g_weight has to be zero
-extern "C" void backward(const Sizes* sizes, const float* table_h, const float* table_w, const int64_t* rows,
-                         const float* terms, const float* g_result, const float* z, const float* filters,
-                         float* g_maps, float* g_weight) {
-  const Sizes& s = *sizes;
+template <typename Number>
+void backwards(const Sizes& s, const float* table_h, const float* table_w, const int64_t* rows, const float* terms,
+               const Number* g_result, const float* z, const float* filters, Number* g_maps, float* g_weight) {
   Buffer along(new float[s.batch * s.height * s.across()]), filtered(new float[s.batch * s.image()]);
   Buffer g_z(new float[s.batch * s.image()]), g_filters(new float[4 * s.frequencies() * s.frequencies() * s.channels]);
 #pragma omp parallel num_threads(s.threads)
@@ -295,4 +307,25 @@ extern "C" void backward(const Sizes* sizes, const float* table_h, const float* 
     filter(s, g_z.get(), filters, -1, filtered.get());
     inverse(s, filtered.get(), table_h, table_w, along.get(), g_maps);
   }
+}
+
+}  // namespace
+
+extern "C" void forward(const Sizes* sizes, const float* table_h, const float* table_w, const int64_t* rows,
+                        const float* terms, const void* maps, const float* weight, float* z, float* filters,
+                        void* result) {
+  auto run = [&]<typename Number>(Number* result) {
+    forwards(*sizes, table_h, table_w, rows, terms, (const Number*)maps, weight, z, filters, result);
+  };
+  sizes->brief ? run((Bfloat16*)result) : run((float*)result);
+}
+
+// g_weight has to be zero
+extern "C" void backward(const Sizes* sizes, const float* table_h, const float* table_w, const int64_t* rows,
+                         const float* terms, const void* g_result, const float* z, const float* filters, void* g_maps,
+                         float* g_weight) {
+  auto run = [&]<typename Number>(Number* g_maps) {
+    backwards(*sizes, table_h, table_w, rows, terms, (const Number*)g_result, z, filters, g_maps, g_weight);
+  };
+  sizes->brief ? run((Bfloat16*)g_maps) : run((float*)g_maps);
 }

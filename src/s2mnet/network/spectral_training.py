@@ -25,14 +25,14 @@ Plain = Callable[[Tensor, Tensor], Tensor]
 
 
 def trains_in_cpp(x: Tensor, weight: Tensor) -> bool:
-    """Whether :func:`filtered_in_cpp` can stand for the branch now: in float32, of a complex filter, outside export."""
+    """Whether :func:`filtered_in_cpp` can stand for the branch now: with complex filters of float32, outside export."""
     return (
         torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
-        and not torch.is_autocast_enabled("cpu")
         and x.device.type == "cpu"
-        and x.dtype == weight.dtype == torch.float32
+        and x.dtype in (torch.float32, torch.bfloat16)
+        and weight.dtype == torch.float32
         and weight.dim() == 4
         and x.numel() >= WORTHWHILE
         and _library() is not None
@@ -43,9 +43,9 @@ def filtered_in_cpp(x: Tensor, weight: Tensor, tables: tuple[Tensor, Tensor], te
     """The branch's result, (B, C, H, W), channels last.
 
     Args:
-        x: (B, C, H, W).
+        x: (B, C, H, W), of float32 or of bf16, which the result then is as well; in between all is float32.
         weight: the half-plane of the filters, (C, K, K//2+1, 2).
-        tables: of the transform along height and width, (2(m+1), H) and (2(m+1), W).
+        tables: of the transform along height and width, (2(m+1), H) and (2(m+1), W), float32.
         terms: by what a stored value is multiplied where it is folded onto the frequencies (±u, v): (2, m+1, m+1).
         plain: the branch as a function of x and weight, in PyTorch, for second derivatives.
     """
@@ -59,8 +59,8 @@ class _InCpp(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
         maps = x.permute(0, 2, 3, 1).contiguous()
         side = terms.shape[-1]
-        coefficients = x.new_empty(len(x), 2, side, 2, side, maps.shape[-1])
-        filters = x.new_empty(2, side, side, 2, maps.shape[-1])
+        coefficients = weight.new_empty(len(x), 2, side, 2, side, maps.shape[-1])
+        filters = weight.new_empty(2, side, side, 2, maps.shape[-1])
         result = torch.empty_like(maps)
         _call("forward", maps, weight, tables, terms, maps, weight.contiguous(), coefficients, filters, result)
         return result.permute(0, 3, 1, 2), coefficients, filters
@@ -88,7 +88,8 @@ class _InCpp(torch.autograd.Function):
 def _call(name: str, maps: Tensor, weight: Tensor, tables: tuple[Tensor, Tensor], terms: Tensor, *rest: Tensor) -> None:
     """Of C++; every tensor is contiguous."""
     stored, m = weight.shape[1], terms.shape[-1] - 1
-    sizes = (ctypes.c_int64 * 7)(*maps.shape, m, stored, torch.get_num_threads())
+    brief = maps.dtype == torch.bfloat16
+    sizes = (ctypes.c_int64 * 8)(*maps.shape, m, stored, brief, torch.get_num_threads())
     tensors = (*tables, _rows(stored, m), terms, *rest)
     getattr(_library(), name)(sizes, *(ctypes.c_void_p(t.data_ptr()) for t in tensors))
 
