@@ -3,7 +3,7 @@
 PyTorch takes a pass for each operation: an ELU behind a batch norm reads and writes its map five times, and all of
 them are a seventh of a training step of S2M-Net. torch.compile makes one pass of each function here. It is given these
 few lines and a sum in depthwise.py, not the network: around them are matrix products and convolutions, which it does
-not make faster.
+not make faster. For the products of the spectral branch, its compiler is given C++ (spectral_training.py).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def compiles() -> bool:
         compiled(_tried)(torch.ones(2))
     except Exception as error:  # of whatever kind: a compiler can fail in many ways, and training goes on without it
         reason = str(error).strip().partition("\n")[0]
-        warnings.warn(f"training goes on without compiled steps, up to a fifth slower: {reason}", stacklevel=2)
+        warnings.warn(f"training goes on without compiled steps, up to a third slower: {reason}", stacklevel=2)
         return False
     return True
 
