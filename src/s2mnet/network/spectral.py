@@ -93,9 +93,7 @@ class TruncatedSpectralFilter(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not trains_in_cpp(x, self.weight):
             return self._by_products(x, self.weight)
-        k = min(self.num_frequencies, *x.shape[2:])
-        table_h, table_w = (_fourier_table(size, k // 2, self.weight) for size in x.shape[2:])
-        return filtered_in_cpp(x, self.weight, (table_h, table_w), _kept_terms(k), self._by_products)
+        return filtered_in_cpp(x, self.weight, _tables(self.num_frequencies, *x.shape[2:]), self._by_products)
 
     def _by_products(self, x: Tensor, weight: Tensor) -> Tensor:
         batch, channels, height, width = x.shape
@@ -181,8 +179,11 @@ def _terms(k: int, like: Tensor) -> Tensor:
 
 
 @functools.lru_cache(maxsize=64)
-def _kept_terms(k: int) -> Tensor:
-    return _terms(k, torch.empty(0, dtype=torch.float32))
+def _tables(num_frequencies: int, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Of both transforms, and the terms, in float32 on the CPU."""
+    k = min(num_frequencies, height, width)
+    single = torch.empty(0, dtype=torch.float32)
+    return _fourier_table(height, k // 2, single), _fourier_table(width, k // 2, single), _terms(k, single)
 
 
 def _halves(m: int, like: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from s2mnet.network.fused import compiles
 
 WORTHWHILE = 10_000  # elements of the maps; compiling takes a few seconds, once
 
+Tables = tuple[Tensor, Tensor, Tensor]
 Plain = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -30,6 +31,7 @@ def trains_in_cpp(x: Tensor, weight: Tensor) -> bool:
         torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
+        and not torch._C._are_functorch_transforms_active()  # torch.func has no data to point at
         and x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.bfloat16)
         and weight.dtype == torch.float32
@@ -39,59 +41,53 @@ def trains_in_cpp(x: Tensor, weight: Tensor) -> bool:
     )
 
 
-def filtered_in_cpp(x: Tensor, weight: Tensor, tables: tuple[Tensor, Tensor], terms: Tensor, plain: Plain) -> Tensor:
+def filtered_in_cpp(x: Tensor, weight: Tensor, tables: Tables, plain: Plain) -> Tensor:
     """The branch's result, (B, C, H, W), channels last.
 
     Args:
         x: (B, C, H, W), of float32 or of bf16, which the result then is as well; in between all is float32.
         weight: the half-plane of the filters, (C, K, K//2+1, 2).
-        tables: of the transform along height and width, (2(m+1), H) and (2(m+1), W), float32.
-        terms: by what a stored value is multiplied where it is folded onto the frequencies (±u, v): (2, m+1, m+1).
+        tables: of the transform along height and width, (2(m+1), H) and (2(m+1), W), and by what a stored value is
+            multiplied where it is folded onto the frequencies (±u, v), (2, m+1, m+1); float32.
         plain: the branch as a function of x and weight, in PyTorch, for second derivatives.
     """
-    return _InCpp.apply(x, weight, tables, terms, plain)[0]
+    return _InCpp.apply(x, weight, tables, plain)
 
 
 class _InCpp(torch.autograd.Function):
     @staticmethod
-    def forward(
-        x: Tensor, weight: Tensor, tables: tuple[Tensor, Tensor], terms: Tensor, plain: Plain
-    ) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+    def forward(ctx: Any, x: Tensor, weight: Tensor, tables: Tables, plain: Plain) -> Tensor:  # type: ignore[override]
         maps = x.permute(0, 2, 3, 1).contiguous()
-        side = terms.shape[-1]
+        side = tables[2].shape[-1]
         coefficients = weight.new_empty(len(x), 2, side, 2, side, maps.shape[-1])
         filters = weight.new_empty(2, side, side, 2, maps.shape[-1])
         result = torch.empty_like(maps)
-        _call("forward", maps, weight, tables, terms, maps, weight.contiguous(), coefficients, filters, result)
-        return result.permute(0, 3, 1, 2), coefficients, filters
+        _call("forward", maps, weight, tables, maps, weight.contiguous(), coefficients, filters, result)
+        ctx.save_for_backward(x, weight, coefficients, filters)
+        ctx.rest = tables, plain
+        return result.permute(0, 3, 1, 2)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        x, weight, *ctx.rest = inputs
-        ctx.save_for_backward(x, weight, *output[1:])
-        ctx.mark_non_differentiable(*output[1:])
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         x, weight, coefficients, filters = ctx.saved_tensors
-        tables, terms, plain = ctx.rest
+        tables, plain = ctx.rest
         if torch.is_grad_enabled():  # a second derivative is wanted
             wanted = [t for t, needed in zip((x, weight), ctx.needs_input_grad, strict=False) if needed]
             found = iter(torch.autograd.grad(plain(x, weight), wanted, gradient, create_graph=True))
-            return *(next(found) if needed else None for needed in ctx.needs_input_grad[:2]), None, None, None
+            return *(next(found) if needed else None for needed in ctx.needs_input_grad[:2]), None, None
         maps = gradient.permute(0, 2, 3, 1).contiguous()
         g_maps, g_weight = torch.empty_like(maps), torch.zeros_like(weight, memory_format=torch.contiguous_format)
-        _call("backward", maps, weight, tables, terms, maps, coefficients, filters, g_maps, g_weight)
-        return g_maps.permute(0, 3, 1, 2), g_weight, None, None, None
+        _call("backward", maps, weight, tables, maps, coefficients, filters, g_maps, g_weight)
+        return g_maps.permute(0, 3, 1, 2), g_weight, None, None
 
 
-def _call(name: str, maps: Tensor, weight: Tensor, tables: tuple[Tensor, Tensor], terms: Tensor, *rest: Tensor) -> None:
+def _call(name: str, maps: Tensor, weight: Tensor, tables: Tables, *rest: Tensor) -> None:
     """Of C++; every tensor is contiguous."""
+    table_h, table_w, terms = tables
     stored, m = weight.shape[1], terms.shape[-1] - 1
-    brief = maps.dtype == torch.bfloat16
-    sizes = (ctypes.c_int64 * 8)(*maps.shape, m, stored, brief, torch.get_num_threads())
-    tensors = (*tables, _rows(stored, m), terms, *rest)
-    getattr(_library(), name)(sizes, *(ctypes.c_void_p(t.data_ptr()) for t in tensors))
+    sizes = (ctypes.c_int64 * 8)(*maps.shape, m, stored, maps.dtype == torch.bfloat16, torch.get_num_threads())
+    tensors = (table_h, table_w, _rows(stored, m), terms, *rest)
+    getattr(_library(), name)(sizes, *[t.data_ptr() for t in tensors])
 
 
 @functools.lru_cache(maxsize=64)
@@ -111,8 +107,11 @@ def _library() -> ctypes.CDLL | None:
 
         source = resources.files(__package__).joinpath("spectral_training.cpp").read_text(encoding="utf-8")
         # vector instructions of our loops, and products and sums in one instruction, rounded once
-        return CppCodeCache.load(source, extra_flags=("-ftree-loop-vectorize", "-ffp-contract=fast"))
+        library = CppCodeCache.load(source, extra_flags=("-ftree-loop-vectorize", "-ffp-contract=fast"))
     except Exception as error:  # of whatever kind: training goes on without it
         reason = str(error).strip().partition("\n")[0]
         warnings.warn(f"training goes on without a compiled spectral branch, slightly slower: {reason}", stacklevel=2)
         return None
+    for function in (library.forward, library.backward):
+        function.argtypes, function.restype = 10 * [ctypes.c_void_p], None
+    return library
