@@ -1,7 +1,8 @@
 // The spectral branch of SPEC 1.1 on a CPU, forward and backward; spectral.py says what is computed, and why so.
 //
-// Maps are (batch, height, width, C), of float or bfloat16; all else is float. With M = m + 1 frequencies 0 … m, tables are (2, M, size), cosines and then
-// sines; coefficients z are (batch, 2, M, 2, M, C), the cosines and sines along height and then along width.
+// Maps are (batch, height, width, C), of float or bfloat16; all else is float. With M = m + 1 frequencies 0 … m, tables
+// are (2, M, size), cosines and then sines; coefficients z are (batch, 2, M, 2, M, C), the cosines and sines along the
+// height and then along the width.
 
 #include <algorithm>
 #include <bit>
@@ -36,7 +37,10 @@ struct Bfloat16 {
 };
 
 struct Sizes {
-  int64_t batch, height, width, channels, m, stored, brief, threads;  // stored: K of the filters; brief: maps of bfloat16
+  int64_t batch, height, width, channels, m;
+  int64_t stored;  // K of the filters
+  int64_t brief;   // whether maps are of bfloat16
+  int64_t threads;
 
   int64_t frequencies() const { return m + 1; }
   // numbers in a line of a map, in one transformed along its width, and in the coefficients of an image
