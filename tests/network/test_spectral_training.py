@@ -12,12 +12,18 @@ from fft_oracle import branch_with_random_filter, full_filter, reference, relati
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch._subclasses import FakeTensorMode
 from torch.func import functional_call, grad
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from s2mnet.network import SpectralSelectiveTokenMixer, TruncatedSpectralFilter, fused, spectral_training
 
 LARGE = 1, 4, 50, 51  # more elements than WORTHWHILE
+
+
+class Other(Tensor):
+    """Of another kind, as those of libraries that bring their own."""
 
 
 def in_cpp(y: Tensor) -> bool:
@@ -193,6 +199,13 @@ def test_stands_aside_where_it_is_not_meant() -> None:
     assert not in_cpp(branch.bfloat16()(x.bfloat16()))
     assert not in_cpp(TruncatedSpectralFilter(3, 4, complex_filter=False)(x))
     branch.float()
+    with FlopCounterMode(display=False) as counter:
+        assert not in_cpp(branch(x))
+    assert counter.get_total_flops() > 0
+    with FakeTensorMode() as mode:
+        fake = mode.from_tensor(x)
+        assert TruncatedSpectralFilter(3, 4)(fake).shape == x.shape
+    assert not in_cpp(branch(x.as_subclass(Other)))
     exported = torch.export.export(branch, (x,)).module()
     torch.testing.assert_close(exported(x), branch(x))
 

@@ -15,7 +15,7 @@ from importlib import resources
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from s2mnet.network.fused import compiles
 
@@ -26,12 +26,19 @@ Plain = Callable[[Tensor, Tensor], Tensor]
 
 
 def trains_in_cpp(x: Tensor, weight: Tensor) -> bool:
-    """Whether :func:`filtered_in_cpp` can stand for the branch now: with complex filters of float32, outside export."""
+    """Whether :func:`filtered_in_cpp` can stand for the branch now: with complex filters of float32.
+
+    Not for what has to see PyTorch's operations (export, torch.func, a counter of FLOPs), nor for tensors of other
+    kinds, whose data may not be where they say.
+    """
     return (
         torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
-        and not torch._C._are_functorch_transforms_active()  # torch.func has no data to point at
+        and not torch._C._are_functorch_transforms_active()
+        and not torch._C._len_torch_dispatch_stack()
+        and type(x) is Tensor
+        and type(weight) in (Tensor, nn.Parameter)
         and x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.bfloat16)
         and weight.dtype == torch.float32
