@@ -24,6 +24,7 @@ import torch
 from torch import nn
 
 from s2mnet import Predictor
+from s2mnet.allocator import keep_freed_memory
 from s2mnet.data import find_images, read_image
 from s2mnet.engines import build
 from s2mnet.inference import normalise, prepare_image
@@ -74,6 +75,7 @@ def main() -> None:
     parser.add_argument("--tta", type=int, choices=[1, 4, 8], default=1)
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
+    keep_freed_memory()  # as the commands do
     predictor = Predictor(asked.run, "cpu", asked.engine)
     settings = predictor.config.preprocessing
     if settings.extent != "whole":

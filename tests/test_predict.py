@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -217,6 +218,31 @@ def test_memory_too_short_for_one_image_does_not_lose_the_others(
         assert words in str(caught.value)
     for folder in ("masks", "overlays"):
         assert sorted(path.stem for path in (out / folder).iterdir()) == ["a", "c", "d"]
+
+
+def test_threads_beside_the_network_have_no_threads_of_their_own(
+    tiny_run: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seen(name: str) -> set[int]:
+        stage, counts = getattr(Predictor, name), set()
+
+        def counting(*arguments: object) -> object:
+            counts.add(torch.get_num_threads())
+            return stage(*arguments)
+
+        monkeypatch.setattr(Predictor, name, counting)
+        return counts
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        prepare, run, finish = map(seen, ("prepare", "run", "finish"))
+        predict_folder(Predictor(tiny_run), tiny_data / "test" / "images", tmp_path)
+        assert (prepare, run, finish) == ({1}, {3}, {1})
+        with ThreadPoolExecutor(1) as pool:  # a thread made later has what all had
+            assert pool.submit(torch.get_num_threads).result() == torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_two_images_of_one_stem_are_refused(tmp_path: Path, tiny_run: Path) -> None:
