@@ -138,6 +138,7 @@ def _single(threads: int) -> None:
     With threads of its own there would be more of them than cores. OpenMP's then sleep between any two steps of the
     network instead of waiting awake: a folder took a third longer than its network.
     """
+    torch.get_num_threads()  # the first question of a thread gives it what all have
     torch.set_num_threads(1)  # of this thread and, which another one undoes, of those to come
     other = Thread(target=torch.set_num_threads, args=(threads,))
     other.start()
