@@ -60,10 +60,15 @@ def compiles() -> bool:
     try:
         compiled(_tried)(torch.ones(2))
     except Exception as error:  # of whatever kind: a compiler can fail in many ways, and training goes on without it
-        reason = str(error).strip().partition("\n")[0]
-        warnings.warn(f"training goes on without compiled steps, up to a third slower: {reason}", stacklevel=2)
+        warn_without("compiled steps, up to a third slower", error)
         return False
     return True
+
+
+def warn_without(what: str, error: Exception) -> None:
+    """Say what training goes on without, and the first line of why."""
+    reason = str(error).strip().partition("\n")[0]
+    warnings.warn(f"training goes on without {what}: {reason}", stacklevel=3)
 
 
 def _tried(x: Tensor) -> Tensor:

@@ -231,6 +231,17 @@ struct Waves {
         ss(cs + s.image() / 2) {}
 };
 
+// The coefficients X = a − ib at (u, v) and (−u, v) of channel k.
+struct Pair {
+  float a_plus, b_plus, a_minus, b_minus;
+
+  Pair(const float* z, const Waves& at, int64_t k)
+      : a_plus(z[at.cc + k] - z[at.ss + k]),
+        b_plus(z[at.cs + k] + z[at.sc + k]),
+        a_minus(z[at.cc + k] + z[at.ss + k]),
+        b_minus(z[at.cs + k] - z[at.sc + k]) {}
+};
+
 // filtered = E ⊙ z, or with the conjugate of E; the algebra is that of TruncatedSpectralFilter._filter.
 void filter(const Sizes& s, const float* __restrict z, const float* __restrict filters, float sign,
             float* __restrict filtered) {
@@ -244,22 +255,24 @@ void filter(const Sizes& s, const float* __restrict z, const float* __restrict f
       const float* plus = filters + (i % m1 * m1 + v) * 2 * c;
       const float* minus = plus + m1 * m1 * 2 * c;
       for (int64_t k = 0; k < c; k++) {
-        float a_plus = in[at.cc + k] - in[at.ss + k], b_plus = in[at.cs + k] + in[at.sc + k];
-        float a_minus = in[at.cc + k] + in[at.ss + k], b_minus = in[at.cs + k] - in[at.sc + k];
+        Pair x(in, at, k);
         float i_plus = sign * plus[c + k], i_minus = sign * minus[c + k];
-        float a_p = plus[k] * a_plus + i_plus * b_plus, b_p = plus[k] * b_plus - i_plus * a_plus;
-        float a_m = minus[k] * a_minus + i_minus * b_minus, b_m = minus[k] * b_minus - i_minus * a_minus;
-        out[at.cc + k] = a_p + a_m;
-        out[at.cs + k] = b_p + b_m;
-        out[at.sc + k] = b_p - b_m;
-        out[at.ss + k] = a_m - a_p;
+        float a_plus = plus[k] * x.a_plus + i_plus * x.b_plus;
+        float b_plus = plus[k] * x.b_plus - i_plus * x.a_plus;
+        float a_minus = minus[k] * x.a_minus + i_minus * x.b_minus;
+        float b_minus = minus[k] * x.b_minus - i_minus * x.a_minus;
+        out[at.cc + k] = a_plus + a_minus;
+        out[at.cs + k] = b_plus + b_minus;
+        out[at.sc + k] = b_plus - b_minus;
+        out[at.ss + k] = a_minus - a_plus;
       }
     }
   }
 }
 
 // The gradient of the filters, from z and from the transform g_z of the gradient of the result.
-void filter_gradient(const Sizes& s, const float* z, const float* g_z, float* __restrict g_filters) {
+void filter_gradient(const Sizes& s, const float* __restrict z, const float* __restrict g_z,
+                     float* __restrict g_filters) {
   int64_t m1 = s.frequencies(), c = s.channels;
 #pragma omp for
   for (int64_t i = 0; i < m1 * m1; i++) {
@@ -269,17 +282,15 @@ void filter_gradient(const Sizes& s, const float* z, const float* g_z, float* __
     std::fill(plus, plus + 2 * c, 0.f);
     std::fill(minus, minus + 2 * c, 0.f);
     for (int64_t image = 0; image < s.batch; image++) {
-      const float* of = z + image * s.image();
-      const float* g = g_z + image * s.image();
+      const float* in = z + image * s.image();
+      const float* g_in = g_z + image * s.image();
       for (int64_t k = 0; k < c; k++) {
-        float a_plus = of[at.cc + k] - of[at.ss + k], b_plus = of[at.cs + k] + of[at.sc + k];
-        float a_minus = of[at.cc + k] + of[at.ss + k], b_minus = of[at.cs + k] - of[at.sc + k];
-        float g_a_plus = g[at.cc + k] - g[at.ss + k], g_b_plus = g[at.cs + k] + g[at.sc + k];
-        float g_a_minus = g[at.cc + k] + g[at.ss + k], g_b_minus = g[at.cs + k] - g[at.sc + k];
-        plus[k] += g_a_plus * a_plus + g_b_plus * b_plus;
-        plus[c + k] += g_a_plus * b_plus - g_b_plus * a_plus;
-        minus[k] += g_a_minus * a_minus + g_b_minus * b_minus;
-        minus[c + k] += g_a_minus * b_minus - g_b_minus * a_minus;
+        Pair x(in, at, k);
+        Pair g(g_in, at, k);
+        plus[k] += g.a_plus * x.a_plus + g.b_plus * x.b_plus;
+        plus[c + k] += g.a_plus * x.b_plus - g.b_plus * x.a_plus;
+        minus[k] += g.a_minus * x.a_minus + g.b_minus * x.b_minus;
+        minus[c + k] += g.a_minus * x.b_minus - g.b_minus * x.a_minus;
       }
     }
   }

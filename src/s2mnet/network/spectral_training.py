@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import warnings
 from collections.abc import Callable
 from importlib import resources
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from s2mnet.network.fused import compiles
+from s2mnet.network.fused import compiles, warn_without
 
 WORTHWHILE = 10_000  # elements of the maps; compiling takes a few seconds, once
 
@@ -69,7 +68,7 @@ class _InCpp(torch.autograd.Function):
         coefficients = weight.new_empty(len(x), 2, side, 2, side, maps.shape[-1])
         filters = weight.new_empty(2, side, side, 2, maps.shape[-1])
         result = torch.empty_like(maps)
-        _call("forward", maps, weight, tables, maps, weight.contiguous(), coefficients, filters, result)
+        _call("forward", weight.shape[1], tables, maps, weight.contiguous(), coefficients, filters, result)
         ctx.save_for_backward(x, weight, coefficients, filters)
         ctx.rest = tables, plain
         return result.permute(0, 3, 1, 2)
@@ -84,16 +83,16 @@ class _InCpp(torch.autograd.Function):
             return *(next(found) if needed else None for needed in ctx.needs_input_grad[:2]), None, None
         maps = gradient.permute(0, 2, 3, 1).contiguous()
         g_maps, g_weight = torch.empty_like(maps), torch.zeros_like(weight, memory_format=torch.contiguous_format)
-        _call("backward", maps, weight, tables, maps, coefficients, filters, g_maps, g_weight)
+        _call("backward", weight.shape[1], tables, maps, coefficients, filters, g_maps, g_weight)
         return g_maps.permute(0, 3, 1, 2), g_weight, None, None
 
 
-def _call(name: str, maps: Tensor, weight: Tensor, tables: Tables, *rest: Tensor) -> None:
-    """Of C++; every tensor is contiguous."""
+def _call(name: str, stored: int, tables: Tables, maps: Tensor, *rest: Tensor) -> None:
+    """Of C++, with filters of that K; every tensor is contiguous."""
     table_h, table_w, terms = tables
-    stored, m = weight.shape[1], terms.shape[-1] - 1
+    m = terms.shape[-1] - 1
     sizes = (ctypes.c_int64 * 8)(*maps.shape, m, stored, maps.dtype == torch.bfloat16, torch.get_num_threads())
-    tensors = (table_h, table_w, _rows(stored, m), terms, *rest)
+    tensors = (table_h, table_w, _rows(stored, m), terms, maps, *rest)
     getattr(_library(), name)(sizes, *[t.data_ptr() for t in tensors])
 
 
@@ -116,8 +115,7 @@ def _library() -> ctypes.CDLL | None:
         # vector instructions of our loops, and products and sums in one instruction, rounded once
         library = CppCodeCache.load(source, extra_flags=("-ftree-loop-vectorize", "-ffp-contract=fast"))
     except Exception as error:  # of whatever kind: training goes on without it
-        reason = str(error).strip().partition("\n")[0]
-        warnings.warn(f"training goes on without a compiled spectral branch, slightly slower: {reason}", stacklevel=2)
+        warn_without("a compiled spectral branch, slightly slower", error)
         return None
     for function in (library.forward, library.backward):
         function.argtypes, function.restype = 10 * [ctypes.c_void_p], None
