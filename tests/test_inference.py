@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from s2mnet import S2MNet
 from s2mnet.data import Case, LabelMap
+from s2mnet.data.resize import resized
 from s2mnet.inference import dihedral, predict_probabilities, prepare_image, prepare_mask, to_labels, window_weights
 from s2mnet.plan import Plan, Preprocessing
 from s2mnet.training.module import SegmentationModule, mean_dice
@@ -66,10 +67,11 @@ def test_whole_images_equal_the_pipeline_made_by_hand(classes: int, shape: tuple
     )
     found = predict_probabilities(network, [image], settings, THREE if classes == 3 else TWO)[0][0]
 
-    colour = Image.fromarray(image).convert("RGB").resize((40, 32), Image.Resampling.LANCZOS)
+    small_image = resized(image, (32, 40))  # which has its own tests
+    colour = small_image if image.ndim == 3 else np.stack([small_image] * 3, axis=-1)
     if normalisation == "image":
-        mean, std = (np.asarray(colour) / 255).mean((0, 1)), (np.asarray(colour) / 255).std((0, 1))
-    x = ((np.asarray(colour) / 255 - mean) / std).transpose(2, 0, 1)[None].astype(np.float32)
+        mean, std = (colour / 255).mean((0, 1)), (colour / 255).std((0, 1))
+    x = ((colour / 255 - mean) / std).transpose(2, 0, 1)[None].astype(np.float32)
     with torch.no_grad():
         logits = network(torch.from_numpy(x))[0].numpy()
     small = expit(logits) if classes == 1 else softmax(logits, axis=0)
@@ -299,13 +301,14 @@ def test_the_groups() -> None:
 
 @given(st.integers(1, 90), st.integers(1, 90), st.sampled_from([["red", "green", "blue"], ["green"], ["blue", "red"]]))
 def test_colours_are_resized_together_as_each_by_itself(height: int, width: int, names: list[str]) -> None:
-    image, none = noise(height, width, 3), [0.0] * len(names)
+    image, none = 108 + noise(height, width, 3) % 40, [0.0] * len(names)
     settings = Preprocessing(extent="whole", size=(33, 40), channels=names, mean=none, std=none)
     places = [("red", "green", "blue").index(name) for name in names]
     planes = [Image.fromarray(image[..., place].copy()) for place in places]
     expected = [np.asarray(plane.resize((40, 33), Image.Resampling.LANCZOS)) for plane in planes]
     found = prepare_image(image, settings)
-    assert found.dtype == np.uint8 and np.array_equal(found, expected)
+    # The tests of resized say how near: two levels from the exact one where nothing is clipped, as here.
+    assert found.dtype == np.uint8 and np.abs(found.astype(int) - expected).max() <= 3
 
 
 @given(st.integers(1, 90), st.integers(1, 90), st.sampled_from([1, 3]), st.booleans())

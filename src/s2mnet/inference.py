@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from s2mnet.data import LabelMap, select_channels
 from s2mnet.data.channels import COLOURS, clahe
+from s2mnet.data.resize import resized
 from s2mnet.plan import Preprocessing
 
 OVERLAP = 0.25  # of neighbouring windows, Gaussian-weighted
@@ -32,20 +33,16 @@ def prepare_image(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray
     Returns:
         uint8 (channels, h, w): h×w is ``preprocessing.size`` for whole images, H×W for patches.
     """
-    height, width = preprocessing.size
-
-    def resized(array: np.ndarray) -> np.ndarray:
-        return np.asarray(Image.fromarray(array).resize((width, height), Image.Resampling.LANCZOS))
-
     colours = image.shape[2:] == (3,) and set(preprocessing.channels) <= set(COLOURS)
     if preprocessing.extent == "whole" and colours and not preprocessing.clahe:
-        # The same pixels as below, in two thirds of the time: a good part of what predicting a folder costs beside the
-        # network (experiments/throughput.py).
-        return select_channels(resized(image), preprocessing.channels, preprocessing.stored)
+        # As below, where each channel is resized by itself, in a good part less time.
+        return select_channels(resized(image, preprocessing.size), preprocessing.channels, preprocessing.stored)
     planes = select_channels(image, preprocessing.channels, preprocessing.stored)
     if preprocessing.clahe:
         planes = np.stack([clahe(plane) for plane in planes])
-    return planes if preprocessing.extent == "patches" else np.stack([resized(plane) for plane in planes])
+    if preprocessing.extent == "patches":
+        return planes
+    return np.stack([resized(plane, preprocessing.size) for plane in planes])
 
 
 def prepare_mask(mask: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:

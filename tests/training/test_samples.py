@@ -16,6 +16,7 @@ from tiny import HEIGHT, WIDTH, tiny_plan
 from torch.utils.data import DataLoader
 
 from s2mnet.data import Case, find_cases, load_case, read_image, read_mask
+from s2mnet.data.resize import resized
 from s2mnet.inference import prepare_image, prepare_mask
 from s2mnet.plan import Augmentation, Plan
 from s2mnet.training.samples import EpochSampler, TrainingSamples, patch_centre
@@ -100,7 +101,7 @@ def test_a_still_whole_sample_is_the_resized_normalised_file(tiny_data: Path, no
     preprocessing = plan.preprocessing.model_copy(update=known)
     samples.plan = plan.model_copy(update={"preprocessing": preprocessing})
     case = find_cases(tiny_data).splits["train"][2]
-    pixels = np.asarray(Image.open(case.image).resize((32, 32), Image.Resampling.LANCZOS)) / 255
+    pixels = resized(read_image(case.image), (32, 32)) / 255
     mean, std = np.array(known["mean"]), np.array(known["std"])
     if normalisation == "image":
         mean, std = pixels.mean((0, 1)), pixels.std((0, 1))
