@@ -50,7 +50,8 @@ def decode(path: Path) -> tuple[Image.Image | np.ndarray, str]:
             image.load()
         except Image.DecompressionBombError:
             return _decode_tiff(path)  # Pillow measures a TIFF again while decoding, by its own bound
-        return ImageOps.exif_transpose(image), layout
+        ImageOps.exif_transpose(image, in_place=True)  # the other way copies every image
+        return image, layout
 
 
 def _open(file: BinaryIO) -> Image.Image:

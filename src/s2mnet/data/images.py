@@ -143,7 +143,7 @@ def _image_array(path: Path, image: Image.Image | np.ndarray, layout: str) -> np
         return np.array(image.convert("RGB"))[..., 0].copy()
     if image.mode in ("RGBa", "PA"):
         image = image.convert("RGBA")
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _mask_array(path: Path, image: Image.Image | np.ndarray, layout: str) -> np.ndarray:
