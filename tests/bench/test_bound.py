@@ -13,7 +13,7 @@ from s2mnet.bench.tables import tables
 from s2mnet.network import S2MNet
 from s2mnet.plan.machine import multiplies_bf16
 
-RATES = Rates(dense=4e11, vector=1e11, memory=2e10, exponentials=1e9)
+RATES = Rates(dense=4e11, vector=1e11, memory=2e10)
 
 
 @pytest.mark.parametrize(

@@ -94,16 +94,15 @@ class LeftOut(BaseModel):
 
 
 class Rates(BaseModel):
-    """Of a machine, a second: FLOPs of a dense product, and of one in float32; bytes; exponentials."""
+    """Of a machine, a second: FLOPs of a dense product, and of one in float32; bytes."""
 
     dense: float
     vector: float
     memory: float
-    exponentials: float
 
 
 class Kind(BaseModel):
-    """All layers of one kind: FLOPs (or exponentials), bytes, and the least seconds that these take."""
+    """All layers of one kind: FLOPs, bytes, and the least seconds that these take."""
 
     name: str
     flops: float = 0.0
