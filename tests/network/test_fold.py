@@ -71,3 +71,18 @@ def test_the_network_itself_goes_on_training(copied: Callable[[nn.Module], nn.Mo
     x, network = torch.rand(1, 3, 32, 32), network.eval()
     with torch.no_grad():
         torch.testing.assert_close(result(x), network(x), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("complex_filter", [True, False])
+def test_filters_that_are_prepared_once_serve_every_size_and_mode(
+    complex_filter: bool, randomise: Callable[[S2MNet], S2MNet]
+) -> None:
+    network = randomise(S2MNet(**(SMALL | {"complex_filter": complex_filter}))).double().eval().requires_grad_(False)
+    result = streamline(network)
+    for size in ((160, 150), (32, 90), (160, 150)):  # the smallest map of the second is smaller than the band
+        x = torch.randn(1, 3, *size, dtype=torch.float64)
+        with torch.inference_mode():
+            torch.testing.assert_close(result(x), network(x), rtol=1e-9, atol=1e-9)
+    x.requires_grad_()
+    for found, expected in zip(*(torch.autograd.grad(n(x).square().sum(), x) for n in (result, network)), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)

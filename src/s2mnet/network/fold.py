@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from s2mnet.network.mrf import MultiReceptiveFieldSE
+from s2mnet.network.spectral import TruncatedSpectralFilter
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -36,7 +37,8 @@ def fold(network: Network) -> Network:
 
 
 def streamline(network: Network) -> Network:
-    """:func:`fold`, with MRF-SE without its concatenation: the fuse adds up one product a field.
+    """:func:`fold`, with MRF-SE without its concatenation, as the fuse adds up one product a field, and with spectral
+    filters that are prepared once.
 
     Args:
         network: S2M-Net or any other; it stays as it is.
@@ -53,6 +55,8 @@ def streamline(network: Network) -> Network:
         for name, part in parent.named_children():
             if isinstance(part, MultiReceptiveFieldSE):
                 setattr(parent, name, _SplitMRF(part))
+            elif isinstance(part, TruncatedSpectralFilter):
+                part.freeze()
     return result
 
 

@@ -95,6 +95,20 @@ class TruncatedSpectralFilter(nn.Module):
             return self._by_products(x, self.weight)
         return filtered_in_cpp(x, self.weight, _tables(self.num_frequencies, *x.shape[2:]), self._by_products)
 
+    def freeze(self) -> None:
+        """Fold the filter once for each band instead of in every call; for a copy whose weights stay as they are."""
+        kept: dict[int, tuple[Tensor, Tensor | None]] = {}
+        fold = self._folded
+
+        def folded(weight: Tensor, k: int) -> tuple[Tensor, Tensor | None]:
+            band = int(k)  # which is no plain number while a network is traced
+            if band not in kept:
+                with torch.inference_mode(False), torch.no_grad():  # calls in any mode read it
+                    kept[band] = fold(weight, band)
+            return kept[band]
+
+        self._folded = folded  # type: ignore[method-assign]
+
     def _by_products(self, x: Tensor, weight: Tensor) -> Tensor:
         batch, channels, height, width = x.shape
         k = min(self.num_frequencies, height, width)
