@@ -148,7 +148,7 @@ def _bound(record: Record, bound: Bound) -> str:
         best = min(reached, key=lambda one: one.median)
         share = f"{100 * bound.seconds / best.median:.0f} %"
         text += f" Reached: {milliseconds(best)} ms ({record.titles[best.contestant]}), the bound is {share} of it."
-    return f"{text}\n\n{table(('layers', 'GFLOP, or G', 'MB', 'least ms'), rows)}"
+    return f"{text}\n\n{table(('layers', 'GFLOP', 'MB', 'least ms'), rows)}"
 
 
 def _number(value: float) -> str:
