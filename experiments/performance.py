@@ -11,11 +11,13 @@
     s2mnet bench --size 256 --size 1024 --only network --batch 1 --repeats 5 --minutes 4 -o runs/bench/growth \
         --contestant s2mnet --contestant s2mnet-torch --contestant s2mnet-openvino --contestant segresnet
     s2mnet bench --size 352 --only bound -o runs/bench/bound
+    s2mnet bench --size 352 --only operations -o runs/bench/operations
     python experiments/performance.py runs/bench/*/bench.json --write docs/performance.md -o runs/bench
 
 128² and 8 is what a plan trains on a CPU. docs/performance-avx512.md (AMD Zen 4) and docs/performance-zen5.md are of
 other machines, their runs of training with three repeats and `--minutes 14`, those of networks with `--minutes 15`.
-docs/performance-avx2.md (Zen 3) is of a fourth, its runs of training and loss with three repeats.
+docs/performance-avx2.md (Zen 3) is of a fourth, its runs of training and loss with three repeats. On a GPU, where
+networks are also compiled as a whole: `--batch 8 --batch 32 --precision bf16` for networks and training.
 
 One run of everything (`s2mnet bench --write docs/performance.md`) takes hours on two cores. Contestants are compared
 within a run only; the page has a case from the run that measured it.
@@ -63,6 +65,7 @@ def together(records: Sequence[Record]) -> Record:
         merged.measurements += record.measurements
         merged.left_out += record.left_out
         merged.bounds += record.bounds
+        merged.largest += record.largest
         merged.titles |= record.titles
         merged.differences |= record.differences
     return merged

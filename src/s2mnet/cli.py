@@ -249,8 +249,11 @@ def bench(
         Literal["float32", "bf16"] | None, typer.Option(help="If not given, both, or float32 where bf16 is not native.")
     ] = None,
     only: Annotated[
-        Literal["network", "spectral", "loss", "train", "bound"] | None,
-        typer.Option(help="Inference, spectral branch, loss, training step, or what bounds them. All if not given."),
+        Literal["network", "spectral", "loss", "train", "bound", "operations"] | None,
+        typer.Option(
+            help="Inference, spectral branch, loss, training step, what bounds them, or their largest operations. "
+            "All if not given."
+        ),
     ] = None,
     contestant: Annotated[list[str] | None, typer.Option(help="A network; repeatable. All if not given.")] = None,
     repeats: Annotated[int, typer.Option(help="Rounds; each contestant has one turn in each.")] = 7,

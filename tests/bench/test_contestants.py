@@ -11,12 +11,14 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from s2mnet import S2MNetError
+from s2mnet.architecture import PEERS
 from s2mnet.bench.contestants import CONTESTANTS, Contestant, chosen, straightforward
 from s2mnet.bench.flops import parameters_and_flops
 from s2mnet.bench.record import Case
 from s2mnet.bench.work import disc, matrix_product, network_job, products
 from s2mnet.loss.dice_ce import DiceCrossEntropy
 from s2mnet.network import S2MNet
+from s2mnet.network.fused import compiles
 
 # Millions of parameters, by the papers: S2M-Net 4.7, U-Net 31.0, U-Net++ 9.0, Attention U-Net 34.9 (MONAI's has one
 # convolution less a level), nnU-Net in 2-D with six stages 20.6; SegResNet, SwinUNETR, MedNeXt-S and UNETR have 4.7,
@@ -42,7 +44,7 @@ MILLIONS = {
 MILLIONS |= {f"{name}-openvino": size for name, size in MILLIONS.items() if f"{name}-openvino" in CONTESTANTS}
 
 
-@pytest.mark.parametrize("name", CONTESTANTS)
+@pytest.mark.parametrize("name", [one.name for one in chosen([])])
 def test_every_network_maps_an_image_to_one_map_at_the_size_of_its_paper(name: str) -> None:
     if name in ("swinunetr", "unetr"):
         pytest.importorskip("einops", reason="MONAI's transformers need einops")
@@ -84,6 +86,31 @@ def test_straightforward_is_the_same_network_in_torchs_own_layers() -> None:
 def test_an_unknown_contestant_is_refused_with_those_there_are() -> None:
     with pytest.raises(S2MNetError, match=r"'resnet'.*s2mnet, .*mednext-s"):
         chosen(["unet", "resnet"])
+
+
+def test_compiled_networks_run_on_a_gpu_or_if_they_are_named() -> None:
+    everywhere, gpu = ({one.name for one in chosen([], device)} for device in ("cpu", "cuda"))
+    assert gpu - everywhere == {f"{name}-compiled" for name in ("s2mnet", *PEERS)}
+    assert [one.compiled for one in chosen(["unet-compiled", "unet"])] == [True, False]
+
+
+@pytest.mark.parametrize("section", ["network", "train"])
+def test_a_compiled_network_computes_what_it_computes_as_written(section: str) -> None:
+    if not compiles():
+        pytest.skip("networks are compiled on Linux, with a C++ compiler")
+    networks = [nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ELU(), nn.Conv2d(4, 1, 1)) for _ in range(2)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    found = []
+    for network, compiled in zip(networks, (False, True), strict=True):
+        torch.manual_seed(0)
+        job = network_job(
+            Contestant("x", "x", lambda size, network=network: network, compiled=compiled),
+            Case(section=section, size=32, batch=2),
+            "channels_last",
+            "cpu",
+        )
+        found.append(job() if section == "network" else (job(), network[0].weight.detach())[1])
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(

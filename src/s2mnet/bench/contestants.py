@@ -29,6 +29,7 @@ class Contestant:
         forms: memory formats it may run in; of several, the one that is faster for it is taken.
         engine: what multiplies at inference, see :mod:`s2mnet.engines`; empty for PyTorch as it stands, which trains.
         keeps_memory: runs as in our commands, see :mod:`s2mnet.allocator`; else as in a plain script.
+        compiled: by torch.compile as a whole.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Contestant:
     forms: Sequence[str] = tuple(FORMS)
     engine: Literal["", "torch", "openvino"] = ""
     keeps_memory: bool = True
+    compiled: bool = False
 
 
 def straightforward() -> nn.Module:
@@ -95,12 +97,16 @@ CONTESTANTS: dict[str, Contestant] = {
             )
             for one in (_OURS, *_PEERS)
         ),
+        *(
+            replace(one, name=f"{one.name}-compiled", title=f"{one.title}, compiled", compiled=True)
+            for one in (_OURS, *_PEERS)
+        ),
     )
 }
 
 
-def chosen(names: Sequence[str]) -> list[Contestant]:
-    """The contestants of these names, all if there are none.
+def chosen(names: Sequence[str], device: str = "cpu") -> list[Contestant]:
+    """The contestants of these names; if there are none, all, compiled ones on a GPU only: a CPU compiles for minutes.
 
     Raises:
         S2MNetError: an unknown name.
@@ -112,4 +118,5 @@ def chosen(names: Sequence[str]) -> list[Contestant]:
     for name in names:
         if name not in CONTESTANTS:
             raise S2MNetError("--contestant", repr(name), "one of " + ", ".join(CONTESTANTS), "Name one of these.")
-    return [CONTESTANTS[name] for name in dict.fromkeys(names or CONTESTANTS)]
+    usual = [name for name, one in CONTESTANTS.items() if device != "cpu" or not one.compiled]
+    return [CONTESTANTS[name] for name in dict.fromkeys(names or usual)]

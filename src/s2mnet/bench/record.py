@@ -7,9 +7,9 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-Section = Literal["network", "train", "spectral", "loss", "bound"]
+Section = Literal["network", "train", "spectral", "loss", "bound", "operations"]
 Precision = Literal["float32", "bf16"]
-SECTIONS: tuple[Section, ...] = ("network", "train", "spectral", "loss", "bound")
+SECTIONS: tuple[Section, ...] = ("network", "train", "spectral", "loss", "bound", "operations")
 PRECISIONS: tuple[Precision, ...] = ("float32", "bf16")
 
 
@@ -17,7 +17,8 @@ class Case(BaseModel):
     """One row of rounds: all contestants in it are alternated.
 
     Attributes:
-        section: "network" is inference, "train" a training step, "bound" what bounds both.
+        section: "network" is inference, "train" a training step, "bound" what bounds both, "operations" what is most
+            of them.
         size: side of the square images; of the spectral section the image that the maps come from.
         batch: images at a time.
         stage: encoder stage 1 to 5, of the spectral section only.
@@ -123,6 +124,33 @@ class Bound(BaseModel):
         return sum(kind.seconds for kind in self.kinds)
 
 
+class Operation(BaseModel):
+    """A group of operations within a case, see `s2mnet.bench.operations`.
+
+    Attributes:
+        calls: how many there are; seconds, flops, bytes: of all of them together.
+        share: of the time of all operations.
+        multiplying: the least seconds of the multiply-adds; moving: of reading and writing all tensors once.
+    """
+
+    name: str
+    calls: int = 0
+    seconds: float = 0.0
+    share: float = 0.0
+    flops: float = 0.0
+    bytes: float = 0.0
+    multiplying: float = 0.0
+    moving: float = 0.0
+
+
+class Largest(BaseModel):
+    """The largest operations of a case, the largest first."""
+
+    case: Case
+    rates: Rates
+    operations: list[Operation]
+
+
 class Record(BaseModel):
     """A whole run, as `bench.json` holds it.
 
@@ -133,6 +161,7 @@ class Record(BaseModel):
         differences: of the spectral section, the largest difference of each form from the first, relative to the
             largest value: of the output and of the gradient of the input.
         bounds: least times of S2M-Net on this machine.
+        largest: where its time goes.
     """
 
     environment: dict[str, Any]
@@ -144,6 +173,7 @@ class Record(BaseModel):
     left_out: list[LeftOut] = []
     differences: dict[str, tuple[float, float]] = {}
     bounds: list[Bound] = []
+    largest: list[Largest] = []
 
     def of(self, section: Section) -> dict[Case, list[Measurement]]:
         """The measurements of a section by case, in the order they were taken."""

@@ -16,6 +16,7 @@ from s2mnet.bench.contestants import CONTESTANTS, Contestant, chosen
 from s2mnet.bench.flops import flops_of, parameters_and_flops
 from s2mnet.bench.loss import TITLES, loss_job
 from s2mnet.bench.memory import alone
+from s2mnet.bench.operations import operations
 from s2mnet.bench.ratios import MATRIX
 from s2mnet.bench.record import PRECISIONS, SECTIONS, Case, LeftOut, Measurement, Precision, Record, Section
 from s2mnet.bench.timing import REST_SECONDS, Budget, alternate, calls_for
@@ -86,7 +87,7 @@ def run_bench(request: Request, progress: Progress | None = None, notify: Notify
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(request.threads or threads)
-        return _Run(request, chosen(request.contestants), device).all(progress, notify)
+        return _Run(request, chosen(request.contestants, device), device).all(progress, notify)
     finally:
         torch.set_num_threads(threads)
 
@@ -102,13 +103,13 @@ def cases_of(request: Request) -> list[Case]:
     for section in [request.only] if request.only else SECTIONS:
         sizes = request.sizes or (SIZES if section == "network" else (352,))
         batches = request.batches or ((1, 8) if section in ("network", "spectral") else (8,))
-        batches = batches[:1] if section == "bound" else batches  # it has its own
+        batches = batches[:1] if section in ("bound", "operations") else batches  # they have their own
         precisions = request.precisions or PRECISIONS
         for size in sizes:
             for batch in batches:
                 if section == "spectral":  # FFTs know no bf16, and MASL computes in float32 whatever it is given
                     cases += [Case(section=section, size=size, batch=batch, stage=stage) for stage in range(1, 6)]
-                elif section in ("loss", "bound"):
+                elif section in ("loss", "bound", "operations"):
                     cases.append(Case(section=section, size=size, batch=batch))
                 else:
                     cases += [Case(section=section, size=size, batch=batch, precision=p) for p in precisions]
@@ -116,8 +117,8 @@ def cases_of(request: Request) -> list[Case]:
 
 
 def _cost(case: Case) -> float:
-    weight = {"spectral": 0.01, "loss": 0.1, "network": 1.0, "train": 3.0, "bound": 0.01}[case.section]
-    return weight * case.batch * case.size**2
+    weights = {"spectral": 0.01, "loss": 0.1, "network": 1.0, "train": 3.0, "bound": 0.01, "operations": 1.0}
+    return weights[case.section] * case.batch * case.size**2
 
 
 def _native(device: str) -> tuple[Precision, ...]:
@@ -163,6 +164,8 @@ class _Run:
                 self._losses(case)
             elif case.section == "bound":
                 self.record.bounds += bounds(case.size, self.device, self.precisions)
+            elif case.section == "operations":
+                self.record.largest += operations(case.size, self.device, self.precisions)
             else:
                 self._networks(case)
             if notify:

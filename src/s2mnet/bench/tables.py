@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from s2mnet.bench.ratios import EAGER, MATRIX, OPENVINO, TORCH, fft_over_ours, ratios
-from s2mnet.bench.record import Bound, Case, Measurement, Record
+from s2mnet.bench.record import Bound, Case, Largest, Measurement, Rates, Record
 from s2mnet.bench.timing import REST_SECONDS
 from s2mnet.markdown import table
 
@@ -18,10 +18,10 @@ All contestants of a table were alternated, one call each in every round, warm, 
 product by the faster of PyTorch's two libraries. Times are medians, the quartiles in brackets. "Share" is the FLOP/s
 reached over those of the matrix product (same precision, same rounds, same threads). GFLOPs count two for each
 multiply-add of convolutions and matrix products (torch's counter); a training step counts three forward passes.
-Networks run eagerly in PyTorch, bf16 by autocast, if no engine is named; of contiguous and channels-last each peer has
-the format that is faster for it. Memory is the peak of a process of its own in six calls, beyond what it held before
-the network was built; "alone" is the median of the last five, in milliseconds. A training step is forward, Dice +
-cross-entropy, backward and AdamW, for every network.
+Networks run eagerly in PyTorch, bf16 by autocast, if no engine is named; "compiled" is torch.compile, on a GPU. Of
+contiguous and channels-last each peer has the format that is faster for it. Memory is the peak of a process of its own
+in six calls, beyond what it held before the network was built; "alone" is the median of the last five, in milliseconds.
+A training step is forward, Dice + cross-entropy, backward and AdamW, for every network.
 Processes keep the memory that they free, as our commands do, peers too; only "straightforward", S2M-Net in torch's own
 layers, runs as in a plain script, which gives it back to the system: its time alone is what a user of such a script
 has, its turns beside the others profit from what they left behind."""
@@ -32,6 +32,12 @@ matrix product and its maps, read and written once, at the rate of a copy, and e
 eight multiply-adds of a polynomial; everything else is free, as if fused. Layers whose maps stay in a cache can be
 faster than their bytes. "Precise" are the dense layers that inference in bf16 leaves in float32: bf16 in them moves
 boundaries."""
+
+
+LARGEST = """\
+The three largest groups of operations of S2M-Net, eager, each timed by itself. The least time is that of the
+multiply-adds at the rate of a matrix product or, where that is longer, of all tensors, read and written once, at the
+rate of a copy: the longer one bounds the group, as far as no cache holds its tensors."""
 
 
 def tables(record: Record) -> str:
@@ -52,6 +58,8 @@ def tables(record: Record) -> str:
         parts += [f"## Loss, forward and backward, {case.conditions}", _loss(record, ones)]
     if record.bounds:
         parts += ["## Bounds", BOUNDS, *(_bound(record, one) for one in record.bounds)]
+    if record.largest:
+        parts += ["## Largest operations", LARGEST, *(_largest(one) for one in record.largest)]
     if record.left_out:
         rows = [(str(out.case), record.titles[out.contestant], out.reason) for out in record.left_out]
         parts += ["## Left out", table(("case", "network", "why"), rows)]
@@ -137,18 +145,40 @@ def _bound(record: Record, bound: Bound) -> str:
         for kind in bound.kinds
     ]
     rows.append(("all", "", "", _number(1000 * bound.seconds)))
-    rates = bound.rates
-    what = "training step" if bound.case.section == "train" else "inference"
-    text = (
-        f"{what}, {bound.case.conditions}; {_number(rates.dense / 1e9)} GFLOP/s dense, {_number(rates.vector / 1e9)} "
-        f"in float32; {_number(rates.memory / 1e9)} GB/s."
-    )
+    text = f"{_what(bound.case)}; {_rates(bound.rates)}."
     reached = [one for one in record.of(bound.case.section).get(bound.case, []) if one.contestant in OURS]
     if reached:
         best = min(reached, key=lambda one: one.median)
         share = f"{100 * bound.seconds / best.median:.0f} %"
         text += f" Reached: {milliseconds(best)} ms ({record.titles[best.contestant]}), the bound is {share} of it."
     return f"{text}\n\n{table(('layers', 'GFLOP', 'MB', 'least ms'), rows)}"
+
+
+def _largest(found: Largest) -> str:
+    rows = [
+        (
+            one.name,
+            str(one.calls),
+            _number(1000 * one.seconds),
+            f"{100 * one.share:.0f} %",
+            _number(one.flops / one.seconds / 1e9),
+            _number(one.bytes / one.seconds / 1e9),
+            _number(1000 * max(one.multiplying, one.moving)),
+            "multiply-adds" if one.multiplying > one.moving else "memory",
+        )
+        for one in found.operations
+    ]
+    heads = ("operations", "calls", "ms", "share", "GFLOP/s", "GB/s", "least ms", "bounded by")
+    return f"{_what(found.case)}; {_rates(found.rates)}.\n\n{table(heads, rows)}"
+
+
+def _what(case: Case) -> str:
+    return f"{'training step' if case.section == 'train' else 'inference'}, {case.conditions}"
+
+
+def _rates(rates: Rates) -> str:
+    dense, vector, memory = (_number(rate / 1e9) for rate in (rates.dense, rates.vector, rates.memory))
+    return f"{dense} GFLOP/s dense, {vector} in float32; {memory} GB/s"
 
 
 def _number(value: float) -> str:

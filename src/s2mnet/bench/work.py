@@ -26,8 +26,10 @@ def network_job(contestant: Contestant, case: Case, form: str, device: str, loss
     network = contestant.build(case.size).to(device, memory_format=FORMS[form])  # type: ignore[call-overload]
     images = torch.rand(case.batch, 3, case.size, case.size, device=device).contiguous(memory_format=FORMS[form])
     autocast = torch.autocast(device, torch.bfloat16, enabled=case.precision == "bf16")
+    network.train(case.section != "network")
+    if contestant.compiled:
+        network = torch.compile(network, dynamic=False)
     if case.section == "network":
-        network.eval()
         if contestant.engine:
             engine = build(network, contestant.engine, "bf16" if case.precision == "bf16" else "32")
             return lambda: _without_gradients(engine, images)
@@ -39,7 +41,6 @@ def network_job(contestant: Contestant, case: Case, form: str, device: str, loss
         return infer
     if contestant.engine:
         raise ValueError("an engine that predicts only")
-    network.train()
     masks = disc(case.batch, case.size, device)
     criterion = (loss or DiceCrossEntropy()).to(device)
     optimiser = torch.optim.AdamW([*network.parameters(), *criterion.parameters()], lr=1e-4, fused=True)
