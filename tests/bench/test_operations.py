@@ -58,9 +58,10 @@ def test_all_that_the_network_multiplies_is_seen() -> None:
     network, x = S2MNet().eval(), torch.rand(1, 3, 64, 64)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(x)
-    with torch.no_grad(), Watch("cpu", RATES) as watch:
-        network(x)
-    assert sum(one.flops for one in watch.found.values()) == counter.get_total_flops()
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode(), Watch("cpu", RATES) as watch:
+            network(x)
+        assert sum(one.flops for one in watch.found.values()) == counter.get_total_flops()
     with Watch("cpu", RATES) as watch:  # in eval mode, as training on a CPU has sums of its own for weight gradients
         network(x).square().mean().backward()
     # Forward and two gradients each, but for those with respect to the image and to the cosines and sines.

@@ -25,6 +25,8 @@ from s2mnet.bench.work import network_job, timed
 
 REPEATS = 5
 SHOWN = 3
+_aten = torch.ops.aten
+_CONVOLUTIONS = (_aten.conv2d.default, _aten.convolution.default, _aten.convolution_backward.default)
 
 
 def operations(size: int, device: str, precisions: Sequence[Precision]) -> list[Largest]:
@@ -78,9 +80,15 @@ class Watch(TorchDispatchMode):
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         results: list[Any] = []
+        kwargs = kwargs or {}
+        if function not in _CONVOLUTIONS:  # in inference mode, operations that are made of others come whole
+            with self:
+                parts = function.decompose(*args, **kwargs)
+            if parts is not NotImplemented:
+                return parts
 
         def job() -> None:
-            results.append(function(*args, **(kwargs or {})))
+            results.append(function(*args, **kwargs))
 
         seconds = timed(job, self.device)
         result = results[0]
@@ -88,7 +96,7 @@ class Watch(TorchDispatchMode):
             return result
         tensors = [leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, Tensor)]
         size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-        name, flops, grouped = _what(function, args, kwargs or {}, result)
+        name, flops, grouped = _what(function, args, kwargs, result)
         # Only dense products use the units that multiply bf16.
         dense = bool(tensors) and tensors[0].dtype == torch.bfloat16 and not grouped
         multiplying = flops / (self.rates.dense if dense else self.rates.vector)
@@ -109,11 +117,11 @@ class Watch(TorchDispatchMode):
 def _what(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> tuple[str, int, bool]:
     """What an operation does, its FLOPs, and whether it is a convolution of each channel by itself."""
     name = str(function.overloadpacket).removeprefix("aten.")
-    if name not in ("convolution", "conv2d", "convolution_backward"):
+    if function not in _CONVOLUTIONS:
         count = flop_registry.get(function.overloadpacket)
         return name, count(*args, **kwargs, out_val=result) if count else 0, False
     # Not by torch's counter, which takes the weight gradient of a grouped convolution for that of a full one.
-    backward = name == "convolution_backward"
+    backward = function is _aten.convolution_backward.default
     source, kernel = args[1:3] if backward else args[:2]
     output = args[0] if backward else result
     gradients = sum(args[10][:2]) if backward else 1

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from s2mnet.network.mrf import MultiReceptiveFieldSE
+from s2mnet.network.pooling import spatial_mean
 from s2mnet.network.spectral import TruncatedSpectralFilter
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -83,4 +84,4 @@ class _SplitMRF(nn.Module):
         for field, weight in branches:
             fused.add_(F.conv2d(field(inner), weight))
         fused = F.elu(fused, inplace=True)
-        return x + self.project(fused * self.excite(fused.mean((2, 3), keepdim=True)))
+        return x + self.project(fused * self.excite(spatial_mean(fused)))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from s2mnet.network.depthwise import DepthwiseConv2d
 from s2mnet.network.dropout import Dropout
 from s2mnet.network.mrf_training import projected_in_chunks, trains_in_chunks
+from s2mnet.network.pooling import spatial_mean
 
 
 class MultiReceptiveFieldSE(nn.Module):
@@ -59,7 +60,7 @@ class MultiReceptiveFieldSE(nn.Module):
             return x + self.dropout(norm(projected_in_chunks(x, layers, self.excite, cast(nn.Conv2d, conv))))
         inner = self.expand(x)
         fused = self.fuse(torch.cat([field(inner) for field in self.fields], 1))
-        excited = fused * self.excite(fused.mean((2, 3), keepdim=True))
+        excited = fused * self.excite(spatial_mean(fused))
         return x + self.dropout(self.project(excited))
 
 

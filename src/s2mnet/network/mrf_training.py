@@ -21,6 +21,7 @@ from torch.nn.grad import conv2d_weight
 
 from s2mnet.network.depthwise import input_gradient, weight_gradients
 from s2mnet.network.fused import elu, elu_gradient, norm_elu, norm_gradient
+from s2mnet.network.pooling import spatial_mean
 
 # Elements of a map of 6C channels:
 CHUNK = 4_500_000  # of a chunk: one image of 176² at 144 channels, 18 MB in float32
@@ -169,6 +170,10 @@ class _Layers:
         """(images, channels, height, width)."""
         return rows.view(-1, self.height, self.width, rows.shape[1]).permute(0, 3, 1, 2)
 
+    def pooled(self, rows: Tensor) -> Tensor:
+        """(images, channels), what the gate sees."""
+        return spatial_mean(self.maps(rows)).flatten(1).to(self.wide)
+
     def mixed(self, rows: Tensor, weight: Tensor) -> Tensor:
         """rows · weightᵀ, as the 1×1 convolution that it is: its library is up to twice as fast as mm's on AMD."""
         return _rows(F.conv2d(self.maps(rows), weight[..., None, None]))
@@ -232,7 +237,7 @@ class _Chunked(torch.autograd.Function):
             if layers.keeps:
                 kept["u"] = u
             u_images = layers.images(u)
-            weight = layers.gated_projection(_gate(u_images.mean(1, dtype=layers.wide), layers.gate))
+            weight = layers.gated_projection(_gate(layers.pooled(u), layers.gate))
             torch.bmm(u_images, weight.transpose(1, 2), out=layers.images(p[rows]))
         means, variances = (torch.stack([getattr(norm, name) for norm in norms]) for name in ("mean", "variance"))
         ctx.save_for_backward(x, f, mean, covariance, means, variances, *kept.values(), *weights)
@@ -259,7 +264,7 @@ class _Chunked(torch.autograd.Function):
             u = kept["u"] if kept else norms[4].elu(f[rows])
             u_images, g_images = layers.images(u), layers.images(g_p[rows])
             with torch.enable_grad():
-                inputs = u_images.mean(1, dtype=wide), *layers.gate
+                inputs = layers.pooled(u), *layers.gate
                 pooled, *gate_weights = (t.detach().requires_grad_() for t in inputs)
                 gate = _gate(pooled, gate_weights)
             weight = layers.gated_projection(gate.detach())
