@@ -15,9 +15,10 @@
     python experiments/performance.py runs/bench/*/bench.json --write docs/performance.md -o runs/bench
 
 128² and 8 is what a plan trains on a CPU. docs/performance-avx512.md (AMD Zen 4) and docs/performance-zen5.md are of
-other machines, their runs of training with three repeats and `--minutes 14`, those of networks with `--minutes 15`, on Zen 5 11 repeats and `--minutes 20`.
-docs/performance-avx2.md (Zen 3) is of a fourth, its runs of training and loss with three repeats. On a GPU, where
-networks are also compiled as a whole: `--batch 8 --batch 32 --precision bf16` for networks and training.
+other machines, their runs of training with three repeats and `--minutes 14`, those of networks with `--minutes 15`, on
+Zen 5 with eleven repeats and `--minutes 20`. docs/performance-avx2.md (Zen 3) is of a fourth, its runs of training and
+loss with three repeats. On a GPU, where networks are also compiled as a whole: `--batch 8 --batch 32 --precision bf16`
+for networks and training.
 
 One run of everything (`s2mnet bench --write docs/performance.md`) takes hours on two cores. Contestants are compared
 within a run only; the page has a case from the run that measured it.
