@@ -67,8 +67,8 @@ def test_whole_images_equal_the_pipeline_made_by_hand(classes: int, shape: tuple
     )
     found = predict_probabilities(network, [image], settings, THREE if classes == 3 else TWO)[0][0]
 
-    small_image = resized(image, (32, 40))  # which has its own tests
-    colour = small_image if image.ndim == 3 else np.stack([small_image] * 3, axis=-1)
+    # Resizing has its own tests.
+    colour = resized(image if image.ndim == 3 else np.stack([image] * 3, axis=-1), (32, 40))
     if normalisation == "image":
         mean, std = (colour / 255).mean((0, 1)), (colour / 255).std((0, 1))
     x = ((colour / 255 - mean) / std).transpose(2, 0, 1)[None].astype(np.float32)

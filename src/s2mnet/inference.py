@@ -33,10 +33,13 @@ def prepare_image(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray
     Returns:
         uint8 (channels, h, w): h×w is ``preprocessing.size`` for whole images, H×W for patches.
     """
-    colours = image.shape[2:] == (3,) and set(preprocessing.channels) <= set(COLOURS)
+    grey = image.ndim == 2 or image.shape[2] == 1
+    colours = (grey or image.shape[2] == 3) and not preprocessing.stored and set(preprocessing.channels) <= set(COLOURS)
     if preprocessing.extent == "whole" and colours and not preprocessing.clahe:
-        # As below, where each channel is resized by itself, in a good part less time.
-        return select_channels(resized(image, preprocessing.size), preprocessing.channels, preprocessing.stored)
+        # As below, where each channel is resized by itself, in a good part less time. Grey too, so that an image is the
+        # same in grey and in three equal channels.
+        image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2) if grey else image
+        return select_channels(resized(image, preprocessing.size), preprocessing.channels)
     planes = select_channels(image, preprocessing.channels, preprocessing.stored)
     if preprocessing.clahe:
         planes = np.stack([clahe(plane) for plane in planes])

@@ -41,9 +41,9 @@ def test_two_processes_train_as_one(tiny_data: Path, tmp_path: Path, loss: str) 
     assert done.returncode == 0, done.stderr[-3000:]
     both = untimed(json.loads((tmp_path / "both" / "history.json").read_text()))
     assert len(both) == len(alone) == 3 and [r["steps"] for r in both] == [r["steps"] for r in alone]
-    # Equal but for rounding, which grows from step to step: 1e-7 after the first epoch, 1e-5 after the third. Batch
-    # statistics of each process's own make it 3e-4 after the first.
-    for one, two, tolerance in zip(alone, both, (2e-6, 5e-5, 2e-4), strict=True):
+    # Equal but for rounding, which grows from step to step: inputs scaled by 1 + 1e-7 move the loss by up to 1e-5 in
+    # the first epoch and 1e-4 in the third. Batch statistics of each process's own move it by 3e-4 in the first.
+    for one, two, tolerance in zip(alone, both, (3e-5, 1.5e-4, 4e-4), strict=True):
         assert two["train_loss"] == pytest.approx(one["train_loss"], abs=tolerance)
         assert two["val_dice"] == pytest.approx(one["val_dice"], abs=0.02)
         for kind in ("terms", "weights"):
