@@ -107,13 +107,10 @@ def bound(case: Case, layers: list[Layer], exponentials: int, rates: Rates) -> B
         wide = name == "depthwise" or (name == "precise" and (case.section, case.precision) == ("network", "bf16"))
         size = elements * BYTES["float32" if wide else case.precision]
         seconds = max(flops / (rates.vector if wide else rates.dense), size / rates.memory)
-        before = found.get(name, Kind(name=name))
-        found[name] = Kind(
-            name=name,
-            flops=before.flops + times * flops,
-            bytes=before.bytes + times * size,
-            seconds=before.seconds + times * seconds,
-        )
+        kind = found.setdefault(name, Kind(name=name))
+        kind.flops += times * flops
+        kind.bytes += times * size
+        kind.seconds += times * seconds
     flops = EXPONENTIAL * case.batch * exponentials
     found["exponentials"] = Kind(name="exponentials", flops=flops, seconds=flops / rates.vector)
     return Bound(case=case, rates=rates, kinds=list(found.values()))

@@ -99,18 +99,13 @@ class Watch(TorchDispatchMode):
         name, flops, grouped = _what(function, args, kwargs, result)
         # Only dense products use the units that multiply bf16.
         dense = bool(tensors) and tensors[0].dtype == torch.bfloat16 and not grouped
-        multiplying = flops / (self.rates.dense if dense else self.rates.vector)
-        moving = size / self.rates.memory
-        old = self.found.get(name, Operation(name=name))
-        self.found[name] = Operation(
-            name=name,
-            calls=old.calls + 1,
-            seconds=old.seconds + seconds,
-            flops=old.flops + flops,
-            bytes=old.bytes + size,
-            multiplying=old.multiplying + multiplying,
-            moving=old.moving + moving,
-        )
+        one = self.found.setdefault(name, Operation(name=name))
+        one.calls += 1
+        one.seconds += seconds
+        one.flops += flops
+        one.bytes += size
+        one.multiplying += flops / (self.rates.dense if dense else self.rates.vector)
+        one.moving += size / self.rates.memory
         return result
 
 
