@@ -34,16 +34,17 @@ def launch(processes: int, *arguments: object) -> subprocess.CompletedProcess[st
 @pytest.mark.parametrize("loss", ["masl", "dice_ce"])
 def test_two_processes_train_as_one(tiny_data: Path, tmp_path: Path, loss: str) -> None:
     options = {"weighting": "uncertainty"} if loss == "masl" else {}
-    changes = dict(epochs=3, repeats=3, lr=1e-3, loss=loss, loss_options=options, network=NARROW | {"dropout": 0.0})
+    changes = dict(epochs=3, repeats=3, lr=1e-4, loss=loss, loss_options=options, network=NARROW | {"dropout": 0.0})
     alone = untimed(train_tiny(tiny_data, tmp_path / "alone", **changes))
     tiny_plan(tiny_data, **changes).save(tmp_path / "plan.yaml")
     done = launch(2, "train", tiny_data, "-o", tmp_path / "both", "--plan", tmp_path / "plan.yaml")
     assert done.returncode == 0, done.stderr[-3000:]
     both = untimed(json.loads((tmp_path / "both" / "history.json").read_text()))
     assert len(both) == len(alone) == 3 and [r["steps"] for r in both] == [r["steps"] for r in alone]
-    # Equal but for rounding, which grows from step to step: inputs scaled by 1 + 1e-7 move the loss by up to 1e-5 in
-    # the first epoch and 1e-4 in the third. Batch statistics of each process's own move it by 3e-4 in the first.
-    for one, two, tolerance in zip(alone, both, (3e-5, 1.5e-4, 4e-4), strict=True):
+    # Equal but for rounding, which grows from step to step: by inputs scaled by 1 + 1e-7, less than 1e-6 in any epoch.
+    # With ten times the learning rate they made up to 1e-5 in the first. Batch statistics of each process's own make
+    # 2e-4 there, or more.
+    for one, two, tolerance in zip(alone, both, (2e-6, 5e-6, 2e-5), strict=True):
         assert two["train_loss"] == pytest.approx(one["train_loss"], abs=tolerance)
         assert two["val_dice"] == pytest.approx(one["val_dice"], abs=0.02)
         for kind in ("terms", "weights"):
