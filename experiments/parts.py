@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from trained import arguments
 
-from s2mnet.experiment.statistics import compare
 from s2mnet.inference import predict_prepared, to_labels
-from s2mnet.markdown import table
 from s2mnet.network import S2MNet, SpectralSelectiveTokenMixer
 from s2mnet.plan import Plan
 from s2mnet.training.module import build_network, mean_dice
+from s2mnet_lab.markdown import table
+from s2mnet_lab.study.statistics import compare
 
 BATCH = 8
 Change = Callable[[SpectralSelectiveTokenMixer, SpectralSelectiveTokenMixer], None]

@@ -31,7 +31,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from s2mnet.bench import Record, write_page, write_record
+from s2mnet_lab.bench import Record, write_page, write_record
 
 SAME = ("cpu", "instructions", "gpu", "cpu_count", "torch")
 

@@ -16,8 +16,8 @@ import torch
 from trained import arguments, shuffled, stack
 
 from s2mnet.loss import MASL
-from s2mnet.markdown import table
 from s2mnet.training.module import build_loss, targets
+from s2mnet_lab.markdown import table
 
 
 def main() -> None:

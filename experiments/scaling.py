@@ -30,8 +30,6 @@ from pydantic import BaseModel
 from scipy.optimize import nnls
 
 from s2mnet.allocator import keep_freed_memory
-from s2mnet.bench.memory import resident
-from s2mnet.bench.record import Measurement, Record
 from s2mnet.data import LabelMap, find_cases, read_folder
 from s2mnet.evaluation.folders import evaluate_folders
 from s2mnet.evaluation.results import save
@@ -39,12 +37,14 @@ from s2mnet.files import write_atomically
 from s2mnet.inspection import inspect_folder, write_page
 from s2mnet.inspection.duplicates import find_duplicates
 from s2mnet.inspection.reading import measure as measure_case
-from s2mnet.markdown import table
 from s2mnet.plan import make_plan
 from s2mnet.plan.schema import Preprocessing
 from s2mnet.prediction import Predictor, predict_folder
 from s2mnet.provenance import environment
 from s2mnet.training.store import PreparedCases
+from s2mnet_lab.bench.memory import resident
+from s2mnet_lab.bench.record import Measurement, Record
+from s2mnet_lab.markdown import table
 
 IMAGES = 10_000_000
 TRAIN, VALIDATION = 0.7, 0.1  # shares of the default split

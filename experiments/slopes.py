@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 from trained import arguments, shuffled, stack
 
-from s2mnet.markdown import table
 from s2mnet.network import MultiReceptiveFieldSE, S2MNet, SpectralSelectiveTokenMixer, TruncatedSpectralFilter
 from s2mnet.plan import Plan
 from s2mnet.training.module import build_loss, build_network, targets
 from s2mnet.training.samples import TrainingSamples
+from s2mnet_lab.markdown import table
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,14 +88,27 @@ def tiny_run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def s2mnet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
     """Call the entry point with arguments; gives exit status, output and errors."""
-
     from s2mnet import cli
 
+    return _calls_of("s2mnet", cli.main, monkeypatch, capsys)
+
+
+@pytest.fixture
+def s2mnet_lab(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """The same of the laboratory."""
+    from s2mnet_lab import cli
+
+    return _calls_of("s2mnet-lab", cli.main, monkeypatch, capsys)
+
+
+def _calls_of(
+    name: str, main: Callable[[], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Cli:
     def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["s2mnet", *map(str, arguments)])
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as caught:
-            cli.main()
+            main()
             sys.exit(0)
         out, err = capsys.readouterr()
         return int(caught.value.code or 0), out, err

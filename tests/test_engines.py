@@ -16,11 +16,11 @@ from torch import nn
 
 from s2mnet import Predictor, S2MNet, S2MNetError
 from s2mnet.data import LabelMap
+from s2mnet.device import multiplies_bf16
 from s2mnet.engines import OpenVINONetwork, TorchNetwork, build, choose
 from s2mnet.inference import predict_probabilities
 from s2mnet.modelfolder import ModelConfig, save_model
 from s2mnet.plan import Preprocessing
-from s2mnet.plan.machine import multiplies_bf16
 
 ENGINES = ["torch", "openvino"]
 BINARY = LabelMap(kind="classes", values=[0, 255])
@@ -260,6 +260,6 @@ def test_an_evaluation_says_what_computed_it(tmp_path: Path, tiny_run: Path, tin
         status, _, err = s2mnet("evaluate", tiny_run, tiny_data, "--engine", engine, "-o", tmp_path / engine)
         assert status == 0 and err == "", err
         result = json.loads((tmp_path / engine / "metrics.json").read_text())
-        assert result["context"]["engine"] == engine and result["context"]["precision"] == "32"
+        assert result["context"]["engine"] == engine and result["context"]["precision"] == "float32"
         dice += [case["metrics"] for case in result["cases"]]
     assert len(dice) == 4 and dice[:2] == dice[2:]  # the same masks

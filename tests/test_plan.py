@@ -15,6 +15,7 @@ from tiny import tiny_plan
 
 from s2mnet import S2MNet, S2MNetError
 from s2mnet.data import FolderSummary, LabelMap
+from s2mnet.device import multiplies_bf16
 from s2mnet.network.mixer import SpectralSelectiveTokenMixer
 from s2mnet.plan import (
     MILD_AUGMENTATION,
@@ -28,7 +29,6 @@ from s2mnet.plan import (
     this_machine,
 )
 from s2mnet.plan.commented import to_yaml
-from s2mnet.plan.machine import multiplies_bf16
 
 
 def summary(

@@ -19,9 +19,9 @@ from s2mnet import Predictor, S2MNet, S2MNetError
 from s2mnet.data import LabelMap, read_image
 from s2mnet.inference import predict_probabilities
 from s2mnet.modelfolder import ModelConfig, save_model
+from s2mnet.overlay import overlay
 from s2mnet.plan import Preprocessing
 from s2mnet.prediction import predict_folder
-from s2mnet.report.overlay import overlay
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:

@@ -94,7 +94,7 @@ def write_tumours(root: Path) -> Path:
 def test_from_the_folder_to_the_masks(tmp_path: Path, s2mnet: Cli, loss: str) -> None:
     data, run = write_tumours(tmp_path / "data"), tmp_path / "run"
     plan = make_plan(read_folder(find_cases(data), progress=False), size=32, extent="whole", epochs=6, batch_size=4,
-                     repeats=4, lr=1e-2, precision="32")  # fmt: skip
+                     repeats=4, lr=1e-2, precision="float32")  # fmt: skip
     assert plan.preprocessing.channels == ["flair", "t1", "t1ce", "t2"] and plan.labels.num_outputs == 3
     options = {} if loss == "dice_ce" else plan.loss_options
     plan.model_copy(update={"network": NARROW, "tta": 1, "loss": loss, "loss_options": options}).save(

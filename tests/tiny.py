@@ -48,7 +48,14 @@ def write_data(root: Path, values: tuple[int, ...] = (0, 255), seed: int = 0) ->
 def tiny_plan(data: Path, **changes: object) -> Plan:
     """A plan for a narrow network at 32×32; ``changes`` are fields of the plan or of its training."""
     own = {name: changes.pop(name) for name in list(changes) if name in Plan.model_fields}
-    options = {"size": 32, "extent": "whole", "batch_size": 4, "repeats": 2, "precision": "32", "lr": 1e-2} | changes
+    options = {
+        "size": 32,
+        "extent": "whole",
+        "batch_size": 4,
+        "repeats": 2,
+        "precision": "float32",
+        "lr": 1e-2,
+    } | changes
     plan = make_plan(read_folder(find_cases(data), progress=False), **options)  # type: ignore[arg-type]
     return plan.model_copy(update={"network": NARROW, "tta": 1, **own})
 
@@ -74,5 +81,5 @@ def refused(result: tuple[int, str, str], *words: str) -> None:
     assert status == 2, err
     assert err.startswith("error: ") and err.count("error: ") == 1
     assert "Traceback" not in err + out
-    for part in ("found", "expected", *words):
-        assert part in err
+    for word in words:
+        assert word in err

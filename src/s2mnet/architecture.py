@@ -54,7 +54,7 @@ class PeerNetwork(nn.Module, PyTorchModelHubMixin, library_name="s2mnet"):
         try:
             self.network = PEERS[architecture].build(in_channels, num_classes, size)
         except ImportError as error:  # of what MONAI asks for only when it is used
-            raise ValueError(f'{architecture} needs another package: pip install "s2mnet[bench]" ({error})') from None
+            raise ValueError(f'{architecture} needs another package: pip install "s2mnet[lab]" ({error})') from None
 
     def forward(self, x: Tensor, return_boundaries: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
         logits = self.network(x)

@@ -39,7 +39,7 @@ Engine = Annotated[
     typer.Option(help="What computes: auto takes a GPU, else OpenVINO where it is installed, else PyTorch."),
 ]
 PrecisionOption = Annotated[
-    Literal["32", "bf16"], typer.Option("--precision", help="bf16: faster where the processor multiplies it.")
+    Literal["float32", "bf16"], typer.Option("--precision", help="bf16: faster where the processor multiplies it.")
 ]
 
 
@@ -127,7 +127,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Of every random draw. 42 if not given.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that load data. None beside the main one.")] = None,
     precision: Annotated[
-        Literal["auto", "32", "bf16"] | None, typer.Option(help="auto, if not given: bf16 where it is native.")
+        Literal["auto", "float32", "bf16"] | None, typer.Option(help="auto, if not given: bf16 where it is native.")
     ] = None,
     labels: Labels = "auto",
     plan: Annotated[
@@ -142,7 +142,7 @@ def train(
         preset=preset, minutes=minutes, epochs=epochs, size=size, extent=extent, batch_size=batch_size, lr=lr,
         seed=seed, workers=workers, precision=precision,
     )  # fmt: skip
-    with _interrupted("s2mnet train … --resume goes on from the last finished epoch"):
+    with interruptible("s2mnet train … --resume goes on from the last finished epoch"):
         report = run_training(data, output, plan, labels, resume, **options)
     typer.echo(f"report: {report}")
 
@@ -184,7 +184,7 @@ def predict(
     ] = False,
     tta: Tta = None,
     engine: Engine = "auto",
-    precision: PrecisionOption = "32",
+    precision: PrecisionOption = "float32",
 ) -> None:
     """Predict masks, in the size of the images and the label values of the training masks; of a volume as NIfTI."""
     from s2mnet.prediction import Predictor, predict_folder
@@ -208,7 +208,7 @@ def predict(
         typer.echo(f"mask: {target}" + (f" and {segmentation}" if segmentation else ""))
         return
     go_on = f"masks so far are kept, and the same command goes on with --shard {shard or '1/1'}"
-    with _interrupted(go_on), progress_bar("predicting") as progress:
+    with interruptible(go_on), progress_bar("predicting") as progress:
         done = predict_folder(predictor, images, output, overlays, probabilities, tta, progress, part)
     typer.echo(f"{len(done)} masks in {output / 'masks'}")
 
@@ -222,7 +222,7 @@ def evaluate(
     tta: Tta = None,
     labels: Labels = "auto",
     engine: Engine = "auto",
-    precision: PrecisionOption = "32",
+    precision: PrecisionOption = "float32",
 ) -> None:
     """Measure a trained model on a data folder, or predicted masks against true ones."""
     from rich.console import Console
@@ -239,77 +239,6 @@ def evaluate(
 
 
 @app.command()
-def bench(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for bench.json, bench.md and charts.")] = Path(
-        "runs/bench"
-    ),
-    size: Annotated[list[int] | None, typer.Option(help="Side of the images; repeatable. 256 to 1024.")] = None,
-    batch: Annotated[list[int] | None, typer.Option(help="Images at a time; repeatable. 1 and 8.")] = None,
-    precision: Annotated[
-        Literal["float32", "bf16"] | None, typer.Option(help="If not given, both, or float32 where bf16 is not native.")
-    ] = None,
-    only: Annotated[
-        Literal["network", "spectral", "loss", "train", "bound", "operations"] | None,
-        typer.Option(
-            help="Inference, spectral branch, loss, training step, what bounds them, or their largest operations. "
-            "All if not given."
-        ),
-    ] = None,
-    contestant: Annotated[list[str] | None, typer.Option(help="A network; repeatable. All if not given.")] = None,
-    repeats: Annotated[int, typer.Option(help="Rounds; each contestant has one turn in each.")] = 7,
-    minutes: Annotated[float, typer.Option(help="What does not fit is left out, the dearest first.")] = 60.0,
-    threads: Annotated[int | None, typer.Option(help="Of torch. As many as it takes by itself if not given.")] = None,
-    write: Annotated[Path | None, typer.Option(help="Also write the page there, such as docs/performance.md.")] = None,
-) -> None:
-    """Time S2M-Net side by side with other networks, its spectral branch with FFTs and its loss with Dice + CE."""
-    from s2mnet.bench import Request, run_bench, write_page, write_record
-
-    precisions = (precision,) if precision else ()
-    request = Request(size or (), batch or (), precisions, only, contestant or (), repeats, minutes, threads)
-    with progress_bar("measuring") as progress:
-        record = run_bench(request, progress, lambda record: write_record(record, output))
-    typer.echo(f"tables: {write_page(record, output / 'bench.md', output)}")
-    if write:
-        typer.echo(f"page: {write_page(record, write, write.parent / write.stem)}")
-
-
-@app.command()
-def experiment(
-    study: Annotated[Path, typer.Argument(help="A study in YAML, such as studies/small.yaml.")],
-    data: Annotated[Path, typer.Option(help="Folder with a folder for each public data set, as downloaded.")] = Path(
-        "data"
-    ),
-    minutes: Annotated[
-        float | None, typer.Option(help="Stop after so long; the next call goes on. All cells if not given.")
-    ] = None,
-    dataset: Annotated[list[str] | None, typer.Option(help="Only this data set; repeatable.")] = None,
-    variant: Annotated[list[str] | None, typer.Option(help="Only this variant; repeatable.")] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="Only this seed; repeatable.")] = None,
-    results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("results"),
-    work: Annotated[Path, typer.Option(help="Folder for prepared data and models.")] = Path("runs/experiments"),
-    table: Annotated[
-        bool,
-        typer.Option("--table", help="Only write the page, from the result files of all studies beside this one."),
-    ] = False,
-    page: Annotated[Path, typer.Option(help="The page that --table writes.")] = Path("docs/results.md"),
-) -> None:
-    """Run a declared study, each cell with a result file of its own; no cell twice, several processes may share it."""
-    from s2mnet.experiment.run import Places, Selection, run_study
-    from s2mnet.experiment.study import Study
-    from s2mnet.workflow import command_line
-
-    if table:
-        from s2mnet.experiment.page import write_page
-
-        typer.echo(f"page: {write_page(study.parent, results, page)}")
-        return
-    selection = Selection(dataset or (), variant or (), seed or ())
-    with _interrupted("the same command goes on from the last finished epoch"):
-        done = run_study(Study.load(study), Places(data, results, work), selection, minutes, command=command_line())
-    typer.echo(f"{len(done)} cells finished")
-
-
-@app.command()
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the data and the run.")] = Path(
         "runs/demo"
@@ -323,7 +252,7 @@ def demo(
 
 
 @contextlib.contextmanager
-def _interrupted(how: str) -> Iterator[None]:
+def interruptible(how: str) -> Iterator[None]:
     """Ctrl-C ends the command with what to do to go on, and exit status 130."""
     try:
         yield
@@ -347,11 +276,16 @@ def _check_tta(tta: int | None) -> None:
 
 
 def main() -> None:
-    """Entry point: bad input ends in one message and exit status 2."""
+    """Entry point of ``s2mnet``."""
+    run(app)
+
+
+def run(commands: typer.Typer) -> None:
+    """Run a command line: bad input ends in one message and exit status 2."""
     keep_freed_memory()
     warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a file is said once, by whoever reads it
     try:
-        app()
+        commands()
     except S2MNetError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)

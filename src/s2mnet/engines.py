@@ -12,14 +12,13 @@ from typing import Any, Literal, NamedTuple, cast, get_args
 import torch
 from torch import Tensor, nn
 
+from s2mnet.device import Precision, multiplies_bf16
 from s2mnet.errors import S2MNetError
 from s2mnet.network import S2MNet
 from s2mnet.network.fold import streamline
 from s2mnet.network.s2mnet import encode_decode
-from s2mnet.plan.machine import multiplies_bf16
 
 EngineName = Literal["auto", "torch", "openvino"]
-Precision = Literal["32", "bf16"]
 INSTALL = 'pip install "s2mnet[openvino]"'
 # Layers of the first stage that bf16 leaves in float32: the convolution; 2 would be the block too, see `parts_of`.
 PRECISE_LAYERS = 1
@@ -64,12 +63,12 @@ def choose(engine: EngineName = "auto", device: str = "auto") -> Choice:
     return Choice("openvino", device)
 
 
-def build(network: nn.Module, engine: Literal["torch", "openvino"], precision: Precision = "32") -> nn.Module:
+def build(network: nn.Module, engine: Literal["torch", "openvino"], precision: Precision = "float32") -> nn.Module:
     """A frozen copy of the network that computes the same, called the same way, with float32 inputs and outputs.
 
     Args:
         network: an S2MNet or what is called like one, on the device where it shall run.
-        precision: "32", equal to the network within rounding; "bf16", faster and a little different: stem, first
+        precision: "float32", equal to the network within rounding; "bf16", faster and a little different: stem, first
             convolution, last decoder stage but for its start, and head, which place boundaries, stay in float32.
 
     Raises:
@@ -80,7 +79,7 @@ def build(network: nn.Module, engine: Literal["torch", "openvino"], precision: P
     device = next(network.parameters()).device
     if precision == "bf16" and not multiplies_bf16(device.type):
         found = f"bf16 on a {device.type} that does not multiply it"
-        raise S2MNetError("precision", found, "32", "Leave it out.")
+        raise S2MNetError("precision", found, "float32", "Leave it out.")
     return (OpenVINONetwork if engine == "openvino" else TorchNetwork)(network, precision)
 
 
@@ -108,7 +107,7 @@ def _core() -> Any:
 class TorchNetwork(nn.Module):
     """A copy of the network with fewer passes over memory, see :func:`s2mnet.network.fold.streamline`."""
 
-    def __init__(self, network: nn.Module, precision: Precision = "32") -> None:
+    def __init__(self, network: nn.Module, precision: Precision = "float32") -> None:
         super().__init__()
         self.network = streamline(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.parts = parts_of(self.network, precision)
@@ -134,7 +133,7 @@ class OpenVINONetwork(nn.Module):
     The graphs are made by OpenVINO's reader of traced networks: ``openvino.convert_model`` takes three times as long.
     """
 
-    def __init__(self, network: nn.Module, precision: Precision = "32") -> None:
+    def __init__(self, network: nn.Module, precision: Precision = "float32") -> None:
         super().__init__()
         self.network = streamline(network)
         self.parts = parts_of(self.network, precision)
@@ -162,7 +161,7 @@ class OpenVINONetwork(nn.Module):
 
         def run(part: Part, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
             inputs = [value.contiguous() for value in inputs]
-            graphs[part] = _graph(part.module, inputs, {"32": "f32", "bf16": "bf16"}[part.precision])
+            graphs[part] = _graph(part.module, inputs, {"float32": "f32", "bf16": "bf16"}[part.precision])
             return part.module(*inputs)
 
         run_parts(self.parts, run, image)
@@ -213,9 +212,9 @@ def parts_of(network: nn.Module, precision: Precision) -> list[Part]:
 
     Networks of other kinds, which are compared with ours, are bf16 throughout.
     """
-    if precision == "32" or not isinstance(network, S2MNet):
+    if precision == "float32" or not isinstance(network, S2MNet):
         return [Part(_Whole(network), precision)]
-    return [Part(_First(network), "32"), Part(_Middle(network), "bf16"), Part(_Last(network), "32")]
+    return [Part(_First(network), "float32"), Part(_Middle(network), "bf16"), Part(_Last(network), "float32")]
 
 
 def run_parts(parts: Sequence[Part], run: Run, x: Tensor) -> list[Tensor]:

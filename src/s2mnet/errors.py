@@ -1,4 +1,4 @@
-"""The one error a user sees: which file, what was found, what was expected, how to mend it."""
+"""The one error that a user sees: where, what the problem is, and what fixes it."""
 
 from __future__ import annotations
 
@@ -6,19 +6,24 @@ from pathlib import Path
 
 
 class S2MNetError(Exception):
-    """Bad input, said in one message. The command line prints it and exits with status 2; no traceback.
+    """Bad input, reported in one message. The command line prints it and exits with status 2; no traceback.
 
     Args:
-        where: the file, folder or argument at fault.
-        found: what is there.
-        expected: what should have been there.
-        mend: what the user can do about it, as an imperative sentence.
+        where: the file, folder or argument at fault. It is the subject of the first sentence.
+        problem: the rest of that sentence, without the full stop: "is empty", "has 3 channels; the model needs 1".
+        fix: what the user can do about it: one or more imperative sentences.
 
     Example:
-        >>> print(S2MNetError("masks/a.png", "an empty file", "a PNG image", "Export the mask again."))
-        masks/a.png: found an empty file; expected a PNG image. Export the mask again.
+        >>> print(S2MNetError("masks/a.png", "is an empty file", "Export the mask again."))
+        masks/a.png is an empty file. Export the mask again.
     """
 
-    def __init__(self, where: str | Path, found: str, expected: str, mend: str) -> None:
-        self.where, self.found, self.expected, self.mend = str(where), found, expected, mend
-        super().__init__(f"{where}: found {found}; expected {expected}. {mend}")
+    def __init__(self, where: str | Path, problem: str, *fix: str) -> None:
+        # Until every caller has moved to (where, problem, fix): (where, found, expected, mend).
+        if len(fix) == 2:
+            self.found, self.expected, self.mend = problem, *fix
+            problem, fix = f"holds {problem}; expected {fix[0]}", fix[1:]
+        else:
+            self.found, self.expected, self.mend = problem, "", fix[0]
+        self.where, self.problem, self.fix = str(where), problem, fix[0]
+        super().__init__(f"{where} {self.problem}. {self.fix}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 import sys
@@ -11,6 +10,8 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from s2mnet.device import cpu_cores
 
 LIBRARIES = ("torch", "lightning", "monai", "numpy")
 
@@ -34,7 +35,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         **{library: _version(library) for library in LIBRARIES},
         "cpu": _cpu_model(),
-        "cpu_count": _cpu_count(),
+        "cpu_count": cpu_cores(),
         **_torch_state(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
@@ -68,8 +69,8 @@ def training_precision(history: Sequence[Mapping[str, Any]]) -> str | None:
     Example:
         >>> training_precision([{"epoch": 1, "precision": "bf16"}, {"epoch": 2, "precision": "bf16"}])
         'bf16'
-        >>> training_precision([{"epoch": 1, "precision": "bf16"}, {"epoch": 2, "precision": "32"}])
-        'bf16, from epoch 2 on 32'
+        >>> training_precision([{"epoch": 1, "precision": "bf16"}, {"epoch": 2, "precision": "float32"}])
+        'bf16, from epoch 2 on float32'
     """
     starts: list[tuple[int, str]] = []
     for record in history:
@@ -109,12 +110,6 @@ def _cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
         if name:
             return f"{name} (family {family}, model {model})" if family and model else name
     return platform.processor() or platform.machine() or None
-
-
-def _cpu_count() -> int | None:
-    if hasattr(os, "sched_getaffinity"):  # Linux: honours taskset and a container's cpuset
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count()
 
 
 def _torch_state() -> dict[str, Any]:

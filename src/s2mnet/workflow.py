@@ -13,7 +13,8 @@ from rich.markup import escape
 from s2mnet.data import Case, FolderSummary, ImageFolder, find_cases, read_folder
 from s2mnet.data.cases import Split
 from s2mnet.data.labels import LabelRule
-from s2mnet.engines import EngineName, Precision
+from s2mnet.device import Precision
+from s2mnet.engines import EngineName
 from s2mnet.errors import S2MNetError
 from s2mnet.evaluation.folders import evaluate_folders
 from s2mnet.evaluation.results import Evaluation, save, table
@@ -172,7 +173,7 @@ def evaluate_against(
     tta: int | None = None,
     labels: LabelRule = "auto",
     engine: EngineName = "auto",
-    precision: Precision = "32",
+    precision: Precision = "float32",
 ) -> Evaluation:
     """``s2mnet evaluate``: a run on a data folder, or a folder of masks against a folder of true ones.
 

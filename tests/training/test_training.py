@@ -406,7 +406,7 @@ def test_spectral_filters_may_learn_faster(tiny_data: Path, tmp_path: Path) -> N
     assert torch.allclose(moved[10.0], 10 * moved[1.0], atol=1e-4)
 
 
-@pytest.mark.parametrize("precision", ["32", "bf16"])
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_gradients_are_clipped_in_every_precision(tiny_data: Path, tmp_path: Path, precision: str) -> None:
     """Clipped far below Adam's ε of 1e-8, gradients move nothing; else every weight moves by the learning rate."""
     train_tiny(tiny_data, tmp_path / "run", steps=1, warmup=0.0, clip=1e-13, weight_decay=0.0, precision=precision)
@@ -426,6 +426,6 @@ def test_the_report_says_in_which_precision_the_model_was_trained(
     assert ">training precision</th><td>bf16</td>" in report
     monkeypatch.setattr(run_module, "multiplies_bf16", lambda device: False)
     report = run_training(tiny_data, run, resume=True, epochs=2, console=quiet(), command="s2mnet").read_text()
-    assert ">training precision</th><td>bf16, from epoch 2 on 32</td>" in report
+    assert ">training precision</th><td>bf16, from epoch 2 on float32</td>" in report
     context = json.loads((run / "evaluation" / "test" / "metrics.json").read_text())["context"]
-    assert context["training precision"] == "bf16, from epoch 2 on 32"
+    assert context["training precision"] == "bf16, from epoch 2 on float32"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from s2mnet.data.dataset import FILE as DATASET_FILE
 from s2mnet.data.labels import IGNORE_INDEX, LabelMap, LabelRule, infer_labels
 from s2mnet.data.measure import PairFacts, contrast, mean_thickness, measure_pair
 from s2mnet.data.pairs import load_case
+from s2mnet.device import worker_count
 from s2mnet.errors import S2MNetError
 from s2mnet.files import ahead
 from s2mnet.progress import progress_bar
@@ -124,7 +124,7 @@ def read_folder(folder: ImageFolder, labels: LabelRule | LabelMap = "auto", prog
     channels = len(stored) or (1 if all(held.grey for held in facts.values()) else 3)
     mean, std = _mean_and_std(train, channels)
     step = -(-len(marked) // MAX_THICKNESS_MASKS)
-    with ThreadPoolExecutor(_workers()) as pool:
+    with ThreadPoolExecutor(worker_count()) as pool:
         chosen = set(marked[::step])
         pairs = [case for case in folder.splits["train"] if case.mask in chosen]
         shapes = list(pool.map(lambda case: _shape(case, label_map), pairs))
@@ -156,8 +156,8 @@ def _measure_all(folder: ImageFolder, progress: bool) -> dict[Path, PairFacts]:
     cases = [case for split in SPLITS for case in folder.splits[split]]
     facts: dict[Path, PairFacts] = {}
     problems: list[S2MNetError] = []
-    with progress_bar("Reading", progress) as advance, ThreadPoolExecutor(_workers()) as pool:
-        for done, (case, result) in enumerate(ahead(pool, _try_measure, cases, 4 * _workers()), 1):
+    with progress_bar("Reading", progress) as advance, ThreadPoolExecutor(worker_count()) as pool:
+        for done, (case, result) in enumerate(ahead(pool, _try_measure, cases, 4 * worker_count()), 1):
             if isinstance(result, PairFacts) and case.mask is not None:
                 facts[case.mask] = result
             elif isinstance(result, S2MNetError):
@@ -175,10 +175,6 @@ def _try_measure(case: Case) -> PairFacts | S2MNetError:
         return measure_pair(case.image, case.mask)
     except S2MNetError as error:
         return error
-
-
-def _workers() -> int:
-    return min(8, os.cpu_count() or 1)
 
 
 def _stored_channels(folder: ImageFolder, facts: Mapping[Path, PairFacts]) -> list[str]:

@@ -18,6 +18,7 @@ from s2mnet.datasets.record import Found, PublicSet, Record
 from s2mnet.datasets.sets import named
 from s2mnet.datasets.source import open_source
 from s2mnet.datasets.writing import write_record
+from s2mnet.device import worker_count
 from s2mnet.errors import S2MNetError
 from s2mnet.files import unwritable
 from s2mnet.progress import Progress
@@ -126,7 +127,7 @@ def _write_all(
 ) -> tuple[dict[Split, int], dict[str, CaseFacts]]:
     counts: dict[Split, int] = dict.fromkeys(SPLITS, 0)
     facts: dict[str, CaseFacts] = {}
-    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+    pool = ThreadPoolExecutor(worker_count())
     try:
         written = pool.map(lambda record: write_record(record, folder / record.split, neighbours), records)
         for done, (record, images) in enumerate(zip(records, written, strict=True), start=1):

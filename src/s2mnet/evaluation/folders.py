@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +12,7 @@ from s2mnet.data.folder import find_images
 from s2mnet.data.images import read_mask
 from s2mnet.data.label_rules import Histogram, histogram
 from s2mnet.data.labels import LabelMap, LabelRule, infer_labels
+from s2mnet.device import worker_count
 from s2mnet.errors import S2MNetError
 from s2mnet.evaluation.metrics import IGNORE_INDEX
 from s2mnet.evaluation.results import Evaluation, evaluate
@@ -129,7 +129,7 @@ def _values_of_pair(pair: tuple[Path, Path]) -> tuple[Histogram, Histogram]:
 
 
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(min(AHEAD, os.cpu_count() or 1))
+    return ThreadPoolExecutor(worker_count())
 
 
 def check_clear(file: Path, predicted: np.ndarray, true: np.ndarray, labels: LabelMap) -> None:

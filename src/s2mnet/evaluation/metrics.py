@@ -24,7 +24,8 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-IGNORE_INDEX = 255
+from s2mnet.data.labels import IGNORE_INDEX
+
 SURFACE_TOLERANCE = 2.0
 """Tolerance of the surface Dice, in the unit of the distances."""
 Unit = Literal["px", "voxels", "mm"]

@@ -19,8 +19,8 @@ from s2mnet.inspection import plots
 from s2mnet.inspection.fingerprint import Distribution, Fingerprint, ImageFacts
 from s2mnet.inspection.problem import Problem
 from s2mnet.inspection.wording import intensity_text, likeness_text, size_text, stored_text, summary
+from s2mnet.overlay import PALETTE, as_rgb, overlay
 from s2mnet.report import embed
-from s2mnet.report.overlay import PALETTE, as_rgb, overlay
 from s2mnet.report.tags import legend, pairs, paragraph, section
 
 MAX_PICTURES = 12

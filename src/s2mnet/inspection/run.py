@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ import numpy as np
 
 from s2mnet.data.cases import SPLITS, Case, ImageFolder, Split, find_cases
 from s2mnet.data.labels import IGNORE_INDEX, LABEL_RULES, LabelMap, LabelRule, infer_labels
+from s2mnet.device import worker_count
 from s2mnet.errors import S2MNetError
 from s2mnet.inspection.duplicates import find_duplicates
 from s2mnet.inspection.fingerprint import (
@@ -110,7 +110,7 @@ def _measure_all(folder: ImageFolder, progress: Progress | None) -> tuple[list[C
 
     facts: list[CaseFacts] = []
     problems: list[Problem] = []
-    with ThreadPoolExecutor(_workers()) as pool:
+    with ThreadPoolExecutor(worker_count()) as pool:
         for done, result in enumerate(pool.map(read, range(len(cases))), 1):
             if isinstance(result, CaseFacts):
                 facts.append(result)
@@ -119,10 +119,6 @@ def _measure_all(folder: ImageFolder, progress: Progress | None) -> tuple[list[C
             if progress:
                 progress(done, len(cases))
     return facts, problems
-
-
-def _workers() -> int:
-    return min(16, os.cpu_count() or 1)
 
 
 def _understand(
@@ -168,7 +164,7 @@ def _shapes(
     def of(fact: CaseFacts) -> dict[int, Shape]:
         return measure_shapes(label_map.encode(fact.packed.unpack(), _mask(fact.case))) if fact.packed else {}
 
-    with ThreadPoolExecutor(_workers()) as pool:
+    with ThreadPoolExecutor(worker_count()) as pool:
         return list(pool.map(of, chosen))
 
 

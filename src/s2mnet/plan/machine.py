@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from s2mnet.device import cpu_cores, multiplies_bf16
+
 # Peak of a training step of the default network, per pixel and sample of a batch of 8 at 352², float32, on a CPU
 # (5.6 GB: gradients, activations and the loss). bf16 takes less; the plan does not count on it.
 BYTES_PER_PIXEL = 5700
@@ -43,19 +45,9 @@ def this_machine(measure: bool = True) -> Machine:
     """The machine as it is now; ``measure`` trains the default network for a second or two to learn its speed."""
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     gpu = torch.cuda.is_available()
     memory = torch.cuda.mem_get_info()[0] if gpu else free_memory()
-    return Machine(gpu, memory, cores, _speed("cuda" if gpu else "cpu") if measure else None)
-
-
-def multiplies_bf16(device: str) -> bool:
-    """Whether a device, "cpu" or "cuda", multiplies bf16 natively: emulated it is slower than float32."""
-    import torch
-
-    if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return Machine(gpu, memory, cpu_cores(), _speed("cuda" if gpu else "cpu") if measure else None)
 
 
 def free_memory() -> int:

@@ -107,7 +107,9 @@ class Training(Section):
     warmup: float = about(0.05, "share of the schedule that is a linear warm-up", ge=0, lt=1)
     clip: float = about(1.0, "largest norm of the gradient", gt=0)
     patience: int = about(0, "stop after so many epochs without gain in validation Dice; 0: never", ge=0)
-    precision: Literal["auto", "32", "bf16"] = about("auto", "auto: bf16 where the processor multiplies it natively")
+    precision: Annotated[
+        Literal["auto", "float32", "bf16"], BeforeValidator(lambda value: "float32" if value == "32" else value)
+    ] = about("auto", "auto: bf16 where the processor multiplies it natively")
     workers: int = about(0, "processes that load data; 0 loads in the main process", ge=0)
 
 

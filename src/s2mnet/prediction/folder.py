@@ -18,8 +18,8 @@ from s2mnet.data.channels import to_show
 from s2mnet.data.splits import digest
 from s2mnet.errors import S2MNetError
 from s2mnet.files import ahead, write_picture, write_png
+from s2mnet.overlay import overlay
 from s2mnet.prediction.predictor import Predictor
-from s2mnet.report.overlay import overlay
 
 AHEAD = 2  # images made ready, and results written, while the network is busy with another
 

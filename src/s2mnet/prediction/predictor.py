@@ -9,7 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from s2mnet.data import read_image
-from s2mnet.engines import EngineName, Precision, build, choose
+from s2mnet.device import Precision
+from s2mnet.engines import EngineName, build, choose
 from s2mnet.inference import at_own_size, predict_maps, prepare_image, to_labels
 from s2mnet.modelfolder import WEIGHTS, load_model
 
@@ -40,7 +41,7 @@ class Predictor:
         engine: "torch"; "openvino", on the CPU and where ``s2mnet[openvino]`` is installed, 1.3 to 1.8 times as
             fast after some seconds for each new size; or "auto": OpenVINO where it can run, else PyTorch. Their
             probabilities are equal within 1e-4.
-        precision: "32", or "bf16" where the processor multiplies it: faster, a few pixels of a mask differ.
+        precision: "float32", or "bf16" where the processor multiplies it: faster, a few pixels of a mask differ.
 
     Attributes:
         network: the S2MNet (or the network it is compared with) as it was trained, in eval mode.
@@ -58,7 +59,7 @@ class Predictor:
     """
 
     def __init__(
-        self, model: str | Path, device: str = "auto", engine: EngineName = "auto", precision: Precision = "32"
+        self, model: str | Path, device: str = "auto", engine: EngineName = "auto", precision: Precision = "float32"
     ) -> None:
         self.engine, device, self.notice = choose(engine, device)
         self.network, self.config = load_model(Path(model), device)

@@ -8,14 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from s2mnet.data.labels import IGNORE_INDEX
 from s2mnet.evaluation.records import MEAN
 from s2mnet.evaluation.table import counted
-from s2mnet.report import embed, figures
-from s2mnet.report.content import CaseFigure, Report
-from s2mnet.report.metric_tables import metric_tables, reading
-from s2mnet.report.overlay import (
+from s2mnet.overlay import (
     BOTH,
-    IGNORE,
     ONLY_PREDICTED,
     ONLY_TRUE,
     OTHER_CLASS,
@@ -26,6 +23,9 @@ from s2mnet.report.overlay import (
     heat,
     overlay,
 )
+from s2mnet.report import embed, figures
+from s2mnet.report.content import CaseFigure, Report
+from s2mnet.report.metric_tables import metric_tables, reading
 from s2mnet.report.tags import legend, pairs, paragraph, scale_legend, section
 
 MOST_CASES = 5
@@ -217,7 +217,7 @@ def edge_correlation(case: CaseFigure) -> float | None:
 
     truth = np.asarray(case.truth)
     highest = maximum_filter(truth, 5)
-    edges, known = highest != minimum_filter(truth, 5), highest < IGNORE
+    edges, known = highest != minimum_filter(truth, 5), highest < IGNORE_INDEX
     beta = _resized(case.boundary, truth.shape)[known]
     if np.ptp(edges[known].astype(int)) == 0 or np.ptp(beta) == 0:
         return None

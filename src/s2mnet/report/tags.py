@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from s2mnet.report.overlay import Colour
+from s2mnet.overlay import Colour
 
 
 def section(title: str, anchor: str, *parts: str) -> str:

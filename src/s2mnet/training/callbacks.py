@@ -136,7 +136,7 @@ class History(pl.Callback):
             "epoch": trainer.current_epoch + 1,
             "steps": trainer.global_step,
             "seconds": self.schedule.seconds(),
-            "precision": "bf16" if trainer.precision.startswith("bf16") else "32",
+            "precision": "bf16" if trainer.precision.startswith("bf16") else "float32",
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
             "train_loss": logs["loss"],
             "val_dice": dice,

@@ -19,11 +19,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from s2mnet.architecture import OURS
 from s2mnet.data import ImageFolder
+from s2mnet.device import multiplies_bf16
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
 from s2mnet.modelfolder import ModelConfig
 from s2mnet.plan import Plan
-from s2mnet.plan.machine import multiplies_bf16
 from s2mnet.training.callbacks import STATE, History, KeepBest, Schedule
 from s2mnet.training.distributed import connect, is_main, processes, share_of, synchronise_batch_norm
 from s2mnet.training.module import SegmentationModule

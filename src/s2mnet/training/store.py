@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from s2mnet.data import Case, LabelMap, load_case
+from s2mnet.device import worker_count
 from s2mnet.errors import S2MNetError
 from s2mnet.files import ahead, write_atomically
 from s2mnet.inference import prepare_image, prepare_mask
@@ -77,7 +78,7 @@ class PreparedCases:
         if folder:
             _take_away_the_old(folder)
         self.entries: list[_Stored | Pair] = []
-        workers = os.cpu_count() or 1
+        workers = worker_count()
         with progress_bar(title) as advance, ThreadPoolExecutor(workers) as pool:
             for done, (_, entry) in enumerate(ahead(pool, self._entry, cases, 4 * workers), 1):
                 self.entries.append(entry)
