@@ -8,10 +8,12 @@ Only works in a process with ``pretend.cpp`` preloaded; see ``test_gpu.py``.
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -108,6 +110,14 @@ def _apply(module: nn.Module, function: Callable[[Tensor], Tensor], recurse: boo
     return module
 
 
+_save_model = safetensors.torch.save_model
+
+
+def _save(module: nn.Module, file: str) -> None:
+    """What writes weights reads the memory of a GPU by its address; there is none here."""
+    _save_model(copy.deepcopy(module).to("cpu"), file)
+
+
 @contextlib.contextmanager
 def pretend_gpu(bf16: bool = True, kind: str = "cuda") -> Iterator[None]:
     """PyTorch as it is on a machine with one GPU with 16 GB, 12 of them free."""
@@ -135,7 +145,9 @@ def pretend_gpu(bf16: bool = True, kind: str = "cuda") -> Iterator[None]:
         for name, value in cuda.items():
             stack.enter_context(mock.patch.object(torch.cuda, name, value))
         stack.enter_context(mock.patch.object(torch.backends.mps, "is_available", lambda: kind == "mps"))
+        stack.enter_context(mock.patch.object(Tensor, "pin_memory", lambda tensor, device=None: tensor))
         stack.enter_context(mock.patch.object(nn.Module, "_apply", _apply))
+        stack.enter_context(mock.patch.object(safetensors.torch, "save_model", _save))
         before = torch._C._only_lift_cpu_tensors()
         torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(…, device="cuda") is made on the CPU, then moved
         stack.callback(torch._C._set_only_lift_cpu_tensors, before)
