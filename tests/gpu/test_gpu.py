@@ -34,10 +34,9 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         f"-L{torch_folder / 'lib'}", "-Wl,--no-as-needed", "-lc10", "-ltorch_cpu", f"-Wl,-rpath,{torch_folder / 'lib'}",
     ]  # fmt: skip
     subprocess.run(build, check=True)
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-o", f"cache_dir={folder}", f"--junitxml={report}", HERE / "cases.py"],
-        env={**os.environ, "LD_PRELOAD": str(library), "TORCH_COMPILE_DISABLE": "1"}, cwd=HERE.parents[1], capture_output=True, text=True,
-    )  # fmt: skip
+    command = [sys.executable, "-m", "pytest", "-q", "-o", f"cache_dir={folder}", f"--junitxml={report}"]
+    env = {**os.environ, "LD_PRELOAD": str(library), "TORCH_COMPILE_DISABLE": "1"}
+    run = subprocess.run([*command, HERE / "cases.py"], env=env, cwd=HERE.parents[1], capture_output=True, text=True)
     assert report.exists(), run.stdout + run.stderr
     outcomes: dict[str, list[str]] = {}
     for case in ElementTree.parse(report).iter("testcase"):
