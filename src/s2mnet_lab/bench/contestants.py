@@ -9,11 +9,11 @@ from typing import Literal
 import torch
 from torch import nn
 
-from s2mnet.architecture import PEERS, PeerNetwork
 from s2mnet.errors import S2MNetError
 from s2mnet.network import S2MNet
 from s2mnet.network.depthwise import DepthwiseConv2d
 from s2mnet.network.mrf import MultiReceptiveFieldSE
+from s2mnet_lab.peers import PEERS
 
 FORMS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
@@ -58,7 +58,7 @@ def straightforward() -> nn.Module:
 
 
 def _peer(name: str) -> Contestant:
-    return Contestant(name, PEERS[name].title, lambda size: PeerNetwork(name, size=size))
+    return Contestant(name, PEERS[name].title, lambda size: PEERS[name].build(3, 1, size))
 
 
 _PEERS = tuple(_peer(name) for name in PEERS)

@@ -11,7 +11,6 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from s2mnet import S2MNetError
-from s2mnet.architecture import PEERS
 from s2mnet.loss.dice_ce import DiceCrossEntropy
 from s2mnet.network import S2MNet
 from s2mnet.network.fused import compiles
@@ -19,6 +18,7 @@ from s2mnet_lab.bench.contestants import CONTESTANTS, Contestant, chosen, straig
 from s2mnet_lab.bench.flops import parameters_and_flops
 from s2mnet_lab.bench.record import Case
 from s2mnet_lab.bench.work import disc, matrix_product, network_job, products
+from s2mnet_lab.peers import PEERS
 
 # Millions of parameters, by the papers: S2M-Net 4.7, U-Net 31.0, U-Net++ 9.0, Attention U-Net 34.9 (MONAI's has one
 # convolution less a level), nnU-Net in 2-D with six stages 20.6; SegResNet, SwinUNETR, MedNeXt-S and UNETR have 4.7,
