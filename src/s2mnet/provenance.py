@@ -45,7 +45,7 @@ def environment() -> dict[str, Any]:
 def commit(source: Path = Path(__file__)) -> str | None:
     """Git commit of the checkout that tracks ``source``, with ``+changes`` if its code differs from the commit.
 
-    None where no checkout tracks it, for instance a package installed into a virtual environment inside another project.
+    None where no checkout tracks it, such as a package in a virtual environment inside another project.
     The code is the folder of ``source`` and the package of the laboratory beside it. Results written elsewhere in the
     checkout are no changes.
 
