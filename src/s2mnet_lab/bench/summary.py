@@ -148,14 +148,14 @@ def summary_page(machines: dict[str, Summary], folder: str) -> str:
         f"- [{machine.title}]({folder}/{name}.md): {machine.processor}; {machine.date}"
         for name, machine in machines.items()
     ]
-    remarks = {
-        remark: ", ".join(machine.title for machine in machines.values() if machine.remark == remark)
-        for remark in dict.fromkeys(machine.remark for machine in machines.values() if machine.remark)
-    }
+    remarks: dict[str, list[str]] = {}
+    for machine in machines.values():
+        if machine.remark:
+            remarks.setdefault(machine.remark, []).append(machine.title)
     return TEXT.format(
         folder=folder,
         table=table(("what", *TITLES.values(), "machine"), rows),
-        remarks="".join(f"\n**{names}:** {remark}\n" for remark, names in remarks.items()),
+        remarks="".join(f"\n**{', '.join(titles)}:** {remark}\n" for remark, titles in remarks.items()),
         machines="\n".join(pages),
     )
 
@@ -166,15 +166,16 @@ def _order(what: str) -> int:
 
 
 def _cell(row: Row, kind: str) -> str:
-    """The value, and in brackets its ratio to ours and who reached it."""
+    """The value, and in brackets its ratio to ours, and the network and engine that reached it."""
     shown: Value | None = getattr(row, kind)
     if shown is None:
         return "–"
     text = f"{number(shown.value)} {row.unit}"
-    ratio = "" if kind == "ours" else f"{shown.value / row.ours.value:.2f} ×"
-    named = shown.title if kind == "peer" else shown.title.removeprefix("S2M-Net, ") if kind == "ours" else ""
-    details = ", ".join(filter(None, (ratio, "eager" if named == "S2M-Net" else named)))
-    return f"{text} ({details})" if details else text
+    if kind == "ours":
+        engine = shown.title.removeprefix("S2M-Net").removeprefix(", ")
+        return f"{text} ({engine})" if engine else text
+    ratio = f"{shown.value / row.ours.value:.2f} ×"
+    return f"{text} ({ratio}, {shown.title})" if kind == "peer" else f"{text} ({ratio})"
 
 
 def chart(machines: Sequence[Summary]) -> bytes:
@@ -206,11 +207,11 @@ Written by `s2mnet-lab performance`, not by hand.
 
 ![Time of one image and of one training step on each machine]({folder}/summary.svg)
 
-**Ours** is the fastest form that the commands use: OpenVINO or PyTorch for inference, PyTorch for training.
-**Straightforward** is S2M-Net in PyTorch's own layers. **Best peer** is the fastest other network with more than
-4 million parameters, in either engine. **Limit** is the time that the processor needs for the multiplications,
-exponentials and memory traffic of S2M-Net at its measured full rate. In brackets: the ratio to ours. Times are medians;
-the networks of a row took turns in one run, on two cores.
+**Ours** is the best form of S2M-Net that the commands use: OpenVINO or PyTorch for inference, PyTorch for training.
+**Straightforward** is S2M-Net in PyTorch's own layers. **Best peer** is the best other network with more than 4 million
+parameters, in either engine. **Limit** is the time that the processor needs for the multiplications, exponentials and
+memory traffic of S2M-Net at its measured full rate. The ratio to ours is in brackets. Times are medians of one image or
+one step; the networks of a row took turns in one run.
 
 {table}
 {remarks}
@@ -222,10 +223,10 @@ Every network, size and quartile, the spectral branch against FFTs, and the loss
 
 ## Measure a machine
 
-Leave the machine idle, run the parts one after the other (about two hours on two cores), and write its page and this
-one from their records. `--minutes` limits each part; the most expensive networks are left out first. On a GPU add
-`--batch 8 --batch 32 --precision bf16` for inference and training; there networks are also compiled as a whole. 128²
-in batches of 8 is what a plan trains on a CPU.
+On an idle machine, run the parts one after the other, then write its page and this one from their records. `--minutes`
+limits each part; the most expensive networks are left out first. On a GPU add `--batch 8 --batch 32 --precision bf16`
+to inference and training; there networks are also compiled as a whole. 128² in batches of 8 is what a plan trains on a
+CPU.
 
 ```
 s2mnet-lab bench --only network --size 352 --batch 1 --repeats 11 --minutes 20 -o runs/bench/network

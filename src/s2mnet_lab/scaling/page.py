@@ -67,11 +67,12 @@ def _million(pairs: float) -> str:
 TEXT = """\
 # 10 million images
 
+**Nothing here was run on 10 million images.** Rates are those of the network alone, times the number of images; the
+growth of time and memory is extrapolated {far}-fold. A core is a thread of the benchmark. Prices are assumptions:
+${core_hour} a core-hour, ${gpu_hour} a GPU-hour, ${gigabyte_month} a GB and month of storage.
+
 Written by `s2mnet-lab scaling write`, not by hand, from the records of `s2mnet-lab bench` and `s2mnet-lab scaling
-measure`: {commits}. **Nothing here was run on 10 million images.** Rates are those of the network alone, times the
-number of images; the growth of time and memory is extrapolated {far}-fold. A core is a thread of the benchmark. Prices
-are assumptions, set by options of the command: ${core_hour} a core-hour, ${gpu_hour} a GPU-hour, ${gigabyte_month} a GB
-and month of storage.
+measure`: {commits}.
 
 ## Throughput and cost
 

@@ -96,8 +96,8 @@ def _evaluate(data: Path, scratch: Path, run: Path) -> Work:
 STEPS = {
     "list": Step("list, pair and split (`find_cases`)", _list),
     "plan": Step("`s2mnet plan`, and the start of `train`", _plan, real=True),
-    "inspect": Step("`s2mnet inspect`, without the quadratic part in the next row", _inspect, real=True),
-    "look-alikes": Step("its search for look-alikes", _look_alikes, scale=4, quadratic=True),
+    "inspect": Step("`s2mnet inspect`, without the search for look-alikes", _inspect, real=True),
+    "look-alikes": Step("the search for look-alikes in `inspect`", _look_alikes, scale=4, quadratic=True),
     "prepare": Step("decode into the cache, at the first start of `train`", _prepare, real=True),
     "prepare again": Step("find everything in the cache, at any later start, in each process", _prepare, real=True),
     "shard": Step("start of each job of `predict --shard i/n`", _shard),
