@@ -30,7 +30,8 @@ def bench(
         "runs/bench"
     ),
     size: Annotated[
-        list[int] | None, typer.Option(help="Side of the images; repeatable. Default: 256 to 1024.")
+        list[int] | None,
+        typer.Option(help="Side of the images; repeatable. Default: 256 to 1024 for inference, 352 for the rest."),
     ] = None,
     batch: Annotated[list[int] | None, typer.Option(help="Images per batch; repeatable. Default: 1 and 8.")] = None,
     precision: Annotated[

@@ -40,7 +40,7 @@ def network_job(contestant: Contestant, case: Case, form: str, device: str, loss
 
         return infer
     if contestant.engine:
-        raise ValueError(f"{contestant.engine} cannot train")
+        raise ValueError(f"the engine {contestant.engine} only predicts")
     masks = disc(case.batch, case.size, device)
     criterion = (loss or DiceCrossEntropy()).to(device)
     optimiser = torch.optim.AdamW([*network.parameters(), *criterion.parameters()], lr=1e-4, fused=True)

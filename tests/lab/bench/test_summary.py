@@ -69,9 +69,7 @@ def test_a_machine_is_summed_up_as_worked_out_by_hand(tmp_path: Path) -> None:
         "| 80 ms (0.80 ×) | My machine |"
     )
     step = "| training step, 352², batch 8, float32 | 2000 ms | 5000 ms (2.50 ×) | – | – | My machine |"
-    memory = (
-        "| training step, 352², batch 8, float32: peak memory | 3 GB | 6.6 GB (2.20 ×) | – | – | My machine |"
-    )
+    memory = "| training step, 352², batch 8, float32: peak memory | 3 GB | 6.6 GB (2.20 ×) | – | – | My machine |"
     rows = [line for line in text.splitlines() if line.endswith("| My machine |")]
     assert rows == [inference, step, memory]
     links = re.findall(r"\]\((.+?)\)", text)
