@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 import typer
 
 from s2mnet.cli import interruptible, run
-from s2mnet.errors import S2MNetError
 from s2mnet.progress import progress_bar
 
 app = typer.Typer(
@@ -17,11 +16,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-scaling = typer.Typer(help="What 10 million images take, for docs/scaling.md.", no_args_is_help=True)
-app.add_typer(scaling, name="scaling")
-
-Write = Annotated[Path | None, typer.Option(help="File for the page. Default: print it.")]
-Records = Annotated[list[Path], typer.Argument(help="bench.json files of one machine.")]
 
 
 @app.command()
@@ -60,6 +54,10 @@ def bench(
     typer.echo(f"tables: {write_page(record, output / 'bench.md', output)}")
 
 
+Records = Annotated[list[Path], typer.Argument(help="bench.json files of one machine.")]
+Write = Annotated[Path | None, typer.Option(help="File for the page. Default: print it.")]
+
+
 @app.command()
 def performance(
     name: Annotated[str, typer.Argument(help="Name for the files of the machine, such as zen5.")],
@@ -71,6 +69,10 @@ def performance(
     from s2mnet_lab.bench import load_records, write_machine
 
     typer.echo(f"page: {write_machine(load_records(records), name, title, folder)}")
+
+
+scaling = typer.Typer(help="What 10 million images take, for docs/scaling.md.", no_args_is_help=True)
+app.add_typer(scaling, name="scaling")
 
 
 @scaling.command()
@@ -121,8 +123,6 @@ def throughput(
     """Compare the throughput of `predict` with that of the network alone."""
     from s2mnet_lab.throughput import measure_throughput
 
-    if tta not in (1, 4, 8):
-        raise S2MNetError("--tta", f"is {tta}", "Use 1, 4 or 8.")
     typer.echo(measure_throughput(model, images, engine, tta, rounds))
 
 

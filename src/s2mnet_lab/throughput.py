@@ -50,8 +50,10 @@ def measure_throughput(
         rounds: number of rounds.
 
     Raises:
-        S2MNetError: a model of windows, or too few images.
+        S2MNetError: a model of windows, too few images, or another number of transforms than 1, 4 or 8.
     """
+    if tta not in (1, 4, 8):
+        raise S2MNetError("--tta", f"is {tta}", "Use 1, 4 or 8.")
     predictor = Predictor(run, "cpu", engine)
     settings = predictor.config.preprocessing
     if settings.extent != "whole":

@@ -17,7 +17,7 @@ def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     channel it is no faster, so grey is Pillow's. Both round and clip between rows and columns, in an order of their
     own: each is within two levels of the exact one, but where a sharp edge overshoots black or white they may differ by
     more. Lanczos by Pillow was half of what predicting a folder costs beside the network
-    (``s2mnet-lab throughput``).
+    (``experiments/throughput.py``).
 
     Args:
         image: uint8 (H, W) or (H, W, 3).
