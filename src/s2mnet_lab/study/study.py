@@ -28,7 +28,7 @@ class Variant(Section):
     """One row of a study: how its plan differs from the plan of the data set."""
 
     title: str = about(..., "for tables and charts")
-    architecture: str = about("s2mnet", "s2mnet, or a short name of s2mnet_lab.peers")
+    architecture: str = about("s2mnet", "see s2mnet.architecture")
     network: dict[str, Any] = about({}, "arguments of s2mnet.S2MNet")
     loss: Literal["masl", "dice_ce"] = about("masl", "masl or dice_ce")
     loss_options: dict[str, Any] = about({}, "arguments of the loss")
