@@ -11,15 +11,16 @@ demo: $(VENV)/installed
 	rm -rf runs/demo
 	$(BIN)/s2mnet demo -o runs/demo
 
-# A process for each core, up to four, that takes whole files, and one thread in each: more would share the cores.
+# One process per core, at most four, each with one thread and whole test files.
 test: $(VENV)/installed lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
-# constraints.txt is what makes pip take the CPU build of torch; without it gigabytes of CUDA come along.
+# constraints.txt makes pip install the CPU build of torch; without it pip downloads gigabytes of CUDA.
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'

@@ -47,6 +47,19 @@ def test_commit_and_changes(checkout: Path) -> None:
     assert commit(module) == head + "+changes"
 
 
+@pytest.mark.parametrize("tracked", [True, False])
+def test_changes_of_the_laboratory_count_too(checkout: Path, tracked: bool) -> None:
+    module, laboratory = checkout / "package" / "module.py", checkout / "s2mnet_lab" / "bench" / "timing.py"
+    laboratory.parent.mkdir(parents=True)
+    laboratory.write_text("one\n")
+    if tracked:
+        git(checkout, "add", ".")
+        git(checkout, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--no-gpg-sign", "-m", "second")
+        assert commit(module) == git(checkout, "rev-parse", "HEAD")
+        laboratory.write_text("two\n")
+    assert commit(module) == git(checkout, "rev-parse", "HEAD") + "+changes"
+
+
 def test_no_commit_for_what_a_checkout_does_not_track(checkout: Path, tmp_path: Path) -> None:
     installed = checkout / "site-packages" / "module.py"
     installed.parent.mkdir()

@@ -14,10 +14,11 @@ from typing import Any
 from s2mnet.device import cpu_cores
 
 LIBRARIES = ("torch", "lightning", "monai", "numpy")
+LABORATORY = "s2mnet_lab"  # the package beside this one that measures with it
 
 
 def environment() -> dict[str, Any]:
-    """Everything that should stand beside a figure, as JSON values; what cannot be found out is None.
+    """Everything to record with a figure, as JSON values; None where something is unknown.
 
     Returns:
         ``s2mnet``, ``python``, ``torch``, ``lightning``, ``monai``, ``numpy``: versions; ``commit``: see `commit`;
@@ -42,10 +43,11 @@ def environment() -> dict[str, Any]:
 
 
 def commit(source: Path = Path(__file__)) -> str | None:
-    """Git commit of the checkout that tracks ``source``, with ``+changes`` if files beside it differ from the commit.
+    """Git commit of the checkout that tracks ``source``, with ``+changes`` if its code differs from the commit.
 
-    None where no checkout tracks it: a package installed into a virtual environment inside another project, say.
-    Only the folder of ``source`` is compared, so that results written into the checkout are not taken for changes.
+    None where no checkout tracks it, such as a package in a virtual environment inside another project.
+    The code is the folder of ``source`` and the package of the laboratory beside it. Results written elsewhere in the
+    checkout are no changes.
 
     Example:
         >>> commit(Path("/no/such/place")) is None
@@ -57,14 +59,15 @@ def commit(source: Path = Path(__file__)) -> str | None:
     head = _git(folder, "rev-parse", "HEAD")
     if head is None:
         return None
-    return head + ("+changes" if _git(folder, "status", "--porcelain", "--", ".") else "")
+    packages = [".", *([f"../{LABORATORY}"] if (folder.parent / LABORATORY).is_dir() else [])]
+    return head + ("+changes" if _git(folder, "status", "--porcelain", "--", *packages) else "")
 
 
 def training_precision(history: Sequence[Mapping[str, Any]]) -> str | None:
-    """In which precision a model was trained: what a plan's "auto" came to, and on which epochs where it changed.
+    """The precision a model was trained in: what "auto" in a plan meant, with epochs where it changed.
 
     Args:
-        history: the records of ``history.json``; those of older versions do not say, and give None.
+        history: the records of ``history.json``. Older versions did not record it: None.
 
     Example:
         >>> training_precision([{"epoch": 1, "precision": "bf16"}, {"epoch": 2, "precision": "bf16"}])
@@ -102,7 +105,7 @@ def _version(package: str) -> str | None:
 
 
 def _cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
-    """Name, with family and model where Linux tells them: virtual machines call several generations by one name."""
+    """Name, with family and model where Linux knows them: virtual machines give several generations one name."""
     if cpuinfo.is_file():
         first = cpuinfo.read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
         facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}

@@ -1,4 +1,4 @@
-"""The laboratory's command line: benchmarks and studies. Each command loads what it needs when it runs."""
+"""The laboratory's command line: benchmarks and studies. Each command imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -23,25 +23,28 @@ def bench(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for bench.json, bench.md and charts.")] = Path(
         "runs/bench"
     ),
-    size: Annotated[list[int] | None, typer.Option(help="Side of the images; repeatable. 256 to 1024.")] = None,
-    batch: Annotated[list[int] | None, typer.Option(help="Images at a time; repeatable. 1 and 8.")] = None,
+    size: Annotated[
+        list[int] | None,
+        typer.Option(help="Side of the images; repeatable. Default: 256 to 1024 for inference, 352 for the rest."),
+    ] = None,
+    batch: Annotated[list[int] | None, typer.Option(help="Images per batch; repeatable. Default: 1 and 8.")] = None,
     precision: Annotated[
-        Literal["float32", "bf16"] | None, typer.Option(help="If not given, both, or float32 where bf16 is not native.")
+        Literal["float32", "bf16"] | None,
+        typer.Option(help="Default: float32, and bf16 where the processor multiplies it natively."),
     ] = None,
     only: Annotated[
         Literal["network", "spectral", "loss", "train", "bound", "operations"] | None,
         typer.Option(
-            help="Inference, spectral branch, loss, training step, what bounds them, or their largest operations. "
-            "All if not given."
+            help="Only inference, the spectral branch, the loss, the training step, the least time of S2M-Net on this "
+            "machine, or its largest operations. Default: all."
         ),
     ] = None,
-    contestant: Annotated[list[str] | None, typer.Option(help="A network; repeatable. All if not given.")] = None,
+    contestant: Annotated[list[str] | None, typer.Option(help="Network to measure; repeatable. Default: all.")] = None,
     repeats: Annotated[int, typer.Option(help="Rounds; each contestant has one turn in each.")] = 7,
-    minutes: Annotated[float, typer.Option(help="What does not fit is left out, the dearest first.")] = 60.0,
-    threads: Annotated[int | None, typer.Option(help="Of torch. As many as it takes by itself if not given.")] = None,
-    write: Annotated[Path | None, typer.Option(help="Also write the page there, such as docs/performance.md.")] = None,
+    minutes: Annotated[float, typer.Option(help="Time budget; the most expensive cases are left out first.")] = 60.0,
+    threads: Annotated[int | None, typer.Option(help="Torch threads. Default: torch's own choice.")] = None,
 ) -> None:
-    """Time S2M-Net side by side with other networks, its spectral branch with FFTs and its loss with Dice + CE."""
+    """Time S2M-Net beside other networks, its spectral branch beside FFTs, and its loss beside Dice + CE."""
     from s2mnet_lab.bench import Request, run_bench, write_page, write_record
 
     precisions = (precision,) if precision else ()
@@ -49,8 +52,100 @@ def bench(
     with progress_bar("measuring") as progress:
         record = run_bench(request, progress, lambda record: write_record(record, output))
     typer.echo(f"tables: {write_page(record, output / 'bench.md', output)}")
-    if write:
-        typer.echo(f"page: {write_page(record, write, write.parent / write.stem)}")
+
+
+Records = Annotated[list[Path], typer.Argument(help="bench.json files of one machine.")]
+Write = Annotated[Path | None, typer.Option(help="File for the page. Default: print it.")]
+
+
+@app.command()
+def performance(
+    name: Annotated[str, typer.Argument(help="Name for the files of the machine, such as zen5.")],
+    records: Records,
+    title: Annotated[str, typer.Option(help="Name of the machine in tables, such as 'AMD Zen 5'.")],
+    folder: Annotated[Path, typer.Option(help="Folder of the machines' pages.")] = Path("docs/performance"),
+) -> None:
+    """Write the page of a machine from its records, and the summary of all machines, docs/performance.md."""
+    from s2mnet_lab.bench import load_records, write_machine
+
+    typer.echo(f"page: {write_machine(load_records(records), name, title, folder)}")
+
+
+scaling = typer.Typer(help="What 10 million images take, for docs/scaling.md.", no_args_is_help=True)
+app.add_typer(scaling, name="scaling")
+
+
+@scaling.command()
+def measure(
+    model: Annotated[Path, typer.Argument(metavar="RUN", help="A trained model.")],
+    growth: Annotated[Path, typer.Argument(help="JSON file to write.")],
+    data: Annotated[
+        list[Path],
+        typer.Argument(help="Data folders: all for the bytes of their files, the first also for time and memory."),
+    ],
+    count: Annotated[list[int] | None, typer.Option(help="Pairs of tiny images; repeatable.")] = None,
+) -> None:
+    """Measure time and memory of each step on growing folders, and the bytes of files. Linux only."""
+    from s2mnet.files import write_atomically
+    from s2mnet_lab.scaling.growth import measure as measure_growth
+
+    measured = measure_growth(model, data, count or (1000, 4000, 16000), typer.echo)
+    write_atomically(growth, measured.model_dump_json(indent=1).encode())
+
+
+@scaling.command("write")
+def write_scaling(
+    growth: Annotated[Path, typer.Argument(help="JSON file that `measure` wrote.")],
+    records: Records,
+    write: Write = None,
+    core_hour: Annotated[float, typer.Option(help="Price in dollars.")] = 0.04,
+    gpu_hour: Annotated[float, typer.Option(help="Price in dollars.")] = 2.5,
+    gigabyte_month: Annotated[float, typer.Option(help="Price in dollars.")] = 0.02,
+) -> None:
+    """Write the page from measured growth and a benchmark."""
+    from s2mnet_lab.bench import load_records
+    from s2mnet_lab.scaling.cost import Prices
+    from s2mnet_lab.scaling.growth import load_growth
+    from s2mnet_lab.scaling.page import page
+
+    prices = Prices(core_hour, gpu_hour, gigabyte_month)
+    _output(page(load_records(records), load_growth(growth), prices), write)
+
+
+@app.command()
+def throughput(
+    model: Annotated[Path, typer.Argument(metavar="RUN", help="A trained model of whole images.")],
+    images: Annotated[Path, typer.Argument(help="Folder of images.")],
+    engine: Annotated[Literal["torch", "openvino"], typer.Option(help="Engine that computes.")] = "torch",
+    tta: Annotated[int, typer.Option(help="Test-time transforms averaged: 1, 4 or 8.")] = 1,
+    rounds: Annotated[int, typer.Option(help="Rounds; the figures are medians over them.")] = 3,
+) -> None:
+    """Compare the throughput of `predict` with that of the network alone."""
+    from s2mnet_lab.throughput import measure_throughput
+
+    typer.echo(measure_throughput(model, images, engine, tta, rounds))
+
+
+@app.command()
+def plans(
+    downloads: Annotated[Path, typer.Argument(help="Folder with a folder for each public data set, as downloaded.")],
+    work: Annotated[Path, typer.Argument(help="Folder for the prepared data folders.")],
+    write: Write = None,
+) -> None:
+    """Show the plans for seven public data sets, for docs/plans.md."""
+    from s2mnet_lab.plans import plans_page
+
+    _output(plans_page(downloads, work), write)
+
+
+def _output(text: str, file: Path | None) -> None:
+    from s2mnet.files import write_atomically
+
+    if file is None:
+        typer.echo(text)
+    else:
+        write_atomically(file, text.encode())
+        typer.echo(f"page: {file}")
 
 
 @app.command()

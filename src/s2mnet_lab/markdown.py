@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; every column but the first is set right.
+    """A Markdown table. All columns but the first are right-aligned.
 
     Example:
         >>> print(table(("a", "b"), [("x", "1")]))
@@ -22,7 +22,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def relative(file: Path, page: Path) -> str:
-    """A file as a link of a page names it.
+    """The path of a file in a link on a page.
 
     Example:
         >>> relative(Path("results/a.json"), Path("docs/page.md"))

@@ -121,8 +121,8 @@ class Plan(Section):
     preprocessing: Preprocessing = about(..., "from an image to the network's input")
     augmentation: Augmentation = about(Augmentation(), "random changes of the training samples")
     training: Training = about(Training(), "optimiser, schedule, budget")
-    architecture: str = about("s2mnet", "s2mnet, or a network to compare with, such as unet (s2mnet.architecture)")
-    network: dict[str, Any] = about({}, "arguments of s2mnet.S2MNet beyond channels and classes")
+    architecture: str = about("s2mnet", "s2mnet, or a class in monai.networks.nets, such as UNet")
+    network: dict[str, Any] = about({}, "arguments of the network, besides its channels and classes")
     loss: Literal["masl", "dice_ce"] = about("masl", "masl, or dice_ce: plain Dice + cross-entropy")
     loss_options: dict[str, Any] = about({}, "arguments of s2mnet.MASL")
     tta: Literal[1, 4, 8] = about(

@@ -90,8 +90,8 @@ class SegmentationModule(pl.LightningModule):
 
 def build_network(plan: Plan) -> S2MNet | PeerNetwork:
     """The network of a plan, untrained."""
-    channels, size = len(plan.preprocessing.channels), plan.preprocessing.size[0]
-    return build_architecture(plan.architecture, channels, plan.labels.num_outputs, size, plan.network)
+    channels = len(plan.preprocessing.channels)
+    return build_architecture(plan.architecture, channels, plan.labels.num_outputs, plan.network)
 
 
 def build_loss(plan: Plan) -> nn.Module:

@@ -15,7 +15,7 @@ _OURS, _PEER = "#0072B2", "#8a939c"
 
 
 def charts(record: Record) -> dict[str, bytes]:
-    """SVG by name, where there is something to draw: "inference" and "training" (bars), "sizes" and "spectral"."""
+    """SVG by name, for what was measured: "inference" and "training" (bars), "sizes" and "spectral"."""
     drawn: dict[str, bytes] = {}
     for name, section in (("inference", "network"), ("training", "train")):
         if cases := record.of(section):  # type: ignore[arg-type]
@@ -29,7 +29,7 @@ def charts(record: Record) -> dict[str, bytes]:
 
 
 def _shown(cases: dict[Case, list[Measurement]]) -> list[tuple[Case, list[Measurement]]]:
-    """One case for each precision: the size nearest to 352, the smallest batch."""
+    """One case for each precision: the size nearest 352, then the smallest batch."""
     best: dict[str, Case] = {}
     for case in sorted(cases, key=lambda case: (abs(case.size - 352), case.batch)):
         best.setdefault(case.precision, case)
@@ -37,12 +37,12 @@ def _shown(cases: dict[Case, list[Measurement]]) -> list[tuple[Case, list[Measur
 
 
 def _bars(record: Record, shown: Sequence[tuple[Case, list[Measurement]]], per: str) -> bytes:
-    most = max(len(found) for _, found in shown)
+    most = max(len(measured) for _, measured in shown)
 
     def draw(figure: Figure) -> None:
-        for axes, (case, found) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+        for axes, (case, measured) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
             images = case.batch if per == "image" else 1
-            ordered = sorted(found, key=lambda one: -one.median)
+            ordered = sorted(measured, key=lambda one: -one.median)
             for place, one in enumerate(ordered):
                 low, middle, high = (1000 * seconds / images for seconds in one.quartiles)
                 colour = _OURS if one.contestant.startswith("s2mnet") else _PEER
@@ -59,8 +59,8 @@ def _sizes(record: Record, section: Section) -> bytes:
     batch, precision = min((case.batch, case.precision != "float32") for case in cases)
     kind = "bf16" if precision else "float32"
     lines: dict[str, list[tuple[int, float]]] = {}
-    for case, found in cases.items():
-        for one in found if (case.batch, case.precision) == (batch, kind) else []:
+    for case, measured in cases.items():
+        for one in measured if (case.batch, case.precision) == (batch, kind) else []:
             lines.setdefault(one.contestant, []).append((case.size, 1000 * one.median / batch))
 
     lines = {name: points for name, points in lines.items() if len(points) > 1} or lines
@@ -92,14 +92,14 @@ def _sizes(record: Record, section: Section) -> bytes:
 
 def _stages(record: Record, cases: dict[Case, list[Measurement]]) -> bytes:
     first = min((case.size, case.batch) for case in cases)
-    shown = {case.stage: found for case, found in cases.items() if (case.size, case.batch) == first}
-    names = list(dict.fromkeys(one.contestant for found in shown.values() for one in found))
+    shown = {case.stage: measured for case, measured in cases.items() if (case.size, case.batch) == first}
+    names = list(dict.fromkeys(one.contestant for measured in shown.values() for one in measured))
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         width = 0.8 / len(names)
         for index, name in enumerate(names):
-            places = {s: one.median for s, found in shown.items() for one in found if one.contestant == name}
+            places = {s: one.median for s, measured in shown.items() for one in measured if one.contestant == name}
             offset = (index - (len(names) - 1) / 2) * width
             colour = (_OURS, "#D55E00", _PEER, "#E69F00")[index % 4]
             x, y = [stage + offset for stage in places if stage], [1000 * seconds for seconds in places.values()]

@@ -1,4 +1,4 @@
-"""The networks that are compared, each mapping (B, 3, H, W) to logits (B, 1, H, W)."""
+"""The networks that the benchmark compares. Each maps (B, 3, H, W) to logits (B, 1, H, W)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Literal
 import torch
 from torch import nn
 
-from s2mnet.architecture import PEERS, PeerNetwork
 from s2mnet.errors import S2MNetError
 from s2mnet.network import S2MNet
 from s2mnet.network.depthwise import DepthwiseConv2d
 from s2mnet.network.mrf import MultiReceptiveFieldSE
+from s2mnet_lab.peers import PEERS
 
 FORMS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
@@ -25,11 +25,11 @@ class Contestant:
     Attributes:
         name: for `--contestant`.
         title: for tables and charts.
-        build: side of the square input → the network, untrained.
-        forms: memory formats it may run in; of several, the one that is faster for it is taken.
-        engine: what multiplies at inference, see :mod:`s2mnet.engines`; empty for PyTorch as it stands, which trains.
-        keeps_memory: runs as in our commands, see :mod:`s2mnet.allocator`; else as in a plain script.
-        compiled: by torch.compile as a whole.
+        build: side of the square input → the untrained network.
+        forms: memory formats to choose from; the fastest is used.
+        engine: engine for inference, see :mod:`s2mnet.engines`. Empty: eager PyTorch, which can also train.
+        keeps_memory: keep freed memory as our commands do, see :mod:`s2mnet.allocator`; False: as in a plain script.
+        compiled: whether torch.compile compiles the whole network.
     """
 
     name: str
@@ -58,7 +58,7 @@ def straightforward() -> nn.Module:
 
 
 def _peer(name: str) -> Contestant:
-    return Contestant(name, PEERS[name].title, lambda size: PeerNetwork(name, size=size))
+    return Contestant(name, PEERS[name].title, lambda size: PEERS[name].build(3, 1, size))
 
 
 _PEERS = tuple(_peer(name) for name in PEERS)
@@ -106,7 +106,7 @@ CONTESTANTS: dict[str, Contestant] = {
 
 
 def chosen(names: Sequence[str], device: str = "cpu") -> list[Contestant]:
-    """The contestants of these names; if there are none, all, compiled ones on a GPU only: a CPU compiles for minutes.
+    """The contestants with these names. Default: all, with compiled ones on a GPU only: a CPU compiles for minutes.
 
     Raises:
         S2MNetError: an unknown name.
@@ -117,6 +117,6 @@ def chosen(names: Sequence[str], device: str = "cpu") -> list[Contestant]:
     """
     for name in names:
         if name not in CONTESTANTS:
-            raise S2MNetError("--contestant", repr(name), "one of " + ", ".join(CONTESTANTS), "Name one of these.")
+            raise S2MNetError("--contestant", f"{name!r} is unknown", f"Choose one of {', '.join(CONTESTANTS)}.")
     usual = [name for name, one in CONTESTANTS.items() if device != "cpu" or not one.compiled]
     return [CONTESTANTS[name] for name in dict.fromkeys(names or usual)]

@@ -1,4 +1,4 @@
-"""Parameters and floating point operations of a network, counted without computing."""
+"""Parameters and floating-point operations of a network, counted without computing."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from torch.utils.flop_counter import FlopCounterMode
 from s2mnet_lab.bench.contestants import Contestant
 from s2mnet_lab.bench.record import Section
 
-# Backward multiplies the gradient of each layer once with its weights and once with its input, so that a step is three
-# forward passes. torch's counter takes the weight gradient of a grouped convolution for that of a full one: it would
-# make a step of S2M-Net 18 forward passes.
+# The backward pass multiplies the gradient of each layer once by its weights and once by its input: a step is three
+# forward passes. torch's counter treats the weight gradient of a grouped convolution as that of a full one and would
+# count 18 forward passes for a step of S2M-Net.
 STEP = 3
 
 
 def parameters_and_flops(contestant: Contestant, size: int) -> tuple[int, int]:
     """Trainable parameters, and FLOPs of one forward pass of one image (3, size, size).
 
-    Two FLOPs for each multiply-add of convolutions and matrix products, as `torch.utils.flop_counter` counts them;
-    what is done element by element and FFTs are not in it.
+    Two FLOPs for each multiply-add of convolutions and matrix products, as `torch.utils.flop_counter` counts them.
+    Elementwise operations and FFTs are not counted.
     """
     network = contestant.build(size).eval().to("meta")
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

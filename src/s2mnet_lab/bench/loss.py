@@ -1,4 +1,4 @@
-"""MASL against Dice + cross-entropy, and against the training step that it is a part of."""
+"""MASL compared with Dice + cross-entropy, and with the whole training step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TITLES = {"masl": "MASL", "dice_ce": "Dice + cross-entropy", "step": "training s
 
 
 def loss_job(name: str, case: Case, device: str) -> Job:
-    """Forward and backward of a loss on logits of the case's size, or the whole step ("step")."""
+    """Forward and backward pass of a loss on logits of the case's size, or the whole step ("step")."""
     if name == "step":
         return network_job(CONTESTANTS["s2mnet"], case, "channels_last", device, MASL())
     criterion: nn.Module = (MASL() if name == "masl" else DiceCrossEntropy()).to(device)

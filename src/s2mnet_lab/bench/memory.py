@@ -1,4 +1,4 @@
-"""Peak memory and time of one network in a process of its own."""
+"""Peak memory and time of one network in a separate process."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from s2mnet_lab.bench.contestants import CONTESTANTS, Contestant
 from s2mnet_lab.bench.record import Case
 from s2mnet_lab.bench.work import network_job, timed
 
-CALLS = 6  # of which the first warms up; ours take three until their time settles
+CALLS = 6  # the first warms up; our networks need three calls until their time settles
 
 
 class Alone(NamedTuple):
-    """Peak bytes beyond what the process held before the network was built, and of the whole; seconds of a call.
+    """Peak bytes beyond what the process held before it built the network, and in total; seconds of a call.
 
-    On a GPU both peaks are what torch had allocated there.
+    On a GPU both peaks are the memory that torch allocated there.
     """
 
     memory: int
@@ -30,10 +30,10 @@ class Alone(NamedTuple):
 
 
 def alone(contestant: Contestant, case: Case, form: str, device: str, threads: int, seconds: float) -> Alone:
-    """Six calls in a fresh process, the first to warm up; the median of the others counts.
+    """Six calls in a fresh process: one to warm up, and the median of the other five.
 
     Raises:
-        RuntimeError: the process ended without an answer, most likely killed for its memory, or took too long.
+        RuntimeError: the process ended without a result, probably killed for using too much memory, or took too long.
     """
     request = json.dumps([contestant.name, case.model_dump(), form, device, threads])
     try:
@@ -43,7 +43,7 @@ def alone(contestant: Contestant, case: Case, form: str, device: str, threads: i
     except subprocess.TimeoutExpired:
         raise RuntimeError("no time left to measure its memory") from None
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["killed, most likely for its memory"])[-1]
+        last = (done.stderr.strip().splitlines() or ["killed, probably for using too much memory"])[-1]
         raise RuntimeError(f"its process ended with {done.returncode}: {last}")
     return Alone(*json.loads(done.stdout.splitlines()[-1]))
 
@@ -55,7 +55,7 @@ def _measure(name: str, fields: dict[str, object], form: str, device: str, threa
     if CONTESTANTS[name].keeps_memory:
         keep_freed_memory()
     contestant, case = CONTESTANTS[name], Case.model_validate(fields)
-    contestant.build(case.size)  # so that the libraries it needs are loaded
+    contestant.build(case.size)  # loads the libraries that it needs
     before = resident("VmRSS")
     job = network_job(contestant, case, form, device)
     job()
@@ -68,7 +68,7 @@ def _measure(name: str, fields: dict[str, object], form: str, device: str, threa
 
 
 def resident(field: str) -> int:
-    """Bytes of "VmRSS" or "VmHWM", by /proc: on Linux getrusage keeps the peak of the process that started this one."""
+    """Bytes of "VmRSS" or "VmHWM". From /proc: on Linux getrusage inherits the peak of the parent process."""
     status = Path("/proc/self/status")
     if status.is_file():
         lines = dict(line.split(":", 1) for line in status.read_text().splitlines())

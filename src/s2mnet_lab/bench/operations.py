@@ -1,10 +1,10 @@
 """The largest operations of S2M-Net's inference and, on a GPU, of its training step, and what bounds each.
 
-Every operation of PyTorch is timed by itself while the network runs, on a GPU with a wait behind each, and grouped by
-what it does: convolutions by the side of their kernel, everything else by its name. An operation is bounded by its
+Every operation of PyTorch is timed separately while the network runs; on a GPU the clock waits for each to finish.
+Convolutions are grouped by the side of their kernel, all other operations by name. An operation is bounded by its
 multiply-adds at the rate of a matrix product or, if that takes longer, by its tensors, read and written once, at the
-rate of a copy. The network runs in PyTorch's own operations. Training on a CPU is left out: part of it is compiled or
-in C++, which stands aside while operations are watched.
+rate of a copy. Training on a CPU is left out: part of it is compiled or in C++, which is not used while operations are
+timed.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ REPEATS = 5
 SHOWN = 3
 _aten = torch.ops.aten
 _CONVOLUTIONS = (_aten.conv2d.default, _aten.convolution.default, _aten.convolution_backward.default)
-_WHOLE = (_aten.matmul.default, _aten.linear.default)  # so in inference mode; else the counter sees their parts
+_WHOLE = (_aten.matmul.default, _aten.linear.default)  # in inference mode; otherwise the counter sees their parts
 
 
 def operations(size: int, device: str, precisions: Sequence[Precision]) -> list[Largest]:
-    """In each precision, of the inference of one image on a CPU; of eight and of their training step on a GPU."""
-    found = []
+    """The largest operations in each precision: inference of one image on a CPU; of eight, and a step, on a GPU."""
+    results = []
     for precision in precisions:
         rates = measured_rates(precision, device)
         cases = [Case(section="network", size=size, batch=1, precision=precision)]
         if device != "cpu":
             cases = [Case(section=s, size=size, batch=TRAINED, precision=precision) for s in ("network", "train")]
-        found += [Largest(case=case, rates=rates, operations=largest(case, device, rates)) for case in cases]
-    return found
+        results += [Largest(case=case, rates=rates, operations=largest(case, device, rates)) for case in cases]
+    return results
 
 
 def largest(case: Case, device: str, rates: Rates) -> list[Operation]:
-    """The three groups of operations that take most of one inference or training step (the case's section)."""
+    """The three groups of operations that take the most time in one inference or training step."""
     ours = CONTESTANTS["s2mnet"]
     job = network_job(ours, case, ours.forms[0], device)
     job()
@@ -52,31 +52,31 @@ def largest(case: Case, device: str, rates: Rates) -> list[Operation]:
     for _ in range(REPEATS):
         with Watch(device, rates) as watch:
             job()
-        watches.append(watch.found)
+        watches.append(watch.operations)
     return summary(watches)
 
 
 def summary(rounds: Iterable[Mapping[str, Operation]]) -> list[Operation]:
-    """Of several rounds the one that took least time, its largest operations first, with their share of all.
+    """The largest operations of the fastest round, largest first, with their share of its time.
 
     Example:
         >>> one = {name: Operation(name=name, calls=1, seconds=s) for name, s in {"a": 1.0, "b": 3.0}.items()}
         >>> [(operation.name, operation.share) for operation in summary([one])]
         [('b', 0.75), ('a', 0.25)]
     """
-    best = min(rounds, key=lambda found: sum(operation.seconds for operation in found.values()))
+    best = min(rounds, key=lambda groups: sum(operation.seconds for operation in groups.values()))
     total = sum(operation.seconds for operation in best.values())
     ordered = sorted(best.values(), key=lambda operation: -operation.seconds)[:SHOWN]
     return [operation.model_copy(update={"share": operation.seconds / total}) for operation in ordered]
 
 
 class Watch(TorchDispatchMode):
-    """Times every operation; what it cost is in ``found`` by what it does."""
+    """Times every operation and adds up the costs in ``operations``, by group."""
 
     def __init__(self, device: str, rates: Rates) -> None:
         super().__init__()
         self.device, self.rates = device, rates
-        self.found: dict[str, Operation] = {}
+        self.operations: dict[str, Operation] = {}
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -93,10 +93,10 @@ class Watch(TorchDispatchMode):
             return result
         tensors = [leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, Tensor)]
         size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-        name, flops, grouped = _what(function, args, kwargs, result)
+        name, flops, grouped = _cost(function, args, kwargs, result)
         # Only dense products use the units that multiply bf16.
         dense = bool(tensors) and tensors[0].dtype == torch.bfloat16 and not grouped
-        one = self.found.setdefault(name, Operation(name=name))
+        one = self.operations.setdefault(name, Operation(name=name))
         one.calls += 1
         one.seconds += seconds
         one.flops += flops
@@ -106,15 +106,15 @@ class Watch(TorchDispatchMode):
         return result
 
 
-def _what(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> tuple[str, int, bool]:
-    """What an operation does, its FLOPs, and whether it is a convolution of each channel by itself."""
+def _cost(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> tuple[str, int, bool]:
+    """The group of an operation, its FLOPs, and whether it is a depthwise convolution."""
     name = str(function.overloadpacket).removeprefix("aten.")
     if function in _WHOLE:
         return name, 2 * result.numel() * args[0].shape[-1], False
     if function not in _CONVOLUTIONS:
         count = flop_registry.get(function.overloadpacket)
         return name, count(*args, **kwargs, out_val=result) if count else 0, False
-    # Not by torch's counter, which takes the weight gradient of a grouped convolution for that of a full one.
+    # torch's counter treats the weight gradient of a grouped convolution as that of a full one.
     backward = function is _aten.convolution_backward.default
     source, kernel = args[1:3] if backward else args[:2]
     output = args[0] if backward else result

@@ -1,4 +1,4 @@
-"""What a benchmark found: every repeat of every measurement, and what was left out and why."""
+"""The record of a benchmark: every repeat of every measurement, and what was left out and why."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "bf16")
 
 
 class Case(BaseModel):
-    """One row of rounds: all contestants in it are alternated.
+    """The conditions of one comparison. Its contestants take turns.
 
     Attributes:
-        section: "network" is inference, "train" a training step, "bound" what bounds both, "operations" what is most
-            of them.
-        size: side of the square images; of the spectral section the image that the maps come from.
-        batch: images at a time.
-        stage: encoder stage 1 to 5, of the spectral section only.
+        section: "network" is inference, "train" a training step, "bound" the least time of both, "operations" the
+            largest operations of both.
+        size: side of the square images. In the spectral section, of the image that the maps come from.
+        batch: number of images.
+        stage: encoder stage 1 to 5, in the spectral section only.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -38,6 +38,11 @@ class Case(BaseModel):
         """For headings, without the section."""
         return f"{self.size}², batch {self.batch}, {self.precision}"
 
+    @property
+    def label(self) -> str:
+        """For tables, of inference and training steps."""
+        return f"{'training step' if self.section == 'train' else 'inference'}, {self.conditions}"
+
     def __str__(self) -> str:
         stage = f", stage {self.stage}" if self.stage else ""
         return f"{self.section} {self.size}×{self.size}{stage}, batch {self.batch}, {self.precision}"
@@ -47,13 +52,14 @@ class Measurement(BaseModel):
     """One contestant in one case.
 
     Attributes:
-        seconds: of one call, every repeat in the order it was taken.
-        calls: how many calls a repeat is the mean of (more than one for what is over in no time).
-        peak: FLOP/s of a matrix product, one figure for each repeat, taken in the same rounds.
-        flops: of one call, two for each multiply-add; None where they are not what is compared.
-        memory: peak bytes beyond what the process held before the network was built; memory_process: of the whole.
-        alone: seconds of one call in a process of its own.
-        form: memory format of the network, the faster for it of those allowed.
+        seconds: of one call, for every repeat in order.
+        calls: number of calls that a repeat is the mean of; more than one for very short calls.
+        peak: FLOP/s of a matrix product in the same rounds, for every repeat.
+        flops: of one call, two for each multiply-add; None where they are not compared.
+        memory: peak bytes beyond what the process held before it built the network.
+        memory_process: peak bytes of the whole process.
+        alone: seconds of one call in a separate process.
+        form: memory format of the network, the fastest of those allowed.
     """
 
     case: Case
@@ -81,14 +87,14 @@ class Measurement(BaseModel):
 
     @property
     def share_of_peak(self) -> float | None:
-        """Reached FLOP/s over those of the matrix product in the same rounds."""
+        """The FLOP/s reached, divided by those of the matrix product in the same rounds."""
         if self.flops is None or not self.peak:
             return None
         return self.flops / self.median / float(np.median(self.peak))
 
 
 class LeftOut(BaseModel):
-    """A contestant that has no figure in a case, and why."""
+    """A contestant that was not measured in a case, and why."""
 
     case: Case
     contestant: str
@@ -96,7 +102,7 @@ class LeftOut(BaseModel):
 
 
 class Rates(BaseModel):
-    """Of a machine, a second: FLOPs of a dense product, and of one in float32; bytes."""
+    """Rates of a machine per second: FLOPs of a dense product, FLOPs in float32, bytes copied."""
 
     dense: float
     vector: float
@@ -104,7 +110,7 @@ class Rates(BaseModel):
 
 
 class Kind(BaseModel):
-    """All layers of one kind: FLOPs, bytes, and the least seconds that these take."""
+    """All layers of one kind: FLOPs, bytes, and the least seconds that they take."""
 
     name: str
     flops: float = 0.0
@@ -121,7 +127,7 @@ class Bound(BaseModel):
 
     @property
     def seconds(self) -> float:
-        """Of all kinds."""
+        """Least time of all kinds of layers together."""
         return sum(kind.seconds for kind in self.kinds)
 
 
@@ -129,9 +135,11 @@ class Operation(BaseModel):
     """A group of operations within a case, see `s2mnet_lab.bench.operations`.
 
     Attributes:
-        calls: how many there are; seconds, flops, bytes: of all of them together.
-        share: of the time of all operations.
-        multiplying: the least seconds of the multiply-adds; moving: of reading and writing all tensors once.
+        calls: number of operations.
+        seconds, flops, bytes: of all of them together.
+        share: of the time of all operations in the case.
+        multiplying: least seconds for the multiply-adds.
+        moving: least seconds to read and write all tensors once.
     """
 
     name: str
@@ -153,16 +161,16 @@ class Largest(BaseModel):
 
 
 class Record(BaseModel):
-    """A whole run, as `bench.json` holds it.
+    """A whole run, the content of `bench.json`.
 
     Attributes:
         environment: see `s2mnet.provenance.environment`.
-        options: as the run was asked for.
-        titles: what to call each contestant.
-        differences: of the spectral section, the largest difference of each form from the first, relative to the
-            largest value: of the output and of the gradient of the input.
+        options: of the run.
+        titles: of the contestants, for tables and charts.
+        differences: in the spectral section, the largest difference of each form from ours, relative to the largest
+            value: of the output, and of the gradient with respect to the input.
         bounds: least times of S2M-Net on this machine.
-        largest: where its time goes.
+        largest: the operations that take most of its time.
     """
 
     environment: dict[str, Any]
@@ -179,7 +187,7 @@ class Record(BaseModel):
     def of(self, section: Section) -> dict[Case, list[Measurement]]:
         """The measurements of a section by case, in the order they were taken."""
         cases: dict[Case, list[Measurement]] = {}
-        for found in self.measurements:
-            if found.case.section == section:
-                cases.setdefault(found.case, []).append(found)
+        for one in self.measurements:
+            if one.case.section == section:
+                cases.setdefault(one.case, []).append(one)
         return cases

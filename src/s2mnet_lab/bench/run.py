@@ -1,4 +1,4 @@
-"""The whole benchmark: which cases, which contestants have time and memory for each, the rounds, the record."""
+"""A whole benchmark: cases, the contestants that time and memory allow in each, rounds, record."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from s2mnet_lab.bench.timing import REST_SECONDS, Budget, alternate, calls_for
 from s2mnet_lab.bench.work import Job, beside_others, faster_form, matrix_product, network_job, timed
 
 SIZES = (256, 352, 512, 768, 1024)
-GUESSED_FLOPS = 2e10  # a second, of a network that has not run yet: cautious for any machine one would benchmark
-EXTRA_CALLS = 5  # beside the repeats: for memory, to choose the form, to warm up
+GUESSED_FLOPS = 2e10  # per second, for a network that has not run yet: a cautious estimate for any machine
+EXTRA_CALLS = 5  # besides the repeats: to measure memory, to choose the form, to warm up
 PEAK = "matrix product"
 
 Notify = Callable[[Record], None]
@@ -37,7 +37,7 @@ Notify = Callable[[Record], None]
 
 @dataclass(frozen=True)
 class _Entry:
-    """A contestant of a case: what makes its job, seconds that one call may take, and what is known of it."""
+    """A contestant in a case: how to make its job, the estimated seconds of a call, and facts for its measurement."""
 
     prepare: Callable[[], Job]
     guess: float = 0.0
@@ -46,15 +46,17 @@ class _Entry:
 
 @dataclass(frozen=True)
 class Request:
-    """What to measure; empty sequences mean the usual of each section.
+    """What to measure. An empty sequence means the default of each section.
 
     Attributes:
-        sizes: sides, multiples of 32. Usual: 256 to 1024 for inference, 352 for the rest.
-        batches: usual: 1 and 8 for inference and the spectral branch, 8 for the rest.
-        precisions: usual: those that the machine multiplies.
+        sizes: sides, multiples of 32. Default: 256 to 1024 for inference, 352 for the rest.
+        batches: default: 1 and 8 for inference and the spectral branch, 8 for the rest.
+        precisions: default: those that the machine multiplies natively.
         only: one section.
-        minutes: what does not fit is left out, and recorded as such.
-        threads: of torch; None leaves them as they are.
+        contestants: names. Default: all.
+        repeats: rounds of each case.
+        minutes: contestants that do not fit are left out, and recorded as such.
+        threads: torch threads. None: unchanged.
     """
 
     sizes: Sequence[int] = ()
@@ -71,11 +73,11 @@ def run_bench(request: Request, progress: Progress | None = None, notify: Notify
     """Measure everything asked for.
 
     Args:
-        progress: gets the cases that are done and those there are.
-        notify: gets the record after every case, so that a run that is stopped leaves what it has.
+        progress: called with the number of finished cases and of all cases.
+        notify: called with the record after every case, so that an interrupted run keeps its results.
 
     Raises:
-        S2MNetError: an unknown contestant, a number that makes no sense, or bf16 where it would be emulated.
+        S2MNetError: an unknown contestant, an invalid number, or bf16 where it would be emulated.
 
     Example:
         >>> record = run_bench(Request(sizes=[32], batches=[1], only="spectral", repeats=1))
@@ -94,7 +96,7 @@ def run_bench(request: Request, progress: Progress | None = None, notify: Notify
 
 
 def cases_of(request: Request) -> list[Case]:
-    """Every case, the cheapest first, so that a budget that runs out costs the dearest.
+    """Every case, cheapest first, so that the most expensive ones are lost when the budget runs out.
 
     Example:
         >>> [str(case) for case in cases_of(Request(sizes=[64], batches=[1], precisions=["bf16"], only="train"))]
@@ -104,11 +106,11 @@ def cases_of(request: Request) -> list[Case]:
     for section in [request.only] if request.only else SECTIONS:
         sizes = request.sizes or (SIZES if section == "network" else (352,))
         batches = request.batches or ((1, 8) if section in ("network", "spectral") else (8,))
-        batches = batches[:1] if section in ("bound", "operations") else batches  # they have their own
+        batches = batches[:1] if section in ("bound", "operations") else batches  # they choose their own
         precisions = request.precisions or PRECISIONS
         for size in sizes:
             for batch in batches:
-                if section == "spectral":  # FFTs know no bf16, and MASL computes in float32 whatever it is given
+                if section == "spectral":  # FFTs do not support bf16, and MASL always computes in float32
                     cases += [Case(section=section, size=size, batch=batch, stage=stage) for stage in range(1, 6)]
                 elif section in ("loss", "bound", "operations"):
                     cases.append(Case(section=section, size=size, batch=batch))
@@ -123,21 +125,21 @@ def _cost(case: Case) -> float:
 
 
 def _native(device: str) -> tuple[Precision, ...]:
-    """The precisions that a device multiplies: without AVX-512 an emulated product is hundreds of times as slow."""
+    """The precisions that a device multiplies natively: an emulated product is hundreds of times slower."""
     return PRECISIONS if multiplies_bf16(device) else ("float32",)
 
 
 def _check(request: Request, device: str) -> None:
     for precision in set(request.precisions) - set(_native(device)):
-        found = f"{precision} on a {device} that does not multiply it"
-        raise S2MNetError("--precision", found, "float32", "Leave it out.")
+        problem = f"asks for {precision} on a {device} that does not multiply it natively"
+        raise S2MNetError("--precision", problem, "Use float32, or leave the option out.")
     for size in request.sizes:
         if size < 32 or size % 32:
-            raise S2MNetError("--size", str(size), "a multiple of 32, which the peers need", "Give another side.")
+            raise S2MNetError("--size", f"is {size}; the peers need a multiple of 32", "Give another side.")
     numbers = {"--batch": min(request.batches, default=1), "--repeats": request.repeats, "--minutes": request.minutes}
     for name, number in (numbers | {"--threads": 1 if request.threads is None else request.threads}).items():
         if number <= 0:
-            raise S2MNetError(name, str(number), "a number above 0", "Give a larger one.")
+            raise S2MNetError(name, f"is {number}", "Give a number above 0.")
 
 
 class _Run:
@@ -145,7 +147,7 @@ class _Run:
         self.request, self.contestants, self.device = request, contestants, device
         self.precisions = request.precisions or _native(device)
         self.budget = Budget(request.minutes)
-        self.pace: dict[str, float] = {}  # seconds per FLOP of each contestant, as last seen
+        self.pace: dict[str, float] = {}  # latest seconds per FLOP of each contestant
         self.counts: dict[tuple[str, int], tuple[int, int]] = {}
         titles = {name: contestant.title for name, contestant in CONTESTANTS.items()} | TITLES
         self.record = Record(
@@ -181,7 +183,7 @@ class _Run:
             old = self.record.differences.get(name, (0.0, 0.0))
             self.record.differences[name] = (max(old[0], output), max(old[1], gradient))
         entries = {name: _Entry(partial(_itself, job)) for name, job in jobs.items()}
-        entries[MATRIX].facts["flops"] = flops  # torch's counter knows no FFT
+        entries[MATRIX].facts["flops"] = flops  # torch's counter does not count FFTs
         self._rounds(case, entries)
 
     def _losses(self, case: Case) -> None:
@@ -204,10 +206,10 @@ class _Run:
     def _prepare(self, contestant: Contestant, case: Case, facts: dict[str, Any]) -> Job:
         form = faster_form(contestant, case, self.device)
         left = max(1.0, self.budget.left)
-        found = alone(contestant, case, form, self.device, torch.get_num_threads(), left)
-        facts.update(form=form, memory=found.memory, memory_process=found.memory_process, alone=found.seconds)
-        if self.device == "cpu" and found.memory > free_memory():
-            raise RuntimeError(f"it needs {found.memory / 2**30:.1f} GiB, more than is free beside the others")
+        result = alone(contestant, case, form, self.device, torch.get_num_threads(), left)
+        facts.update(form=form, memory=result.memory, memory_process=result.memory_process, alone=result.seconds)
+        if self.device == "cpu" and result.memory > free_memory():
+            raise RuntimeError(f"it needs {result.memory / 2**30:.1f} GiB, more than is free beside the others")
         return beside_others(contestant, network_job(contestant, case, form, self.device))
 
     def _count(self, contestant: Contestant, size: int) -> tuple[int, int]:
@@ -217,7 +219,7 @@ class _Run:
         return self.counts[key]
 
     def _rounds(self, case: Case, entries: dict[str, _Entry]) -> None:
-        """Warm up those that time and memory allow, then alternate them with a matrix product."""
+        """Warm up the contestants that time and memory allow, then let them take turns with a matrix product."""
         repeats = self.request.repeats
         product, work = matrix_product(case.precision, self.device)
         product()
@@ -243,9 +245,9 @@ class _Run:
                 self.pace[name] = once / entry.facts["flops"]
             turns[name] = partial(timed, job, self.device, calls[name])
         if len(turns) > 1:
-            found = alternate(turns, repeats, REST_SECONDS)
-            peak = [work / seconds for seconds in found.pop(PEAK)]
-            for name, seconds in found.items():
+            results = alternate(turns, repeats, REST_SECONDS)
+            peak = [work / seconds for seconds in results.pop(PEAK)]
+            for name, seconds in results.items():
                 one = Measurement(case=case, contestant=name, seconds=seconds, calls=calls[name], peak=peak)
                 self.record.measurements.append(one.model_copy(update=entries[name].facts))
         self.budget.settle()

@@ -1,4 +1,4 @@
-"""The spectral branch against the same filter by FFT, in two forms: what is timed, and an oracle for what is right."""
+"""The spectral branch and the same filter by FFT, in two forms: for timing, and as an oracle for the branch."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Form = Callable[[TruncatedSpectralFilter, Tensor], Tensor]
 
 
 def matrix_form(branch: TruncatedSpectralFilter, x: Tensor) -> Tensor:
-    """The branch as it is."""
+    """The branch itself, which uses matrix products."""
     return branch(x)
 
 
 def complex_form(branch: TruncatedSpectralFilter, x: Tensor) -> Tensor:
-    """SPEC 1.1 to the letter: complex FFT, crop to the central K×K, filter, pad, inverse FFT, real part."""
+    """SPEC 1.1 literally: complex FFT, crop to the central K×K, filter, pad, inverse FFT, real part."""
     height, width = x.shape[2:]
     weight = _centre(branch, x)
     k = weight.shape[-1]
@@ -34,16 +34,16 @@ def complex_form(branch: TruncatedSpectralFilter, x: Tensor) -> Tensor:
 
 
 def half_plane_form(branch: TruncatedSpectralFilter, x: Tensor) -> Tensor:
-    """rfft2 and crop, the columns outside of the band dropped between the two axes: the best FFT form we know."""
+    """rfft2 and crop, with the columns outside the band dropped between the two axes: the best FFT form we know."""
     return _filtered(x, _half_plane(branch, x))
 
 
 def _half_plane(branch: TruncatedSpectralFilter, x: Tensor) -> Tensor:
     """The factor of each frequency (u, v), −m ≤ u ≤ m, 0 ≤ v ≤ m: complex (C, 2m+1, m+1).
 
-    Of a complex band only the Hermitian part survives the real part. Over the closed band −m … m it is
-    (W(u, v) + conj W(−u, −v)) / 2, with zero outside of the band, of which v ≥ 0 is kept. Where the map is as wide as
-    the band is even, +m and −m are one frequency, and share a row or column.
+    Taking the real part leaves only the Hermitian part of a complex band. Over the closed band −m … m it is
+    (W(u, v) + conj W(−u, −v)) / 2, and zero outside; v ≥ 0 is kept. Where the band is even and as wide as the map, +m
+    and −m are the same frequency and share a row or column.
     """
     weight = _centre(branch, x)
     k = weight.shape[-1]
@@ -73,12 +73,12 @@ TITLES = {name: title for name, (title, _) in FORMS.items()} | {LEAN: "rfft2 + c
 
 
 def spectral_case(case: Case, device: str) -> tuple[dict[str, Job], dict[str, tuple[float, float]], int]:
-    """Forward and backward of each form at a stage, the largest differences from ours (output, gradient), our FLOPs.
+    """Forward and backward pass of each form at a stage, largest differences from ours (output, gradient), our FLOPs.
 
-    FLOPs are those of the products as they are written, of which C++ saves up to two fifths (spectral_training.cpp).
+    FLOPs are those of the products as written; the C++ form saves up to two fifths of them (spectral_training.cpp).
 
-    Each form has its input in the memory format it is fastest in: channels-last for the products, else contiguous. The
-    lean form is spared what the others make of our parameters in every step, and trains others than ours.
+    Each form gets its input in its fastest memory format: channels-last for the products, contiguous for the others.
+    The lean form trains other parameters than ours, and skips the conversion that the others make in every step.
     """
     stage = case.stage or 1
     branch = [module for module in S2MNet().modules() if isinstance(module, TruncatedSpectralFilter)][stage - 1]
@@ -107,8 +107,8 @@ def spectral_case(case: Case, device: str) -> tuple[dict[str, Job], dict[str, tu
         results[name] = (result, x.grad.clone())
     ours = results[MATRIX]
     differences = {
-        name: (_difference(found[0], ours[0]), _difference(found[1], ours[1]))
-        for name, found in results.items()
+        name: (_difference(output, ours[0]), _difference(gradient, ours[1]))
+        for name, (output, gradient) in results.items()
         if name != MATRIX
     }
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -127,11 +127,11 @@ def stage_sides(size: int) -> list[int]:
 
 
 def _centre(branch: TruncatedSpectralFilter, x: Tensor) -> Tensor:
-    """The filter of the band that a map of this size has, (C, k, k)."""
+    """The filter in the band of a map of this size, (C, k, k)."""
     k = min(branch.num_frequencies, *x.shape[2:])
     start = branch.num_frequencies // 2 - k // 2
     return branch.response()[:, start : start + k, start : start + k]
 
 
-def _difference(found: Tensor, expected: Tensor) -> float:
-    return ((found - expected).abs().max() / expected.abs().max()).item()
+def _difference(actual: Tensor, expected: Tensor) -> float:
+    return ((actual - expected).abs().max() / expected.abs().max()).item()

@@ -1,4 +1,4 @@
-"""Rounds in which every job has its turn, and a budget of time."""
+"""Rounds in which every job has one turn, and a time budget."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ import math
 import time
 from collections.abc import Callable, Mapping
 
-REPEAT_SECONDS = 0.05  # a repeat that is shorter is made of several calls
-# Before each turn of measurements. Threads of OpenMP wait for more work at full speed, up to 15 ms, and would share the
-# cores with threads of another library in the next turn: OpenVINO took up to a fifth longer beside PyTorch than alone.
+REPEAT_SECONDS = 0.05  # shorter repeats consist of several calls
+# Rest before each turn. Threads of OpenMP spin for up to 15 ms while they wait for more work, and would compete with
+# the threads of another library in the next turn: OpenVINO took up to 20 % longer beside PyTorch than alone.
 REST_SECONDS = 0.05
 
 
 def alternate(jobs: Mapping[str, Callable[[], float]], rounds: int, rest: float = 0.0) -> dict[str, list[float]]:
-    """What each job returns, round by round: no job has two turns in a row while another waits.
+    """Run the jobs in rounds and collect what each returns. No job has two turns in a row.
 
-    Each round starts one job later than the one before, so that no job always follows the same neighbour's heat; each
-    turn begins after ``rest`` seconds.
+    Each round starts one job later than the previous one, so that no job always follows the same neighbour.
+
+    Args:
+        jobs: by name.
+        rounds: number of rounds.
+        rest: seconds before each turn.
 
     Example:
         >>> turns = []
@@ -24,18 +28,18 @@ def alternate(jobs: Mapping[str, Callable[[], float]], rounds: int, rest: float 
         >>> alternate(jobs, 2), "".join(turns)
         ({'a': [1, 6], 'b': [2, 4], 'c': [3, 5]}, 'abcbca')
     """
-    found: dict[str, list[float]] = {name: [] for name in jobs}
+    results: dict[str, list[float]] = {name: [] for name in jobs}
     names = list(jobs)
     for turn in range(rounds):
         start = turn % len(names) if len(names) > 2 else 0
         for name in names[start:] + names[:start]:
             time.sleep(rest)
-            found[name].append(jobs[name]())
-    return found
+            results[name].append(jobs[name]())
+    return results
 
 
 def calls_for(seconds: float) -> int:
-    """How many calls of a job of so many seconds make up one repeat.
+    """Number of calls in one repeat of a job that takes this many seconds.
 
     Example:
         >>> calls_for(2.0), calls_for(0.01)
@@ -45,7 +49,7 @@ def calls_for(seconds: float) -> int:
 
 
 class Budget:
-    """Time that is left, some of which is promised to jobs that have been admitted but not run.
+    """The time left, less what is reserved for admitted jobs that have not run yet.
 
     Example:
         >>> budget = Budget(minutes=1, clock=lambda: 0.0)
@@ -54,20 +58,20 @@ class Budget:
     """
 
     def __init__(self, minutes: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock, self._end, self._promised = clock, clock() + 60 * minutes, 0.0
+        self._clock, self._end, self._reserved = clock, clock() + 60 * minutes, 0.0
 
     @property
     def left(self) -> float:
-        """Seconds that are not promised."""
-        return self._end - self._clock() - self._promised
+        """Seconds that are not reserved."""
+        return self._end - self._clock() - self._reserved
 
     def reserve(self, seconds: float) -> bool:
-        """Promise so many seconds, if they are left."""
+        """Reserve this many seconds, if they are left."""
         if seconds > self.left:
             return False
-        self._promised += seconds
+        self._reserved += seconds
         return True
 
     def settle(self) -> None:
-        """What was promised has been run, and is on the clock."""
-        self._promised = 0.0
+        """Release what was reserved: the jobs have run, and their time is on the clock."""
+        self._reserved = 0.0

@@ -1,4 +1,4 @@
-"""What is timed of a network: one forward pass, or one training step."""
+"""The work that is timed: one forward pass of a network, or one training step."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Job = Callable[[], object]
 
 
 def network_job(contestant: Contestant, case: Case, form: str, device: str, loss: nn.Module | None = None) -> Job:
-    """One inference (section "network") or one training step (any other) of a fresh network, to be called repeatedly.
+    """One inference (section "network") or training step (any other section) of a fresh network, to call repeatedly.
 
-    A training step is forward, loss (Dice + cross-entropy if none is given), backward and a step of AdamW. bf16 is
-    autocast, as training and prediction use it.
+    A training step is forward, loss (default: Dice + cross-entropy), backward and a step of AdamW. bf16 is by autocast,
+    as in training and prediction.
     """
     network = contestant.build(case.size).to(device, memory_format=FORMS[form])  # type: ignore[call-overload]
     images = torch.rand(case.batch, 3, case.size, case.size, device=device).contiguous(memory_format=FORMS[form])
@@ -40,7 +40,7 @@ def network_job(contestant: Contestant, case: Case, form: str, device: str, loss
 
         return infer
     if contestant.engine:
-        raise ValueError("an engine that predicts only")
+        raise ValueError(f"the engine {contestant.engine} only predicts")
     masks = disc(case.batch, case.size, device)
     criterion = (loss or DiceCrossEntropy()).to(device)
     optimiser = torch.optim.AdamW([*network.parameters(), *criterion.parameters()], lr=1e-4, fused=True)
@@ -56,7 +56,7 @@ def network_job(contestant: Contestant, case: Case, form: str, device: str, loss
 
 
 def beside_others(contestant: Contestant, job: Job) -> Job:
-    """The job in a process that keeps freed memory, which for its turns does not, if the contestant does not."""
+    """The job, run without keeping freed memory if its contestant runs so; the process keeps it for the others."""
 
     def turn() -> None:
         keep_freed_memory(False)
@@ -74,7 +74,7 @@ def _without_gradients(engine: nn.Module, images: Tensor) -> Tensor:
 
 
 def disc(batch: int, size: int, device: str) -> Tensor:
-    """A true mask with a disc, int64 (B, size, size).
+    """A ground-truth mask with a disc, int64 (B, size, size).
 
     Example:
         >>> round(disc(2, 64, "cpu").float().mean().item(), 2)
@@ -85,7 +85,7 @@ def disc(batch: int, size: int, device: str) -> Tensor:
 
 
 def faster_form(contestant: Contestant, case: Case, device: str) -> str:
-    """The memory format in which one image of the case takes less time; each gets a call to warm up."""
+    """The memory format in which one image of the case is faster, after a call to warm up."""
     if len(contestant.forms) == 1:
         return contestant.forms[0]
     one = case.model_copy(update={"batch": 2 if case.section == "train" else 1})
@@ -99,7 +99,7 @@ def faster_form(contestant: Contestant, case: Case, device: str) -> str:
 
 
 def timed(job: Job, device: str, calls: int = 1) -> float:
-    """Seconds of one call, as the mean over ``calls``."""
+    """Seconds of one call: the mean of ``calls``."""
     _synchronise(device)
     start = time.perf_counter()
     for _ in range(calls):
@@ -109,7 +109,7 @@ def timed(job: Job, device: str, calls: int = 1) -> float:
 
 
 def matrix_product(precision: str, device: str) -> tuple[Job, int]:
-    """A square matrix product, large enough for the machine's peak, by the routine that is faster here; its FLOPs."""
+    """A square matrix product large enough for the machine's peak, by the faster library, and its FLOPs."""
     side = 8192 if device == "cuda" else 2048
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     a, b = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
@@ -120,10 +120,10 @@ def matrix_product(precision: str, device: str) -> tuple[Job, int]:
 
 
 def products(a: Tensor, b: Tensor) -> list[Job]:
-    """a·b by each of the libraries that multiply in PyTorch, to be called repeatedly.
+    """a·b by each library that multiplies matrices in PyTorch, to call repeatedly.
 
-    On a CPU convolutions have one of their own, oneDNN, and on AMD it is a sixth faster than the MKL behind matrix
-    products. A peak by the slower one would let a network of convolutions reach more than all of it.
+    On a CPU, matrix products use MKL and convolutions use oneDNN, which is a sixth faster on AMD. With a peak measured
+    by the slower library, a convolutional network could exceed 100 % of it.
 
     Shape:
         a (M, K), b (K, N) → (M, N) from the first, (1, N, M, 1) from the second, which is a 1×1 convolution.
@@ -131,7 +131,7 @@ def products(a: Tensor, b: Tensor) -> list[Job]:
     out = a.new_empty(len(a), b.shape[1])
     if a.device.type != "cpu":
         return [lambda: torch.mm(a, b, out=out)]
-    # By a view: whether a map is channels last is told by the strides of its axes of length 1 as well.
+    # A view, because the strides of axes of length 1 also decide whether a map is channels-last.
     pixels = a.contiguous().view(1, len(a), 1, -1).permute(0, 3, 1, 2)
     kernel = b.t().contiguous()[..., None, None]
     return [lambda: torch.mm(a, b, out=out), lambda: nn.functional.conv2d(pixels, kernel)]

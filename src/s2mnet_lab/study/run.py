@@ -28,6 +28,7 @@ from s2mnet.provenance import environment
 from s2mnet.training.callbacks import STATE
 from s2mnet.training.run import PLAN, has_finished_epoch, train
 from s2mnet.workflow import evaluate_cases
+from s2mnet_lab.peers import peer
 from s2mnet_lab.study.result import CellResult, identify, load_result, result_path, save_result
 from s2mnet_lab.study.spectrum import SpectrumResult
 from s2mnet_lab.study.spectrum_page import REPORTED_KS, draw_reconstructions
@@ -158,11 +159,14 @@ def make_cell_plan(study: Study, cell: Cell, summary: FolderSummary, lr: float |
     except TypeError as error:
         found = f"an option of plan that there is not ({error})"
         raise S2MNetError(f"{study.name}.yaml", found, "options of make_plan", "Correct it.") from None
-    ours = variant.architecture == OURS
+    architecture, arguments = OURS, plan.network
+    if variant.architecture != OURS:
+        other = peer(variant.architecture)
+        architecture, arguments = other.architecture, other.arguments_at(plan.preprocessing.size[0])
     options_of_loss = plan.loss_options if variant.loss == "masl" else {}
     changes = {
-        "architecture": variant.architecture,
-        "network": {**plan.network, **variant.network} if ours else variant.network,
+        "architecture": architecture,
+        "network": {**arguments, **variant.network},
         "loss": variant.loss,
         "loss_options": {**options_of_loss, **variant.loss_options},
         "tta": study.tta,

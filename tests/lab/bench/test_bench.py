@@ -1,4 +1,4 @@
-"""The command and its files."""
+"""The commands and their files."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ if TYPE_CHECKING:
 
 
 def test_inference_is_recorded_whole(s2mnet_lab: Cli, tmp_path: Path) -> None:
-    page = tmp_path / "docs" / "performance.md"
     what = ("--only", "network", "--contestant", "s2mnet", "--size", 64, "--batch", 2, "--precision", "float32")
     how = ("--repeats", 3, "--threads", 1)
-    code, out, _ = s2mnet_lab("bench", *what, *how, "-o", tmp_path / "out", "--write", page)
-    assert code == 0 and str(page) in out
+    code, out, _ = s2mnet_lab("bench", *what, *how, "-o", tmp_path / "out")
+    assert code == 0 and str(tmp_path / "out" / "bench.md") in out
     record = json.loads((tmp_path / "out" / "bench.json").read_text())
     assert {"commit", "torch", "cpu", "date"} <= record["environment"].keys()
     assert record["threads"] == 1 and record["options"]["repeats"] == 3
@@ -35,7 +34,11 @@ def test_inference_is_recorded_whole(s2mnet_lab: Cli, tmp_path: Path) -> None:
     assert 4.6e6 < found["parameters"] < 4.9e6 and found["flops"] > 0
     assert 4 * found["parameters"] < found["memory"] < found["memory_process"]
     assert Record.model_validate(record).measurements[0].form == "channels_last"
-    for written in (page, tmp_path / "out" / "bench.md"):
+    folder = tmp_path / "docs" / "performance"
+    bench = tmp_path / "out" / "bench.json"
+    code, out, _ = s2mnet_lab("performance", "mine", bench, "--title", "My machine", "--folder", folder)
+    assert code == 0 and str(tmp_path / "docs" / "performance.md") in out
+    for written in (folder / "mine.md", tmp_path / "out" / "bench.md"):
         text = written.read_text()
         assert "| S2M-Net | 4.75 |" in text
         for link in re.findall(r"\]\((.+?)\)", text):

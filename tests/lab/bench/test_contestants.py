@@ -11,14 +11,13 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from s2mnet import S2MNetError
-from s2mnet.architecture import PEERS
 from s2mnet.loss.dice_ce import DiceCrossEntropy
-from s2mnet.network import S2MNet
 from s2mnet.network.fused import compiles
 from s2mnet_lab.bench.contestants import CONTESTANTS, Contestant, chosen, straightforward
 from s2mnet_lab.bench.flops import parameters_and_flops
 from s2mnet_lab.bench.record import Case
 from s2mnet_lab.bench.work import disc, matrix_product, network_job, products
+from s2mnet_lab.peers import PEERS
 
 # Millions of parameters, by the papers: S2M-Net 4.7, U-Net 31.0, U-Net++ 9.0, Attention U-Net 34.9 (MONAI's has one
 # convolution less a level), nnU-Net in 2-D with six stages 20.6; SegResNet, SwinUNETR, MedNeXt-S and UNETR have 4.7,
@@ -66,12 +65,13 @@ def test_a_network_in_openvino_computes_what_it_computes_in_pytorch(name: str, m
     torch.testing.assert_close(found, network(torch.rand(2, 3, 64, 64)), rtol=1e-3, atol=1e-4)
 
 
-def test_straightforward_is_the_same_network_in_torchs_own_layers() -> None:
+def test_straightforward_is_our_network_in_torchs_own_layers() -> None:
     # In float64: in float32 a ReLU near zero falls to either side, which changes a gradient by one part in a thousand.
-    ours, plain = S2MNet(dropout=0.0).double(), straightforward().double()
+    ours, plain = CONTESTANTS["s2mnet"].build(64).double(), straightforward().double()
     plain.load_state_dict(ours.state_dict())
     for module in plain.modules():
-        assert type(module).__name__ != "DepthwiseConv2d"
+        assert "DepthwiseConv2d" not in type(module).__name__ and ".fast" not in type(module).__module__
+    for module in (*ours.modules(), *plain.modules()):
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     x = torch.rand(2, 3, 64, 64, dtype=torch.float64)

@@ -27,14 +27,14 @@ def test_convolutions_by_the_side_of_their_kernel() -> None:
         network(x).sum().backward()
     pixels = 2 * 32 * 40
     dense, depthwise = 2 * pixels * 8 * 3 * 9, 2 * pixels * 8 * 25
-    flops = {name: one.flops for name, one in watch.found.items() if "convolution" in name}
+    flops = {name: one.flops for name, one in watch.operations.items() if "convolution" in name}
     assert flops == {
         "convolution 3×3": dense,
         "depthwise convolution 5×5": depthwise,
         "convolution 3×3, gradients": 2 * dense,
         "depthwise convolution 5×5, gradients": 2 * depthwise,
     }
-    first = watch.found["convolution 3×3"]
+    first = watch.operations["convolution 3×3"]
     assert first.calls == 1 and first.seconds > 0
     assert first.bytes == 4 * (pixels * 3 + pixels * 8 + 8 * 3 * 9)
     assert first.multiplying == pytest.approx(dense / 1e11) and first.moving == pytest.approx(first.bytes / 2e10)
@@ -47,7 +47,7 @@ def test_dense_products_alone_have_the_rate_of_bf16() -> None:
     with torch.no_grad(), Watch("cpu", RATES) as watch:
         torch.conv2d(x, dense)
         torch.conv2d(x, depthwise, groups=8)
-    found = watch.found
+    found = watch.operations
     assert found["convolution 3×3"].multiplying == pytest.approx(found["convolution 3×3"].flops / 4e11)
     assert found["depthwise convolution 3×3"].multiplying == pytest.approx(
         found["depthwise convolution 3×3"].flops / 1e11
@@ -61,13 +61,13 @@ def test_all_that_the_network_multiplies_is_seen() -> None:
     for mode in (torch.no_grad, torch.inference_mode):
         with mode(), Watch("cpu", RATES) as watch:
             network(x)
-        assert sum(one.flops for one in watch.found.values()) == counter.get_total_flops()
+        assert sum(one.flops for one in watch.operations.values()) == counter.get_total_flops()
     with Watch("cpu", RATES) as watch:  # in eval mode, as training on a CPU has sums of its own for weight gradients
         network(x).square().mean().backward()
     # Forward and two gradients each, but for those with respect to the image and to the cosines and sines.
     image = 2 * 64 * 64 * network.stem[0].weight.numel()
     waves = sum(flops for kind, flops, _ in layers_of(S2MNet(), 64)[0] if kind == "spectral")
-    assert sum(one.flops for one in watch.found.values()) == 3 * counter.get_total_flops() - image - waves
+    assert sum(one.flops for one in watch.operations.values()) == 3 * counter.get_total_flops() - image - waves
 
 
 def test_the_round_that_took_least_counts() -> None:

@@ -80,7 +80,7 @@ def test_numbers_that_make_no_sense_are_refused(request_: Request, where: str) -
 
 def test_bf16_is_not_measured_where_it_would_be_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("s2mnet_lab.bench.run.multiplies_bf16", lambda device: False)
-    with pytest.raises(S2MNetError, match="bf16 on a cpu that does not multiply it"):
+    with pytest.raises(S2MNetError, match="bf16 on a cpu that does not multiply it natively"):
         run_bench(Request([32], [1], ["bf16"], "network", ["s2mnet"], repeats=1))
     record = run_bench(Request([32], [1], only="network", contestants=["s2mnet"], repeats=1))
     assert [one.case.precision for one in record.measurements] == ["float32"] and not record.left_out

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from s2mnet.architecture import OURS, PEERS
+from s2mnet.architecture import OURS
 from s2mnet.datasets.sets import named
 from s2mnet.errors import S2MNetError
 from s2mnet.loss import MASL
 from s2mnet.loss.dice_ce import DiceCrossEntropy
 from s2mnet.network import S2MNet
+from s2mnet_lab.peers import PEERS
 from s2mnet_lab.study.reported import DICE
 from s2mnet_lab.study.study import Study
 
