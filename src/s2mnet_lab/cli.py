@@ -54,6 +54,25 @@ def bench(
     typer.echo(f"tables: {write_page(record, output / 'bench.md', output)}")
 
 
+@app.command()
+def turns(
+    other: Annotated[Path, typer.Argument(help="A checkout of this repository at another commit.")],
+    work: Annotated[
+        Literal["train", "predict"], typer.Option(help="Training step, or prediction of a batch.")
+    ] = "train",
+    precision: Annotated[Literal["float32", "bf16"], typer.Option(help="Precision of the network.")] = "float32",
+    size: Annotated[int, typer.Option(help="Side of the images in pixels.")] = 352,
+    batch: Annotated[int, typer.Option(help="Images per batch.")] = 8,
+    count: Annotated[int, typer.Option(help="Turns of each checkout.")] = 9,
+) -> None:
+    """Time the same step in this checkout and in another one, in turns."""
+    from s2mnet_lab.bench.turns import compare_checkouts, summary
+
+    with progress_bar("measuring") as progress:
+        here, there = compare_checkouts(other.resolve(), work, precision, size, batch, count, progress)
+    typer.echo(f"{work} {size}², batch {batch}, {precision}: {summary(here, there)}")
+
+
 Records = Annotated[list[Path], typer.Argument(help="bench.json files of one machine.")]
 Write = Annotated[Path | None, typer.Option(help="File for the page. Default: print it.")]
 
