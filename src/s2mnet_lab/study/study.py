@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import model_validator
+from pydantic import AfterValidator, model_validator
 
 from s2mnet.plan.schema import Section, about
 from s2mnet.yamlfile import read_yaml
@@ -16,11 +16,20 @@ from s2mnet.yamlfile import read_yaml
 SEEDS = (42, 123, 456, 789, 2024)  # SPEC 3
 
 
+def _canonical(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of a plan in today's words, so that a file with the former "32" declares the same as one with float32."""
+    return {key: "float32" if (key, value) == ("precision", "32") else value for key, value in options.items()}
+
+
+PlanOptions = Annotated[dict[str, Any], AfterValidator(_canonical)]
+"""Options of :func:`s2mnet.plan.make_plan`."""
+
+
 class DataChoice(Section):
     """One data set of a study: what is planned for it beyond the study's own options."""
 
     folder: str | None = about(None, "a data folder as train reads it, below --data; None: the public set of that name")
-    plan: dict[str, Any] = about({}, "options of s2mnet.plan.make_plan, such as extent: patches")
+    plan: PlanOptions = about({}, "options of s2mnet.plan.make_plan, such as extent: patches")
     also_test: list[str] = about([], "other sets of the study's others on which its models are tested, all images")
 
 
@@ -32,7 +41,7 @@ class Variant(Section):
     network: dict[str, Any] = about({}, "arguments of s2mnet.S2MNet")
     loss: Literal["masl", "dice_ce"] = about("masl", "masl or dice_ce")
     loss_options: dict[str, Any] = about({}, "arguments of the loss")
-    plan: dict[str, Any] = about({}, "options of s2mnet.plan.make_plan")
+    plan: PlanOptions = about({}, "options of s2mnet.plan.make_plan")
     reported: str = about("", "its row in SPEC 3.1 or 3.2")
 
     @property
@@ -66,7 +75,7 @@ class Study(Section):
     measure: Literal["training", "spectrum"] = about("training", "spectrum: of images and of one trained network")
     data: dict[str, DataChoice] = about(..., "data sets by name", min_length=1)
     others: dict[str, DataChoice] = about({}, "data sets that are only tested on")
-    plan: dict[str, Any] = about({}, "options of s2mnet.plan.make_plan for all")
+    plan: PlanOptions = about({}, "options of s2mnet.plan.make_plan for all")
     tta: Literal[1, 4, 8] = about(1, "transforms averaged when testing")
     split: Literal["test", "val"] = about(
         "test", "what is measured; val to choose by, which leaves the test split unread"

@@ -15,7 +15,7 @@ from scipy.stats import wilcoxon
 from s2mnet.errors import S2MNetError
 from s2mnet.evaluation.results import evaluate
 from s2mnet_lab.study.page import write_page
-from s2mnet_lab.study.result import CellResult, SplitIdentity, result_path, save_result
+from s2mnet_lab.study.result import CellResult, Measured, SplitIdentity, result_path, save_result
 from s2mnet_lab.study.study import Study
 
 STUDY = """
@@ -53,14 +53,14 @@ def save(root: Path, study: Study, cell: Any, rng: np.random.Generator, hash_of_
             wrong = rng.random((16, 16)) < (0.4 if cell.variant == "unet" else 0.1)
             yield f"image{number}", (truth ^ wrong).astype(int), truth.astype(int)
 
-    history = [{"epoch": 1, "steps": 5, "val_dice": rng.random(), "weights": {"core": 1.0}}]
+    history = [{"epoch": 1, "steps": 5, "train_loss": rng.random(), "val_dice": 0.5, "weights": {"core": 1.0}}]
     result = CellResult(
         study=study.name, dataset=cell.dataset, variant=cell.variant, seed=cell.seed, lr=None,
         declared=study.declared(cell), plan={}, command="", parameters=4_700_000, model_sha256="", history=history,
         environment={"gpu": None, "cpu": "a processor", "threads": 1, "commit": "abc+changes", "torch": "2"},
         split=SplitIdentity(hash=hash_of_data, counts={"train": 1, "val": 1, "test": IMAGES}),
-        best_epoch=1, best_dice=0.5, seconds={"training": 2.0, "testing": 1.0},
-        test=evaluate(pairs(), {"thing": [1]}),
+        best_epoch=1, seconds={"training": 2.0, "testing": 1.0},
+        test=Measured.of(evaluate(pairs(), {"thing": [1]})),
     )  # fmt: skip
     save_result(result, result_path(root / "results", study, cell))
 
@@ -72,8 +72,7 @@ def page(root: Path) -> str:
 def dice(root: Path, dataset: str, variant: str) -> np.ndarray:
     """(seeds, images) in percent, read from the files without the package."""
     files = sorted((root / "results" / "two" / dataset).glob(f"{variant}-*.json"))
-    cases = [json.loads(file.read_text())["test"]["cases"] for file in files]
-    return 100 * np.array([[case["metrics"]["thing"]["dice"] for case in one] for one in cases])
+    return 100 * np.array([json.loads(file.read_text())["test"]["figures"]["thing"]["dice"] for file in files])
 
 
 def test_numbers_follow_from_the_files(written: Path) -> None:
@@ -136,9 +135,11 @@ def test_validation_is_of_the_chosen_epoch(written: Path) -> None:
 def raised(file: Path, like: Path, gain: float, spread: float = 0) -> None:
     """Make a result that of another one, with each Dice higher by gain ± spread."""
     result, other = (json.loads(path.read_text()) for path in (file, like))
-    pairs = zip(result["test"]["cases"], other["test"]["cases"], strict=True)
-    for number, (case, its) in enumerate(pairs):
-        case["metrics"]["thing"]["dice"] = its["metrics"]["thing"]["dice"] + gain + spread * (-1) ** number
+    assert result["test"]["names"] == other["test"]["names"]
+    its = other["test"]["figures"]["thing"]["dice"]
+    result["test"]["figures"]["thing"]["dice"] = [
+        value + gain + spread * (-1) ** number for number, value in enumerate(its)
+    ]
     file.write_text(json.dumps(result))
 
 
@@ -190,7 +191,9 @@ def test_a_first_row_that_only_another_study_has_trained_is_compared_by_seed(wri
 
 
 def best(file: Path, dice: float) -> None:
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"best_dice": dice}))
+    result = json.loads(file.read_text())
+    result["history"]["val_dice"] = [dice]
+    file.write_text(json.dumps(result))
 
 
 def test_every_cell_is_linked_or_missing(written: Path) -> None:
