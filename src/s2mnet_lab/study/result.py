@@ -17,7 +17,6 @@ from s2mnet.files import write_atomically
 from s2mnet_lab.study.columns import Records, rounded, to_columns, to_json, to_records
 from s2mnet_lab.study.study import Cell, Study
 
-FORMAT = 2
 DIGITS = 6
 """Significant digits of every number in a file, unless :data:`FEWER_DIGITS` says otherwise."""
 FEWER_DIGITS = {"history": 4, "figures": 4, "val_dice": DIGITS, "dice": DIGITS}
@@ -98,7 +97,7 @@ class CellResult(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    format: Literal[2] = FORMAT
+    format: Literal[2] = 2
     study: str
     dataset: str
     variant: str

@@ -29,9 +29,10 @@ from s2mnet.training.callbacks import STATE
 from s2mnet.training.run import PLAN, has_finished_epoch, train
 from s2mnet.workflow import evaluate_cases
 from s2mnet_lab.study.result import CellResult, Measured, identify, load_result, result_path, save_result
-from s2mnet_lab.study.spectrum import SpectrumResult
-from s2mnet_lab.study.spectrum_page import REPORTED_KS, draw_reconstructions
-from s2mnet_lab.study.spectrum_run import measure_folder
+from s2mnet_lab.study.spectrum.charts import draw_reconstructions
+from s2mnet_lab.study.spectrum.folder import measure_folder
+from s2mnet_lab.study.spectrum.page import REPORTED_KS
+from s2mnet_lab.study.spectrum.result import SpectrumResult
 from s2mnet_lab.study.study import Cell, DataChoice, Study
 
 

@@ -18,7 +18,7 @@ from s2mnet.errors import S2MNetError
 from s2mnet.prediction import Predictor
 from s2mnet_lab.study.result import CellResult, load_result, result_path
 from s2mnet_lab.study.run import Places, Selection, run_study
-from s2mnet_lab.study.spectrum import SpectrumResult
+from s2mnet_lab.study.spectrum.result import SpectrumResult
 from s2mnet_lab.study.study import Study
 
 

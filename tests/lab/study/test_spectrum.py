@@ -15,17 +15,12 @@ from torch import nn
 from s2mnet.errors import S2MNetError
 from s2mnet.inference import prepare_image
 from s2mnet.inspection.spectrum import KS as INSPECTED
-from s2mnet.inspection.spectrum import energy_within
+from s2mnet.inspection.spectrum import energy_shares, energy_within
 from s2mnet.network import S2MNet, SpectralSelectiveTokenMixer, TruncatedSpectralFilter
 from s2mnet.plan import Preprocessing
-from s2mnet_lab.study.spectrum import (
-    SpectrumResult,
-    energy_shares,
-    feature_spectrum,
-    filter_summary,
-    image_spectrum,
-    reconstruction,
-)
+from s2mnet_lab.study.spectrum.images import image_spectrum, reconstruction
+from s2mnet_lab.study.spectrum.network import feature_spectrum, filter_summary
+from s2mnet_lab.study.spectrum.result import SpectrumResult
 
 SIDES = st.integers(1, 40)
 
