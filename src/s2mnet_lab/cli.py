@@ -9,6 +9,7 @@ import typer
 
 from s2mnet.cli import interruptible, run
 from s2mnet.progress import progress_bar
+from s2mnet_lab.probe.commands import app as probe
 
 app = typer.Typer(
     help="The laboratory of s2mnet: benchmarks and studies.",
@@ -16,6 +17,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(probe, name="probe")
 
 
 @app.command()
