@@ -30,20 +30,20 @@ ABOUT_IMAGES = """\
 ## Images
 
 The share of an image's energy within its central K×K frequencies: Σ|central K×K|² / Σ|all|² of the 2-D FFT of each
-channel, averaged over channels and images, at {side}² (the paper: 352²). The DC term is the mean of the image and holds
-no structure; K = 1 is its share. Brackets hold the 95 % bootstrap interval over images. "Reported" is the paper's figure
+channel, averaged over channels and images, at {side}² (the paper: 352²). The DC term is the mean of the image, without
+structure; K = 1 is its share. Brackets hold the 95 % bootstrap interval over images. "Reported" is the paper's figure
 for the modality, which includes the DC term; – means not reported."""
 ABOUT_STAGES = """\
 ## Inside the trained network
 
 The share of energy within K = {k}, clamped to the map, of the map x that enters the SSTM of each stage. "Added" is the
-rms of what the SSTM adds to x over the rms of x; "spectral part" is the energy of the spectral branch over the energy of
+rms of what the SSTM adds to x over the rms of x; "spectral part" is the energy of the spectral branch over that of
 both branches after the 1×1 fusion."""
 ABOUT_FILTERS = """\
 ## Learned filters
 
 The filters W start as the identity on the band (W = 1). "Departure" is the rms of W − 1 over channels and frequencies;
-"imaginary" is the share of its square that only a complex filter can have. Magnitude |W| and phase (weighted by |W|) are
+"imaginary" is the share of its square that only a complex filter can have. Magnitude and phase (weighted by |W|) are
 means over channels at the lowest and the highest radius, in cycles per map."""
 
 
