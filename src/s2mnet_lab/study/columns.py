@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 WIDTH = 120
@@ -33,11 +34,8 @@ def to_records(columns: dict[str, Any]) -> Records:
         {'epoch': 2, 'terms': {'core': 0.25}, 'note': 'slow'}
     """
     lists = {key: to_records(column) if isinstance(column, dict) else column for key, column in columns.items()}
-    length = max(map(len, lists.values()), default=0)
-    return [
-        {key: column[row] for key, column in lists.items() if column[row] is not None and column[row] != {}}
-        for row in range(length)
-    ]
+    rows = zip_longest(*lists.values())  # a column of empty records is empty
+    return [{key: value for key, value in zip(lists, row, strict=True) if value not in (None, {})} for row in rows]
 
 
 def rounded(value: Any, digits: dict[str, int], default: int) -> Any:

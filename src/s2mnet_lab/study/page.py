@@ -138,7 +138,7 @@ def _study_page(collected: Collected, results: Path, page: Path) -> list[str]:
             _section("Measured and reported", tables.against_reported(collected)),
             _section(
                 "Reproduced or not",
-                claims and "What the authors say that S2M-Net gains by a part, and what was found at this budget:",
+                claims and "What the authors say that S2M-Net gains by a part, and what this budget shows:",
                 claims,
             ),
             _section("Data set by data set", tables.comparisons(collected)),

@@ -133,7 +133,7 @@ def run_study(
         done += 1
         finished.append(cell)
     if failed:
-        problem = f"has {len(failed)} cells that failed for the reasons above: {', '.join(failed)}"
+        problem = f"failed in {len(failed)} of {len(cells)} cells, for the reasons above: {', '.join(failed)}"
         raise S2MNetError(f"{study.name}.yaml", problem, "Fix the causes and start the study again.")
     return finished
 

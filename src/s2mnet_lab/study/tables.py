@@ -77,7 +77,7 @@ def reproduced(collected: Collected) -> str:
                 claimed = DICE[whole, dataset] - DICE[variant.reported, dataset]
                 verdict = _verdict(claimed, 100 * comparison.low, 100 * comparison.high)
                 rows.append([variant.title, dataset, f"{claimed:+.2f}", points(comparison), verdict])
-    return table(["", "data set", "reported gain", "found", ""], rows) if rows else ""
+    return table(["", "data set", "reported gain", "measured", ""], rows) if rows else ""
 
 
 def _verdict(claimed: float, low: float, high: float) -> str:

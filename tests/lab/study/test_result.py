@@ -34,6 +34,7 @@ def test_readable_json_is_json(value: Any) -> None:
 
 @given(records, records)
 def test_columns_are_the_records(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> None:
+    assert to_records(to_columns([{"a": 1, "b": {}}, {"a": 2, "b": {}}])) == [{"a": 1}, {"a": 2}]
     nested = [{**one, "terms": terms} for one, terms in zip(first, second, strict=False)]
     for of in (first, nested):
         columns = to_columns(of)
