@@ -65,6 +65,11 @@ class Collected:
         names = {name for _, name, _ in self.trainings}
         return {name: variant for name, variant in self.study.variants.items() if name in names}
 
+    @property
+    def size(self) -> int:
+        """How many results the study has once it is complete, without trials."""
+        return sum(cell.lr is None for cell in self.study.cells())
+
     def of_variant(self, variant: str) -> list[CellResult]:
         """The study's own results of a variant."""
         return [result for (_, name, _), result in self.results.items() if name == variant]

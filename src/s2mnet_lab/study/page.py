@@ -32,6 +32,7 @@ INTRODUCTION = """\
 
 `s2mnet-lab study STUDY --table` writes this page from `{studies}` and `{results}`; no figure is typed by hand."""
 FRONT = "The table of all rows and the chart of their leads are on [{name}]({link})."
+CONTINUE = "To run what is missing: `s2mnet-lab study studies/{name}.yaml --data FOLDER_OF_DATA_SETS`."
 BORROWED = """\
 Where another study declares the same training, the first table uses its validation Dice and the file is linked below.
 Images are compared only for the seeds that both rows have in this study."""
@@ -156,7 +157,7 @@ def _study_page(collected: Collected, results: Path, page: Path) -> list[str]:
             *(f"**Left out**: {fault}" for fault in collected.faults),
             tables.files(collected, results, page),
             tables.origins(collected),
-            f"To run what is missing: `s2mnet-lab study studies/{study.name}.yaml --data FOLDER_OF_DATA_SETS`.",
+            CONTINUE.format(name=study.name) if len(collected.results) < collected.size else "",
         ),
     ]
 

@@ -194,7 +194,7 @@ def files(collected: Collected, results: Path, page: Path) -> str:
 
 def progress(collected: Collected) -> str:
     """How many cells have a result."""
-    return f"{len(collected.results)} of {sum(cell.lr is None for cell in collected.study.cells())} cells"
+    return f"{len(collected.results)} of {collected.size} cells"
 
 
 def origins(collected: Collected) -> str:

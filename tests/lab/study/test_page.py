@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.stats import wilcoxon
+from typer.testing import CliRunner
 
 from s2mnet.errors import S2MNetError
 from s2mnet.evaluation.results import evaluate
+from s2mnet_lab.cli import app
 from s2mnet_lab.study.page import write_pages
 from s2mnet_lab.study.result import CellResult, Measured, SplitIdentity, result_path, save_result
 from s2mnet_lab.study.study import Study
@@ -211,7 +213,7 @@ def test_every_cell_is_linked_or_missing(written: Path) -> None:
     links = re.findall(r"\[\d\]\((\S+\.json)\)", text)
     assert len(links) == 11 and "(2)" in text
     assert all((written / "docs" / "results" / link).is_file() for link in links)
-    assert "11 of 12 cells" in text and "abc+changes" in text
+    assert "11 of 12 cells" in text and "abc+changes" in text and "s2mnet-lab study studies/two.yaml" in text
     assert "| [A study of two sets](results/two.md) | 11 of 12 cells |" in front
 
 
@@ -258,6 +260,15 @@ def test_a_page_of_nothing_run(written: Path) -> None:
     for file in (written / "results").rglob("*.json"):
         file.unlink()
     assert "No cell has been run yet" in study_page(written) and "0 of 12 cells" in page(written)
+
+
+def test_the_command_writes_the_same_pages(written: Path) -> None:
+    text, of_study = page(written), study_page(written)
+    places = ["--results", str(written / "results"), "--page", str(written / "by-command" / "results.md")]
+    done = CliRunner().invoke(app, ["study", str(written / "studies" / "two.yaml"), "--table", *places])
+    assert done.exit_code == 0, done.output
+    assert (written / "by-command" / "results.md").read_text() == text
+    assert (written / "by-command" / "results" / "two.md").read_text() == of_study
 
 
 def test_a_folder_without_studies(tmp_path: Path) -> None:
