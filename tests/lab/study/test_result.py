@@ -120,10 +120,20 @@ def test_the_former_name_of_a_precision_declares_the_same(study: Study) -> None:
 
 def test_the_results_of_the_repository_are_those_of_its_studies() -> None:
     """No cell would be run again, and none is of another study's words."""
-    done = 0
-    for study in map(Study.load, sorted((ROOT / "studies").glob("*.yaml"))):
-        if study.measure == "training":
-            done += sum(load_result(ROOT / "results", study, cell) is not None for cell in study.cells())
+    studies = [Study.load(file) for file in sorted((ROOT / "studies").glob("*.yaml"))]
+    cells = [(study, cell) for study in studies if study.measure == "training" for cell in study.cells()]
+    results = [result for study, cell in cells if (result := load_result(ROOT / "results", study, cell))]
+    for result in results:
+        assert (
+            result.test is not None
+            and len(result.test.names) == result.split.counts[result.declared.get("split", "test")]
+        )
+        for part in filter(None, (result.test, result.test.volumes)):
+            lengths = {len(column) for columns in part.figures.values() for column in columns.values()}
+            assert lengths == {len(part.names)} == {len(set(part.names))}
+        volumes = result.test.volumes.names if result.test.volumes else []
+        assert bool(volumes) == (result.dataset == "ACDC")
+        assert {name.rsplit("_slice", 1)[0] for name in result.test.names if volumes} == set(volumes)
     files = [file for file in (ROOT / "results").rglob("*.json") if file.parent.name != "spectral"]
-    assert done == len(files) == 183
+    assert len(results) == len(files) == 183
     assert sum(file.stat().st_size for file in (ROOT / "results").rglob("*.json")) < 2.5e6
