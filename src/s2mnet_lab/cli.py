@@ -9,6 +9,7 @@ import typer
 
 from s2mnet.cli import interruptible, run
 from s2mnet.progress import progress_bar
+from s2mnet_lab.probe.commands import app as probe
 
 app = typer.Typer(
     help="The laboratory of s2mnet: benchmarks and studies.",
@@ -16,6 +17,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(probe, name="probe")
 
 
 @app.command()
@@ -174,33 +176,34 @@ def study(
         "data"
     ),
     minutes: Annotated[
-        float | None, typer.Option(help="Stop after so long; the next call goes on. All cells if not given.")
+        float | None, typer.Option(help="Stop after this time; the next call continues. Default: run all cells.")
     ] = None,
-    dataset: Annotated[list[str] | None, typer.Option(help="Only this data set; repeatable.")] = None,
-    variant: Annotated[list[str] | None, typer.Option(help="Only this variant; repeatable.")] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="Only this seed; repeatable.")] = None,
-    results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("results"),
+    dataset: Annotated[list[str] | None, typer.Option(help="Run only this data set; repeatable.")] = None,
+    variant: Annotated[list[str] | None, typer.Option(help="Run only this variant; repeatable.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Run only this seed; repeatable.")] = None,
+    results: Annotated[Path, typer.Option(help="Folder of result files.")] = Path("results"),
     work: Annotated[Path, typer.Option(help="Folder for prepared data and models.")] = Path("runs/studies"),
     table: Annotated[
-        bool,
-        typer.Option("--table", help="Only write the page, from the result files of all studies beside this one."),
+        bool, typer.Option("--table", help="Run nothing; write the pages of all studies in this folder.")
     ] = False,
-    page: Annotated[Path, typer.Option(help="The page that --table writes.")] = Path("docs/results.md"),
+    page: Annotated[Path, typer.Option(help="Page for --table; each study gets a page in a folder beside it.")] = Path(
+        "docs/results.md"
+    ),
 ) -> None:
-    """Run a declared study, each cell with a result file of its own; no cell twice, several processes may share it."""
+    """Run a study: one result file for each cell, no cell twice. Several processes can share a study."""
     from s2mnet.workflow import command_line
     from s2mnet_lab.study.run import Places, Selection, run_study
     from s2mnet_lab.study.study import Study
 
     if table:
-        from s2mnet_lab.study.page import write_page
+        from s2mnet_lab.study.page import write_pages
 
-        typer.echo(f"page: {write_page(file.parent, results, page)}")
+        typer.echo(f"page: {write_pages(file.parent, results, page)}")
         return
     selection = Selection(dataset or (), variant or (), seed or ())
-    with interruptible("the same command goes on from the last finished epoch"):
-        done = run_study(Study.load(file), Places(data, results, work), selection, minutes, command=command_line())
-    typer.echo(f"{len(done)} cells finished")
+    with interruptible("run the same command to continue from the last finished epoch"):
+        finished = run_study(Study.load(file), Places(data, results, work), selection, minutes, command=command_line())
+    typer.echo(f"{len(finished)} cells finished")
 
 
 def main() -> None:

@@ -28,19 +28,19 @@ class Score:
 
 @dataclass
 class Collected:
-    """A study and the results that there are.
+    """A study and its results so far.
 
     Attributes:
-        results: by data set, variant and seed, trials of the search left out.
-        alike: trainings missing here that another study declares in the same words and measures on another split. Their
-            validation Dice is what this study would find.
+        results: by data set, variant and seed, without the trials of the search.
+        borrowed: trainings missing here that another study declares in the same words but measures on another split.
+            Their validation Dice is what this study would measure.
         trials: the search's.
-        faults: sentences about files that are no results of this study.
+        faults: sentences about files that are not results of this study.
     """
 
     study: Study
     results: dict[tuple[str, str, int], CellResult] = field(default_factory=dict)
-    alike: dict[tuple[str, str, int], CellResult] = field(default_factory=dict)
+    borrowed: dict[tuple[str, str, int], CellResult] = field(default_factory=dict)
     trials: dict[Cell, CellResult] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
@@ -56,26 +56,35 @@ class Collected:
 
     @cached_property
     def trainings(self) -> dict[tuple[str, str, int], CellResult]:
-        """Of this study, and alike."""
-        return {**self.alike, **self.results}
+        """Those of this study, and the borrowed ones."""
+        return {**self.borrowed, **self.results}
 
     @property
-    def begun(self) -> dict[str, Variant]:
-        """The variants that have a result, or a training alike."""
-        run = {name for _, name, _ in self.trainings}
-        return {name: variant for name, variant in self.study.variants.items() if name in run}
+    def started(self) -> dict[str, Variant]:
+        """The variants that have a result, their own or a borrowed one."""
+        names = {name for _, name, _ in self.trainings}
+        return {name: variant for name, variant in self.study.variants.items() if name in names}
+
+    @property
+    def size(self) -> int:
+        """How many results the study has once it is complete, without trials."""
+        return sum(cell.lr is None for cell in self.study.cells())
+
+    def of_variant(self, variant: str) -> list[CellResult]:
+        """The study's own results of a variant."""
+        return [result for (_, name, _), result in self.results.items() if name == variant]
 
     def seeds(self, dataset: str, *variants: str) -> list[int]:
-        """The seeds that all of the variants have been run with."""
+        """The seeds for which all of the variants have a result."""
         return [seed for seed in self.study.seeds if all((dataset, name, seed) in self.results for name in variants)]
 
     def common_seeds(self, datasets: Sequence[str], *variants: str) -> list[int]:
-        """The seeds that all of the variants have been run with on all of the data sets; none without a data set."""
-        own = [set(self.seeds(dataset, *variants)) for dataset in datasets]
-        return sorted(set.intersection(*own)) if own else []
+        """The seeds for which all of the variants have a result on all of the data sets; none without a data set."""
+        by_dataset = [set(self.seeds(dataset, *variants)) for dataset in datasets]
+        return sorted(set.intersection(*by_dataset)) if by_dataset else []
 
     def validated(self, variant: str, *datasets: str) -> Score | None:
-        """Validation Dice of the chosen epochs, on the mean of the data sets, of the seeds that all have."""
+        """Validation Dice of the chosen epochs, averaged over the data sets, for the seeds that all of them have."""
         return _score(_means_of([self._validated(name, variant) for name in datasets]))
 
     def score(self, dataset: str, variant: str, where: str | None = None) -> Score | None:
@@ -83,7 +92,7 @@ class Collected:
         return _score([*self._reached(dataset, variant, where).values()])
 
     def mean_score(self, variant: str) -> Score | None:
-        """The mean over all data sets, of the seeds that all have; None if there is none."""
+        """The mean over all data sets, for the seeds that all of them have; None if there is no such seed."""
         return _score(_means_of([self._reached(name, variant) for name in self.study.data]))
 
     def differences(self, dataset: str, variant: str) -> NDArray[np.float64] | None:
@@ -102,80 +111,83 @@ class Collected:
         return self._comparisons.get((dataset, variant))
 
     def mean_comparison(self, variant: str) -> MeanComparison | None:
-        """The reference against a variant on the mean of the data sets that both were run on; None without any."""
+        """The reference against a variant on the mean of the data sets that both have results for; None without any."""
         return self._mean_comparisons.get(variant)
 
-    def by_seed(self, variant: str) -> list[float]:
-        """What the reference is ahead of a variant, in points: one number for each seed.
+    def lead_by_seed(self, variant: str) -> list[float]:
+        """By how many points the reference leads a variant: one number for each seed.
 
-        On the mean of the sets that both have a seed of, with the seeds that both have on all of these. A training with
-        another seed gives another network: how far these differ is what no test over images sees.
+        On the mean of the data sets on which both share a seed, for the seeds that they share on all of these. Another
+        seed gives another network; no test over images sees how far such networks differ.
         """
         pairs = [(self._reached(name, self.reference), self._reached(name, variant)) for name in self.study.data]
-        ahead = [{seed: first[seed] - second[seed] for seed in first if seed in second} for first, second in pairs]
-        return _means_of([one for one in ahead if one])
+        leads = [{seed: first[seed] - second[seed] for seed in first if seed in second} for first, second in pairs]
+        return _means_of([lead for lead in leads if lead])
 
     # Resampled once, shown in several tables and figures.
     @cached_property
     def _differences(self) -> dict[tuple[str, str], NDArray[np.float64]]:
         pairs = product(self.study.data, self.others)
-        found = {(dataset, variant): self.differences(dataset, variant) for dataset, variant in pairs}
-        return {pair: one for pair, one in found.items() if one is not None}
+        by_pair = {(dataset, variant): self.differences(dataset, variant) for dataset, variant in pairs}
+        return {pair: differences for pair, differences in by_pair.items() if differences is not None}
 
     @cached_property
     def _comparisons(self) -> dict[tuple[str, str], Comparison]:
-        return {pair: compare(one) for pair, one in self._differences.items()}
+        return {pair: compare(differences) for pair, differences in self._differences.items()}
 
     @cached_property
     def _mean_comparisons(self) -> dict[str, MeanComparison]:
-        sets = {name: [one for (_, own), one in self._differences.items() if own == name] for name in self.others}
-        return {name: compare_means(own) for name, own in sets.items() if own}
+        by_variant = {
+            name: [differences for (_, variant), differences in self._differences.items() if variant == name]
+            for name in self.others
+        }
+        return {name: compare_means(sets) for name, sets in by_variant.items() if sets}
 
     def _reached(self, dataset: str, variant: str, where: str | None = None) -> dict[int, float]:
-        """Dice by seed, mean over images; a study on validation images has that of trainings alike as well."""
+        """Dice by seed, mean over images; on validation images the borrowed trainings count too."""
         if self.study.split == "val" and where is None:
             return self._validated(dataset, variant)
-        found = {seed: self.results[dataset, variant, seed].dice(where) for seed in self.seeds(dataset, variant)}
-        return {seed: 100 * float(np.mean(list(of_images.values()))) for seed, of_images in found.items()}
+        by_seed = {seed: self.results[dataset, variant, seed].dice(where) for seed in self.seeds(dataset, variant)}
+        return {seed: 100 * float(np.mean(list(by_image.values()))) for seed, by_image in by_seed.items()}
 
     def _validated(self, dataset: str, variant: str) -> dict[int, float]:
         """Validation Dice of the chosen epoch by seed."""
-        found = {seed: self.trainings.get((dataset, variant, seed)) for seed in self.study.seeds}
-        return {seed: 100 * result.best_dice for seed, result in found.items() if result}
+        trained = {seed: self.trainings.get((dataset, variant, seed)) for seed in self.study.seeds}
+        return {seed: 100 * result.best_dice for seed, result in trained.items() if result}
 
 
 def collect(study: Study, results: Path) -> Collected:
-    """Read what there is; a file that is no result of this study is named in ``faults`` and left out."""
-    found, hashes = Collected(study), dict[str, str]()
+    """Read the results of a study; a file that is not one of them is named in ``faults`` and left out."""
+    collected, hashes = Collected(study), dict[str, str]()
     for cell in study.cells():
         try:
             result = load_result(results, study, cell)
         except S2MNetError as error:
-            found.faults.append(str(error))
+            collected.faults.append(str(error))
             continue
         if result is None:
             continue
         if hashes.setdefault(cell.dataset, result.split.hash) != result.split.hash:
-            found.faults.append(f"{result_path(results, study, cell)}: of other images than the other results")
+            collected.faults.append(f"{result_path(results, study, cell)} used other images than the other results.")
         elif cell.lr is None:
-            found.results[cell.dataset, cell.variant, cell.seed] = result
+            collected.results[cell.dataset, cell.variant, cell.seed] = result
         else:
-            found.trials[cell] = result
-    return found
+            collected.trials[cell] = result
+    return collected
 
 
-def look_for_alike(every: Sequence[Collected]) -> None:
-    """Fill in ``alike`` of each study on validation images from the results of the others."""
-    known = {_training(one.study, Cell(*key)): result for one in every for key, result in one.results.items()}
-    for found in every:
-        if found.study.split != "val":
+def share_trainings(studies: Sequence[Collected]) -> None:
+    """Fill in ``borrowed`` of each study on validation images from the results of the others."""
+    known = {_training(one.study, Cell(*key)): result for one in studies for key, result in one.results.items()}
+    for collected in studies:
+        if collected.study.split != "val":
             continue
-        hashes = {dataset: result.split.hash for (dataset, _, _), result in found.results.items()}
-        for cell in found.study.cells():
-            key, result = (cell.dataset, cell.variant, cell.seed), known.get(_training(found.study, cell))
+        hashes = {dataset: result.split.hash for (dataset, _, _), result in collected.results.items()}
+        for cell in collected.study.cells():
+            key, result = (cell.dataset, cell.variant, cell.seed), known.get(_training(collected.study, cell))
             same_images = result is not None and result.split.hash == hashes.get(cell.dataset, result.split.hash)
-            if result is not None and same_images and key not in found.results:
-                found.alike[key] = result
+            if result is not None and same_images and key not in collected.results:
+                collected.borrowed[key] = result
 
 
 def _training(study: Study, cell: Cell) -> str:
@@ -184,10 +196,10 @@ def _training(study: Study, cell: Cell) -> str:
     return json.dumps([cell.dataset, declared], sort_keys=True)
 
 
-def _means_of(by_seed: Sequence[dict[int, float]]) -> list[float]:
-    """Of several data sets, their mean with each seed that all have."""
-    seeds = set.intersection(*map(set, by_seed)) if by_seed else set()
-    return [float(np.mean([one[seed] for one in by_seed])) for seed in sorted(seeds)]
+def _means_of(by_dataset: Sequence[dict[int, float]]) -> list[float]:
+    """The mean over data sets for each seed that all of them have."""
+    seeds = set.intersection(*map(set, by_dataset)) if by_dataset else set()
+    return [float(np.mean([by_seed[seed] for by_seed in by_dataset])) for seed in sorted(seeds)]
 
 
 def _score(means: list[float]) -> Score | None:

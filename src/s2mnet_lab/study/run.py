@@ -1,4 +1,4 @@
-"""Running a study: one cell after the other, each from its plan to its result file, and no cell twice."""
+"""Running a study: one cell after another, each from its plan to its result file, and no cell twice."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ from s2mnet.training.callbacks import STATE
 from s2mnet.training.run import PLAN, has_finished_epoch, train
 from s2mnet.workflow import evaluate_cases
 from s2mnet_lab.peers import peer
-from s2mnet_lab.study.result import CellResult, identify, load_result, result_path, save_result
-from s2mnet_lab.study.spectrum import SpectrumResult
-from s2mnet_lab.study.spectrum_page import REPORTED_KS, draw_reconstructions
-from s2mnet_lab.study.spectrum_run import measure_folder
+from s2mnet_lab.study.result import CellResult, Measured, identify, load_result, result_path, save_result
+from s2mnet_lab.study.spectrum.charts import draw_reconstructions
+from s2mnet_lab.study.spectrum.folder import measure_folder
+from s2mnet_lab.study.spectrum.page import REPORTED_KS
+from s2mnet_lab.study.spectrum.result import SpectrumResult
 from s2mnet_lab.study.study import Cell, DataChoice, Study
 
 
@@ -41,9 +42,9 @@ class Places:
     """Folders of a study.
 
     Attributes:
-        data: holds a folder for each data set, as downloaded.
+        data: a folder with a folder for each data set, as downloaded.
         results: the result files, ``STUDY/DATASET/VARIANT-SEED.json``.
-        work: prepared data, models, and the state of trainings that were stopped.
+        work: prepared data, models, and the state of stopped trainings.
     """
 
     data: Path
@@ -53,14 +54,14 @@ class Places:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which cells of a study to run; empty means all."""
+    """Which cells of a study to run. Empty: all."""
 
     datasets: Sequence[str] = ()
     variants: Sequence[str] = ()
     seeds: Sequence[int] = ()
 
     def holds(self, cell: Cell) -> bool:
-        """Whether a cell is asked for; trials of the search are, whatever the seed."""
+        """Whether a cell is selected; the seed does not matter for trials of the search."""
         chosen = ((self.datasets, cell.dataset), (self.variants, cell.variant))
         fits = all(not names or name in names for names, name in chosen)
         return fits and (not self.seeds or cell.lr is not None or cell.seed in self.seeds)
@@ -74,23 +75,23 @@ def run_study(
     console: Console | None = None,
     command: str = "",
 ) -> list[Cell]:
-    """Run the cells that have no result yet, and give those that were finished now.
+    """Run the cells that have no result yet, and return those that finished now.
 
-    A cell that another process is at is passed over, so that several processes can share a study. One that was stopped
-    goes on from its last finished epoch.
+    Several processes can share a study: a cell that another process is running is skipped. A cell that was stopped
+    resumes from its last finished epoch.
 
     Args:
         study: what to run.
-        places: where data, results and models lie.
+        places: where data, results and models are.
         selection: only these cells.
-        minutes: stop after so long, in the middle of a training if need be.
-        console: what is said goes there.
-        command: stands in the results.
+        minutes: stop after this time, in the middle of a training if necessary.
+        console: for progress messages.
+        command: recorded in the results.
 
     Raises:
-        S2MNetError: a name in ``selection`` that the study does not have; data that are not there; a result file at
-            fault; at the end, cells that failed.
-        KeyboardInterrupt: it was interrupted.
+        S2MNetError: ``selection`` names something that the study does not have; data are missing; a result file is
+            invalid; at the end, if any cells failed.
+        KeyboardInterrupt: the user interrupted it.
     """
     selection, console = selection or Selection(), console or Console()
     _check(study, selection)
@@ -105,14 +106,14 @@ def run_study(
         if cell not in pending:
             continue
         if waiting := _waits_for(study, cell, places):
-            console.print(f"{cell}: waits for {waiting}")
+            console.print(f"{cell} is waiting for {waiting}")
             continue
         folder = places.work / study.name / str(cell)
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(folder / ".lock", timeout=0):
                 if _is_done(study, cell, places):
-                    continue  # by another process since
+                    continue  # finished by another process in the meantime
                 if end.reached():
                     break
                 console.print(f"[bold]{study.name}[/] {cell} ({number} of {len(cells)}, {done} done)")
@@ -120,34 +121,34 @@ def run_study(
                 result = run(study, cell, places, folder, end, console, command)
                 save_result(result, result_path(places.results, study, cell))
         except Timeout:
-            console.print(f"{cell}: another process is at it")
+            console.print(f"{cell} is being run by another process")
             continue
         except KeyboardInterrupt:
             if not end.reached():
                 raise
             break
-        except S2MNetError as error:  # such as a loss that is not a number: the other cells can still be run
+        except S2MNetError as error:  # such as a loss that is not a number; the other cells can still run
             console.print(f"[red]{escape(str(error))}[/]")
             failed.append(str(cell))
             continue
         done += 1
         finished.append(cell)
     if failed:
-        found = f"{len(failed)} cells that failed, for the reasons above: {', '.join(failed)}"
-        raise S2MNetError(f"{study.name}.yaml", found, "none", "Mend the causes and start it again.")
+        problem = f"failed in {len(failed)} of {len(cells)} cells, for the reasons above: {', '.join(failed)}"
+        raise S2MNetError(f"{study.name}.yaml", problem, "Fix the causes and start the study again.")
     return finished
 
 
 def make_cell_plan(study: Study, cell: Cell, summary: FolderSummary, lr: float | None = None) -> Plan:
-    """The plan of a cell: that of the data set, with what the variant changes.
+    """The plan of a cell: the plan of the data set with the changes of the variant.
 
     Args:
-        study, cell: which one.
+        study, cell: which cell.
         summary: of training and validation images.
-        lr: that the search found.
+        lr: chosen by the search.
 
     Raises:
-        S2MNetError: an option that a plan does not have.
+        S2MNetError: the study sets an option that a plan does not have.
     """
     variant, trial = study.variants[cell.variant], study.search if cell.lr else None
     options = {**study.plan, **study.data[cell.dataset].plan, **variant.plan, "seed": cell.seed}
@@ -157,8 +158,8 @@ def make_cell_plan(study: Study, cell: Cell, summary: FolderSummary, lr: float |
     try:
         plan = make_plan(summary, **options)
     except TypeError as error:
-        found = f"an option of plan that there is not ({error})"
-        raise S2MNetError(f"{study.name}.yaml", found, "options of make_plan", "Correct it.") from None
+        problem = f"sets an option under plan that does not exist ({error})"
+        raise S2MNetError(f"{study.name}.yaml", problem, "Use the options of s2mnet.plan.make_plan.") from None
     architecture, arguments = OURS, plan.network
     if variant.architecture != OURS:
         other = peer(variant.architecture)
@@ -176,7 +177,7 @@ def make_cell_plan(study: Study, cell: Cell, summary: FolderSummary, lr: float |
 
 
 def prepared_folder(name: str, choice: DataChoice, places: Places) -> ImageFolder:
-    """The cases of a data set; a public one is prepared once."""
+    """The cases of a data set; a public set is prepared once."""
     if choice.folder is not None:
         return find_cases(places.data / choice.folder)
     folder = places.work / "data" / name
@@ -192,7 +193,7 @@ def _prepared(name: str, places: Places) -> bool:
 
 
 class _End(pl.Callback):
-    """Stops a training when the time of the whole study is over; it goes on from its last finished epoch."""
+    """Stops a training when the time of the whole study is up; the training can resume from its last finished epoch."""
 
     def __init__(self, at: float | None) -> None:
         self.at = at
@@ -209,23 +210,24 @@ def _run_cell(
     study: Study, cell: Cell, places: Places, run: Path, end: _End, console: Console, command: str
 ) -> CellResult:
     choice = study.data[cell.dataset]
-    folder, summary = _seen(cell.dataset, choice.model_dump_json(), places)
+    folder, summary = _summarised(cell.dataset, choice.model_dump_json(), places)
     best_trial = max(_trials(study, cell, places), key=lambda trial: trial.best_dice, default=None)
     plan = make_cell_plan(study, cell, summary, best_trial.lr if best_trial else None)
     if (run / PLAN).is_file() and Plan.load(run / PLAN) != plan:
-        shutil.rmtree(run / STATE, ignore_errors=True)  # of a study that said something else then
+        shutil.rmtree(run / STATE, ignore_errors=True)  # left by an earlier form of the study
     history = train(_without_test(folder), plan, run, has_finished_epoch(run), console, [end])
     best = max(history, key=lambda record: record["val_dice"])
     started = time.monotonic()
-    # The model is chosen: only now is a test image opened, if at all.
+    # No test image is opened before this point, where the model has been chosen.
     predictor = Predictor(run, engine="torch")
     test, elsewhere = None, {}
     if cell.lr is None:
-        test = evaluate_cases(predictor, folder.cases_of(study.split), study.split, None, console)
+        cases = folder.cases_of(study.split)
+        test = Measured.of(evaluate_cases(predictor, cases, study.split, None, console))
         for name in choice.also_test:
             other = (study.data | study.others)[name]
             cases = prepared_folder(name, other, places).cases_of("all")
-            elsewhere[name] = evaluate_cases(predictor, cases, "all", None, console)
+            elsewhere[name] = Measured.of(evaluate_cases(predictor, cases, "all", None, console))
     return CellResult(
         study=study.name,
         dataset=cell.dataset,
@@ -233,7 +235,7 @@ def _run_cell(
         seed=cell.seed,
         lr=cell.lr,
         declared=study.declared(cell),
-        plan=plan.model_dump(mode="json"),
+        plan=plan.model_dump(mode="json", exclude={"reasons"}),
         environment=environment(),
         command=command,
         split=identify(folder),
@@ -241,7 +243,6 @@ def _run_cell(
         model_sha256=hashlib.sha256((run / WEIGHTS).read_bytes()).hexdigest(),
         history=history,
         best_epoch=best["epoch"],
-        best_dice=best["val_dice"],
         seconds={"training": history[-1]["seconds"], "testing": time.monotonic() - started},
         test=test,
         elsewhere=elsewhere,
@@ -254,10 +255,10 @@ def _measure_cell(
     folder = prepared_folder(cell.dataset, study.data[cell.dataset], places)
     network = study.networks.get(cell.dataset)
     with progress_bar(f"measuring {cell.dataset}", show=not console.quiet) as progress:
-        found = measure_folder(folder, places.work / network if network else None, progress)
-    # A picture of an image stays beside the data: whoever may see these may see it.
+        spectrum = measure_folder(folder, places.work / network if network else None, progress)
+    # Pictures of images stay with the data, so that only people with access to the data see them.
     draw_reconstructions(read_image(folder.splits["val"][0].image), (*REPORTED_KS, None), run / "reconstructions.png")
-    return found.model_copy(update={"environment": {**environment(), "command": command}})
+    return spectrum.model_copy(update={"environment": {**environment(), "command": command}})
 
 
 def _is_done(study: Study, cell: Cell, places: Places) -> bool:
@@ -267,7 +268,7 @@ def _is_done(study: Study, cell: Cell, places: Places) -> bool:
 
 
 def _waits_for(study: Study, cell: Cell, places: Places) -> str:
-    """What has to be finished before; empty if the cell can be run."""
+    """What must finish first; empty if the cell can run."""
     if study.measure == "spectrum":
         network = study.networks.get(cell.dataset)
         return network if network and not (places.results / f"{network}.json").is_file() else ""
@@ -276,8 +277,8 @@ def _waits_for(study: Study, cell: Cell, places: Places) -> str:
 
 
 @lru_cache(maxsize=4)
-def _seen(name: str, choice: str, places: Places) -> tuple[ImageFolder, FolderSummary]:
-    """The cases, and what is known of them without the test images."""
+def _summarised(name: str, choice: str, places: Places) -> tuple[ImageFolder, FolderSummary]:
+    """The cases, and a summary of them that leaves out the test images."""
     folder = prepared_folder(name, DataChoice.model_validate_json(choice), places)
     return folder, read_folder(_without_test(folder))
 
@@ -287,18 +288,18 @@ def _without_test(folder: ImageFolder) -> ImageFolder:
 
 
 def _rates(study: Study, cell: Cell) -> list[float]:
-    """The learning rates that are tried before the cell can run."""
+    """The learning rates to try before the cell can run."""
     return study.search.lr if study.search and cell.lr is None else []
 
 
 def _trials(study: Study, cell: Cell, places: Places) -> list[CellResult]:
-    """The finished trials of those."""
+    """The finished trials of those rates."""
     trials = [Cell(cell.dataset, cell.variant, study.search.seed, lr) for lr in _rates(study, cell) if study.search]
-    return [found for trial in trials if (found := load_result(places.results, study, trial)) is not None]
+    return [result for trial in trials if (result := load_result(places.results, study, trial)) is not None]
 
 
 def _check_data(study: Study, datasets: Set[str], places: Places) -> None:
-    """Refuse to start a study whose data are not there, rather than fail at every cell."""
+    """Refuse to start a study with missing data, rather than fail at every cell."""
     choices = {name: study.data[name] for name in sorted(datasets)}
     tested_on = {name: (study.data | study.others)[name] for choice in choices.values() for name in choice.also_test}
     sources = [
@@ -308,9 +309,9 @@ def _check_data(study: Study, datasets: Set[str], places: Places) -> None:
     ]
     missing = [source for source in sources if not source.exists()]
     if missing:
-        found = f"no {', '.join(source.name for source in missing)}"
-        expected = f"a folder for each data set of {study.name}.yaml, as downloaded"
-        raise S2MNetError(places.data, found, expected, "Name it with --data, or leave sets out with --dataset.")
+        names = ", ".join(source.name for source in missing)
+        problem = f"has no {names}; {study.name}.yaml needs a folder for each of its data sets, as downloaded"
+        raise S2MNetError(places.data, problem, "Name the folder with --data, or choose sets with --dataset.")
 
 
 def _check(study: Study, selection: Selection) -> None:
@@ -321,5 +322,5 @@ def _check(study: Study, selection: Selection) -> None:
     ):
         for name in asked:
             if name not in known:
-                expected = "one of " + ", ".join(map(str, known))
-                raise S2MNetError(option, repr(name), expected, f"Name one that {study.name}.yaml has.")
+                problem = f"names {name!r}, which {study.name}.yaml does not have"
+                raise S2MNetError(option, problem, f"Choose from: {', '.join(map(str, known))}.")

@@ -21,8 +21,8 @@ class Comparison:
         images: how many.
         difference: mean over images of first − second; low, high: its 95 % bootstrap interval over images.
         effect: Cohen's d of paired samples, mean over standard deviation of the differences; effect_low, effect_high:
-            the interval of that. 0 where all images are equal.
-        p: of the Wilcoxon signed rank test over images, two-sided, as it comes (SPEC 3); 1 where all are equal.
+            its interval. 0 if all images are equal.
+        p: of the Wilcoxon signed-rank test over images, two-sided, uncorrected (SPEC 3); 1 if all images are equal.
     """
 
     images: int
@@ -41,7 +41,7 @@ class MeanComparison:
 
     Attributes:
         difference: mean over the sets of the mean difference; low, high: 95 %, images resampled within each set.
-        p: of a permutation test, two-sided, as it comes: the sign of each image's difference drawn at random.
+        p: of a permutation test, two-sided, uncorrected: the sign of each image's difference is drawn at random.
     """
 
     sets: int
@@ -55,7 +55,7 @@ def paired(first: Mapping[str, float], second: Mapping[str, float]) -> NDArray[n
     """Differences first − second over the images of both, in the order of their names.
 
     Raises:
-        ValueError: they are not of the same images.
+        ValueError: the images are not the same.
     """
     if first.keys() != second.keys():
         raise ValueError("results of different images cannot be compared")
@@ -76,8 +76,8 @@ def compare(differences: NDArray[np.float64]) -> Comparison:
     """Compare by the differences of a data set's images.
 
     Example:
-        >>> found = compare(np.array([0.1, 0.2, 0.3, 0.2, 0.1, 0.2]))
-        >>> round(found.difference, 3), found.low > 0, round(found.p, 4)
+        >>> one = compare(np.array([0.1, 0.2, 0.3, 0.2, 0.1, 0.2]))
+        >>> round(one.difference, 3), one.low > 0, round(one.p, 4)
         (0.183, True, 0.0312)
     """
     drawn = _resampled(differences, np.random.default_rng(0))
@@ -95,8 +95,8 @@ def compare_means(sets: Sequence[NDArray[np.float64]]) -> MeanComparison:
 
     Example:
         >>> rng = np.random.default_rng(1)
-        >>> found = compare_means([rng.normal(0.1, 0.1, 40), rng.normal(0.0, 0.1, 200)])
-        >>> 0.02 < found.difference < 0.08, found.p < 0.01
+        >>> mean = compare_means([rng.normal(0.1, 0.1, 40), rng.normal(0.0, 0.1, 200)])
+        >>> 0.02 < mean.difference < 0.08, mean.p < 0.01
         (True, True)
     """
     rng = np.random.default_rng(0)
@@ -104,7 +104,7 @@ def compare_means(sets: Sequence[NDArray[np.float64]]) -> MeanComparison:
     means = np.mean([_resampled(one, rng).mean(axis=1) for one in sets], axis=0)
     low, high = np.percentile(means, _BOUNDS)
     flipped = np.mean([_signs(one, rng) @ one / len(one) for one in sets], axis=0)
-    # The observed signs are one of the draws: so p is never 0.
+    # The observed signs count as one of the draws, so that p is never 0.
     p = (1 + int((np.abs(flipped) >= abs(difference) * (1 - 1e-12)).sum())) / (1 + RESAMPLES)
     return MeanComparison(len(sets), difference, float(low), float(high), p)
 

@@ -1,4 +1,4 @@
-"""What a study declares: data sets × variants × seeds, as a YAML file, and the cells that follow from it."""
+"""A study as its YAML file declares it, data sets × variants × seeds, and the cells that follow from it."""
 
 from __future__ import annotations
 
@@ -6,34 +6,61 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from s2mnet.plan.schema import Section, about
 from s2mnet.yamlfile import read_yaml
 
 SEEDS = (42, 123, 456, 789, 2024)  # SPEC 3
 
 
-class DataChoice(Section):
-    """One data set of a study: what is planned for it beyond the study's own options."""
-
-    folder: str | None = about(None, "a data folder as train reads it, below --data; None: the public set of that name")
-    plan: dict[str, Any] = about({}, "options of s2mnet.plan.make_plan, such as extent: patches")
-    also_test: list[str] = about([], "other sets of the study's others on which its models are tested, all images")
+def _canonical(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of a plan in today's words, so that a file with the former "32" declares the same as one with float32."""
+    return {key: "float32" if (key, value) == ("precision", "32") else value for key, value in options.items()}
 
 
-class Variant(Section):
-    """One row of a study: how its plan differs from the plan of the data set."""
+PlanOptions = Annotated[dict[str, Any], AfterValidator(_canonical)]
+"""Options of :func:`s2mnet.plan.make_plan`, such as ``extent: patches``."""
 
-    title: str = about(..., "for tables and charts")
-    architecture: str = about("s2mnet", "see s2mnet.architecture")
-    network: dict[str, Any] = about({}, "arguments of s2mnet.S2MNet")
-    loss: Literal["masl", "dice_ce"] = about("masl", "masl or dice_ce")
-    loss_options: dict[str, Any] = about({}, "arguments of the loss")
-    plan: dict[str, Any] = about({}, "options of s2mnet.plan.make_plan")
-    reported: str = about("", "its row in SPEC 3.1 or 3.2")
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataChoice(_Section):
+    """One data set of a study.
+
+    Attributes:
+        folder: a data folder below ``--data``, in the layout that training reads; None: the public set of that name.
+        plan: options for this data set beyond the study's own.
+        also_test: other data sets on whose images, all of them, the models are tested.
+    """
+
+    folder: str | None = None
+    plan: PlanOptions = {}
+    also_test: list[str] = []
+
+
+class Variant(_Section):
+    """One row of a study: how its plan differs from the plan of the data set.
+
+    Attributes:
+        title: for tables and charts.
+        architecture: s2mnet, or the short name of a network to compare with.
+        network: arguments of :class:`s2mnet.S2MNet`.
+        loss, loss_options: masl or dice_ce, and its arguments.
+        plan: options of the plan.
+        reported: its row in SPEC 3.1 or 3.2.
+    """
+
+    title: str
+    architecture: str = "s2mnet"
+    network: dict[str, Any] = {}
+    loss: Literal["masl", "dice_ce"] = "masl"
+    loss_options: dict[str, Any] = {}
+    plan: PlanOptions = {}
+    reported: str = ""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -41,16 +68,38 @@ class Variant(Section):
         return self.model_dump(mode="json", exclude={"title", "reported"})
 
 
-class Search(Section):
-    """Learning rates to try for each variant on each data set; the best on validation is the one that it runs with."""
+class Search(_Section):
+    """Learning rates to try for each variant on each data set. The cells run with the one that validates best.
 
-    lr: list[float] = about(..., "highest learning rates", min_length=1)
-    steps: int = about(..., "steps of a trial", ge=1)
-    seed: int = about(7, "of the trials")
+    Attributes:
+        lr: highest learning rates.
+        steps: of a trial.
+        seed: of the trials.
+    """
+
+    lr: list[float] = Field(min_length=1)
+    steps: int = Field(ge=1)
+    seed: int = 7
 
 
-class Study(Section):
+class Study(_Section):
     """A study: every data set with every variant and every seed.
+
+    Attributes:
+        name: of the file, without .yaml.
+        title, description: heading and first paragraph of its page.
+        headline: whether the page of results opens with it.
+        threats: to the validity of its results, a sentence each.
+        measure: training, or the spectrum of images and of one trained network.
+        data: data sets by name.
+        others: data sets that are only tested on.
+        plan: options of the plan for all cells.
+        tta: transforms averaged when testing.
+        split: what is measured. A study to choose by measures val and leaves the test split unread.
+        variants: by short name; the others are compared with the first.
+        seeds: of every random draw.
+        search: of the learning rate, the same for every variant.
+        networks: for spectra, the trained network of a data set as STUDY/DATASET/VARIANT-SEED.
 
     Example:
         >>> study = Study(title="t", data={"DRIVE": {}}, variants={"a": {"title": "A"}, "b": {"title": "B"}})
@@ -58,23 +107,21 @@ class Study(Section):
         ['DRIVE/a-42', 'DRIVE/b-42', 'DRIVE/a-123']
     """
 
-    name: str = about("", "of the file, without .yaml")
-    title: str = about(..., "heading of its section")
-    description: str = about("", "a paragraph for its section")
-    headline: bool = about(False, "whether the page opens with it")
-    threats: list[str] = about([], "to the validity of its results, a sentence each")
-    measure: Literal["training", "spectrum"] = about("training", "spectrum: of images and of one trained network")
-    data: dict[str, DataChoice] = about(..., "data sets by name", min_length=1)
-    others: dict[str, DataChoice] = about({}, "data sets that are only tested on")
-    plan: dict[str, Any] = about({}, "options of s2mnet.plan.make_plan for all")
-    tta: Literal[1, 4, 8] = about(1, "transforms averaged when testing")
-    split: Literal["test", "val"] = about(
-        "test", "what is measured; val to choose by, which leaves the test split unread"
-    )
-    variants: dict[str, Variant] = about({}, "by short name; the first is what the others are compared with")
-    seeds: list[int] = about([*SEEDS], "of every random draw", min_length=1)
-    search: Search | None = about(None, "of the learning rate, alike for every variant")
-    networks: dict[str, str] = about({}, "spectrum: STUDY/DATASET/VARIANT-SEED by data set, a trained one to look into")
+    name: str = ""
+    title: str
+    description: str = ""
+    headline: bool = False
+    threats: list[str] = []
+    measure: Literal["training", "spectrum"] = "training"
+    data: dict[str, DataChoice] = Field(min_length=1)
+    others: dict[str, DataChoice] = {}
+    plan: PlanOptions = {}
+    tta: Literal[1, 4, 8] = 1
+    split: Literal["test", "val"] = "test"
+    variants: dict[str, Variant] = {}
+    seeds: list[int] = Field(default=[*SEEDS], min_length=1)
+    search: Search | None = None
+    networks: dict[str, str] = {}
 
     @model_validator(mode="after")
     def _consistent(self) -> Study:
@@ -92,13 +139,13 @@ class Study(Section):
         """Read a study.
 
         Raises:
-            S2MNetError: the file is missing, no YAML, or says something a study cannot say.
+            S2MNetError: the file cannot be read, is not YAML, or does not declare a study.
         """
         study = read_yaml(Path(path), cls, "a study in YAML", "Correct that line; studies/small.yaml is an example.")
         return study.model_copy(update={"name": Path(path).stem})
 
     def cells(self) -> Iterator[Cell]:
-        """All cells in the order they are run: trials first, then every comparison with one seed before the next."""
+        """All cells in running order: trials first, then every comparison with one seed before the next seed."""
         if self.measure == "spectrum":
             yield from (Cell(dataset) for dataset in self.data)
             return
@@ -109,7 +156,7 @@ class Study(Section):
             yield Cell(dataset, variant, seed)
 
     def declared(self, cell: Cell) -> dict[str, Any]:
-        """Everything in this file that the result of a training depends on."""
+        """Everything in the study file that the result of a training depends on."""
         return {
             "data": self.data[cell.dataset].model_dump(mode="json", exclude={"also_test"}),
             "plan": self.plan,
@@ -123,10 +170,10 @@ class Study(Section):
 
 @dataclass(frozen=True)
 class Cell:
-    """One training, with one result file; of a study of spectra, one data set.
+    """One training with one result file; in a study of spectra, one data set.
 
     Attributes:
-        lr: of a trial of the search; None for a cell of the study itself.
+        lr: of a trial of the search; None for other cells.
     """
 
     dataset: str

@@ -18,7 +18,7 @@ from s2mnet.errors import S2MNetError
 from s2mnet.prediction import Predictor
 from s2mnet_lab.study.result import CellResult, load_result, result_path
 from s2mnet_lab.study.run import Places, Selection, run_study
-from s2mnet_lab.study.spectrum import SpectrumResult
+from s2mnet_lab.study.spectrum.result import SpectrumResult
 from s2mnet_lab.study.study import Study
 
 
@@ -55,7 +55,7 @@ def done(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Places:
 
 def results(places: Places, of: Study | None = None) -> list[CellResult]:
     of = of or study()
-    return [found for cell in of.cells() if (found := load_result(places.results, of, cell))]
+    return [result for cell in of.cells() if (result := load_result(places.results, of, cell))]
 
 
 def test_no_cell_is_run_twice(done: Places) -> None:
@@ -65,23 +65,23 @@ def test_no_cell_is_run_twice(done: Places) -> None:
 
 
 def test_a_result_says_everything(done: Places) -> None:
-    for found in results(done):
-        assert found.command == "as tested" and found.environment["torch"] and found.environment["cpu_count"]
-        assert found.plan["training"]["seed"] == found.seed and found.plan["network"]["stem_channels"] == 8
-        assert found.history[-1]["steps"] == 6 and found.seconds["training"] > 0
-        assert found.split.counts == {"train": 8, "val": 2, "test": 2} and len(found.split.hash) == 64
-        best = max(found.history, key=lambda record: record["val_dice"])
-        assert (found.best_epoch, found.best_dice) == (best["epoch"], best["val_dice"])
-        assert ("weights" in found.history[-1]) == (found.variant == "ours")
+    for result in results(done):
+        assert result.command == "as tested" and result.environment["torch"] and result.environment["cpu_count"]
+        assert result.plan["training"]["seed"] == result.seed and result.plan["network"]["stem_channels"] == 8
+        assert result.history[-1]["steps"] == 6 and result.seconds["training"] > 0
+        assert result.split.counts == {"train": 8, "val": 2, "test": 2} and len(result.split.hash) == 64
+        best = max(result.history, key=lambda record: record["val_dice"])
+        assert (result.best_epoch, result.best_dice) == (best["epoch"], best["val_dice"])
+        assert ("weights" in result.history[-1]) == (result.variant == "ours")
 
 
 def test_numbers_are_those_of_the_masks(done: Places) -> None:
     """Dice of the stored model by our own count, on the test images and on the other set."""
-    found = results(done)[0]
-    predictor = Predictor(done.work / "tiny" / f"{found.dataset}/{found.variant}-{found.seed}")
+    result = results(done)[0]
+    predictor = Predictor(done.work / "tiny" / f"{result.dataset}/{result.variant}-{result.seed}")
     for folder, splits, where in (("discs", ["test"], None), ("others", ["train", "val", "test"], "others")):
         cases = [case for split in splits for case in find_cases(done.data / folder).splits[split]]
-        stored = found.dice(where)
+        stored = result.dice(where)
         assert stored.keys() == {case.name for case in cases}
         for case in cases:
             image, truth = load_case(case, predictor.config.labels)
@@ -140,7 +140,7 @@ def test_no_test_image_is_opened_before_the_model_is_chosen(done: Places, tmp_pa
     for file in (data / "discs" / "test").rglob("*.png"):
         file.write_bytes(b"no image")
     places = Places(data, tmp_path / "results", tmp_path / "work")
-    with pytest.raises(S2MNetError, match="1 cells that failed"):
+    with pytest.raises(S2MNetError, match=r"failed in 1 of 1 cells, .*discs/ours-1"):
         run_study(study(), places, Selection(variants=["ours"], seeds=[1]), console=quiet())
     run = Path("tiny", "discs", "ours-1", "model.safetensors")
     assert (places.work / run).read_bytes() == (done.work / run).read_bytes()
@@ -155,8 +155,8 @@ def test_the_search_takes_what_validates_best(data: Path, tmp_path: Path) -> Non
     )
     places = Places(data, tmp_path / "results", tmp_path / "work")
     assert len(run_study(searched, places, console=quiet())) == 3
-    trials = [found for found in results(places, searched) if found.lr is not None]
-    (cell,) = [found for found in results(places, searched) if found.lr is None]
+    trials = [result for result in results(places, searched) if result.lr is not None]
+    (cell,) = [result for result in results(places, searched) if result.lr is None]
     assert [trial.history[-1]["steps"] for trial in trials] == [12, 12]
     assert all(trial.test is None for trial in trials)
     assert cell.plan["training"]["lr"] == max(trials, key=lambda trial: trial.best_dice).lr
@@ -230,6 +230,6 @@ def test_a_study_to_choose_by_leaves_the_test_split_unread(done: Places, tmp_pat
     to_choose = study(split="val", data={"discs": {"folder": "discs", "plan": {"extent": "whole"}}}, others={})
     places = Places(data, tmp_path / "results", tmp_path / "work")
     assert len(run_study(to_choose, places, Selection(variants=["ours"], seeds=[1]), console=quiet())) == 1
-    (found,) = results(places, to_choose)
-    assert set(found.dice()) == {"val_0", "val_1"}
-    assert np.mean(list(found.dice().values())) == pytest.approx(found.best_dice, abs=1e-4)
+    (result,) = results(places, to_choose)
+    assert set(result.dice()) == {"val_0", "val_1"}
+    assert np.mean(list(result.dice().values())) == pytest.approx(result.best_dice, abs=1e-4)

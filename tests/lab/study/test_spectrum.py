@@ -15,17 +15,12 @@ from torch import nn
 from s2mnet.errors import S2MNetError
 from s2mnet.inference import prepare_image
 from s2mnet.inspection.spectrum import KS as INSPECTED
-from s2mnet.inspection.spectrum import energy_within
+from s2mnet.inspection.spectrum import energy_shares, energy_within
 from s2mnet.network import S2MNet, SpectralSelectiveTokenMixer, TruncatedSpectralFilter
 from s2mnet.plan import Preprocessing
-from s2mnet_lab.study.spectrum import (
-    SpectrumResult,
-    energy_shares,
-    feature_spectrum,
-    filter_summary,
-    image_spectrum,
-    reconstruction,
-)
+from s2mnet_lab.study.spectrum.images import image_spectrum, reconstruction
+from s2mnet_lab.study.spectrum.network import feature_spectrum, filter_summary
+from s2mnet_lab.study.spectrum.result import SpectrumResult
 
 SIDES = st.integers(1, 40)
 
@@ -72,10 +67,10 @@ def test_shares_are_the_energy_within_an_explicit_mask(channels: int, height: in
 def test_a_cosine_is_inside_or_outside_of_k(frequency: int, axis: int) -> None:
     wave = np.cos(2 * np.pi * frequency * np.arange(90) / 90)
     image = np.tile(wave, (70, 1)) if axis else np.tile(wave, (70, 1)).T
-    for k, found in energy_shares(image, (16, 17, 24, 25, 48, 49)).items():
+    for k, shares in energy_shares(image, (16, 17, 24, 25, 48, 49)).items():
         # Of a wave at −K/2 and K/2, an even band holds the one and not the other.
         expected = 0.5 if frequency == k / 2 else float(frequency < k / 2)
-        np.testing.assert_allclose(found, expected, atol=1e-12)
+        np.testing.assert_allclose(shares, expected, atol=1e-12)
 
 
 def test_white_noise_has_the_share_of_its_frequencies() -> None:
@@ -106,8 +101,8 @@ def test_a_constant_channel_has_no_energy_but_its_mean() -> None:
 
 def test_it_agrees_with_what_inspection_says_of_a_small_image() -> None:
     image = np.random.default_rng(1).integers(0, 256, (90, 70, 3), dtype=np.uint8)
-    found = energy_shares(image.transpose(2, 0, 1), INSPECTED)
-    np.testing.assert_allclose(list(found.values()), energy_within(image), rtol=1e-9)
+    shares = energy_shares(image.transpose(2, 0, 1), INSPECTED)
+    np.testing.assert_allclose(list(shares.values()), energy_within(image), rtol=1e-9)
 
 
 @given(st.sampled_from([(7, 9), (2, 12, 8), (3, 5, 5), (1, 1), (16, 31)]), st.integers(1, 20))
@@ -160,9 +155,9 @@ def test_a_data_set_is_the_mean_over_its_images_as_the_network_sees_them() -> No
     rng = np.random.default_rng(3)
     images = [rng.integers(0, 256, shape, dtype=np.uint8) for shape in ((50, 70, 3), (64, 64, 3), (90, 33, 3))]
     plan = Preprocessing(extent="whole", size=(64, 64), channels=["red", "green", "blue"], normalisation="image")
-    found = image_spectrum(iter(images), ks=[9, 24], side=64)
-    assert (found.images, found.side) == (3, 64)
-    for band in found.bands:
+    spectrum = image_spectrum(iter(images), ks=[9, 24], side=64)
+    assert (spectrum.images, spectrum.side) == (3, 64)
+    for band in spectrum.bands:
         planes = [prepare_image(image, plan) for image in images]
         expected = np.array([(*energy_shares(p, [band.k])[band.k], *reconstruction(p, band.k)[1:]) for p in planes])
         summaries = [band.with_dc, band.without_dc, band.psnr, band.relative_error]
@@ -193,9 +188,9 @@ def test_nothing_to_measure_is_said(measure: Callable[[], object]) -> None:
 def test_inside_a_network_it_is_the_map_before_each_sstm() -> None:
     network = small(num_frequencies=(8, 0, 4, 3, 2))
     batches = [torch.randn(2, 3, 64, 96), torch.randn(1, 3, 64, 96)]
-    found = feature_spectrum(network.train(), iter(batches), ks=[4, 8])
+    stages = feature_spectrum(network.train(), iter(batches), ks=[4, 8])
     assert network.training
-    assert [stage and (stage.stage, stage.height, stage.width) for stage in found] == [
+    assert [stage and (stage.stage, stage.height, stage.width) for stage in stages] == [
         (1, 32, 48),
         None,
         (3, 8, 12),
@@ -206,7 +201,7 @@ def test_inside_a_network_it_is_the_map_before_each_sstm() -> None:
     x = torch.cat(batches)
     with torch.no_grad():
         x = network.stem(x)
-        for stage, result in zip(network.stages, found, strict=True):
+        for stage, result in zip(network.stages, stages, strict=True):
             if result is None:
                 x = stage(x)
                 continue
@@ -299,15 +294,15 @@ def test_only_frequencies_that_the_training_reached_are_summarised(size: tuple[i
     with torch.no_grad():
         for mixer in mixers(network):
             mixer.spectral.weight -= mixer.spectral.weight.grad.sign() / 2
-    for mixer, found, whole in zip(mixers(network), filter_summary(network, size), (8, 7, 6, 5, 5), strict=True):
-        assert found and found.k == min(whole, math.ceil(min(size) / 2**found.stage))
+    for mixer, summary, whole in zip(mixers(network), filter_summary(network, size), (8, 7, 6, 5, 5), strict=True):
+        assert summary and summary.k == min(whole, math.ceil(min(size) / 2**summary.stage))
         departure = np.abs(mixer.spectral.response().detach().numpy() - 1)
         frequency = np.arange(whole) - whole // 2
-        band = (frequency >= -(found.k // 2)) & (frequency <= (found.k - 1) // 2)
-        beyond = np.abs(frequency) > found.k / 2
+        band = (frequency >= -(summary.k // 2)) & (frequency <= (summary.k - 1) // 2)
+        beyond = np.abs(frequency) > summary.k / 2
         assert (departure[:, band][:, :, band].max(axis=0) > 0.1).all()
         assert not departure[:, beyond].any() and not departure[:, :, beyond].any()
-        assert found.departure == pytest.approx(np.sqrt((departure[:, band][:, :, band] ** 2).mean()))
+        assert summary.departure == pytest.approx(np.sqrt((departure[:, band][:, :, band] ** 2).mean()))
 
 
 def test_results_are_json_and_back() -> None:

@@ -10,16 +10,17 @@ from PIL import Image
 
 from s2mnet.errors import S2MNetError
 from s2mnet.evaluation.records import Summary
-from s2mnet_lab.study.spectrum import (
+from s2mnet_lab.study.spectrum.charts import draw_reconstructions
+from s2mnet_lab.study.spectrum.images import reconstruction
+from s2mnet_lab.study.spectrum.page import reported, spectrum_section
+from s2mnet_lab.study.spectrum.result import (
     Band,
     EnergyShare,
     FilterSummary,
     ImageSpectrum,
     SpectrumResult,
     StageSpectrum,
-    reconstruction,
 )
-from s2mnet_lab.study.spectrum_page import draw_reconstructions, reported, spectrum_section
 
 
 def around(mean: float) -> Summary:
@@ -55,7 +56,7 @@ def cells(page: str, start: str) -> list[str]:
 
 
 def test_measured_stands_beside_reported(tmp_path: Path) -> None:
-    page = spectrum_section([result("A", "fundus photography", False)], tmp_path / "spectral")
+    page = spectrum_section([result("A", "fundus photography", False)], tmp_path / "spectral", tmp_path / "a.md")
     with_dc = cells(page, "A, fundus photography, 7 images | with DC")
     assert with_dc[2:4] == ["90.1 [89.1, 91.1]", "91.6 [90.6, 92.6]"]
     assert cells(page, " | reported")[2:] == ["–", "91.2", "94.8", "96.4", "97.8"]
@@ -67,14 +68,14 @@ def test_measured_stands_beside_reported(tmp_path: Path) -> None:
 def test_what_was_not_reported_or_not_measured_is_a_dash(tmp_path: Path) -> None:
     one = result("A", "dermoscopy", False)
     one = one.model_copy(update={"image": one.image.model_copy(update={"bands": one.image.bands[:3]})})
-    page = spectrum_section([one], tmp_path)
+    page = spectrum_section([one], tmp_path, tmp_path / "a.md")
     assert cells(page, " | reported")[2:] == ["–"] * 5
     assert cells(page, " | without DC")[5:] == ["–", "–"]
 
 
 def test_stages_and_filters_of_a_trained_network(tmp_path: Path) -> None:
     results = [result("A", "colonoscopy", True), result("B", "ultrasound", False)]
-    page = spectrum_section(results, tmp_path / "spectral")
+    page = spectrum_section(results, tmp_path / "spectral", tmp_path / "a.md")
     assert cells(page, "A | 1 | 8") == ["A", "1", "8×20×24", "75.0 %", "32.0 %", "0.50", "90.0 %"]
     assert cells(page, "A | 1 | 4") == ["A", "1", "4, complex", "0.125", "25.0 %", "1.00 – 0.25", "0.0° – 45.0°"]
     assert "| A | 3 |" not in page and "| B |" not in page
@@ -87,7 +88,8 @@ def test_stages_and_filters_of_a_trained_network(tmp_path: Path) -> None:
 
 def test_the_same_results_give_the_same_files(tmp_path: Path) -> None:
     results = [result(f"set {number}", "brain MRI", True) for number in range(9)]
-    pages = [spectrum_section(results, tmp_path / folder / "spectral") for folder in "ab"]
+    roots = [tmp_path / name for name in "ab"]
+    pages = [spectrum_section(results, root / "spectral", root / "page.md") for root in roots]
     assert pages[0] == pages[1]
     for file in (tmp_path / "a" / "spectral").iterdir():
         assert file.read_bytes() == (tmp_path / "b" / "spectral" / file.name).read_bytes()
@@ -95,7 +97,7 @@ def test_the_same_results_give_the_same_files(tmp_path: Path) -> None:
 
 def test_nothing_to_draw_is_said(tmp_path: Path) -> None:
     with pytest.raises(S2MNetError, match="no result"):
-        spectrum_section([], tmp_path)
+        spectrum_section([], tmp_path, tmp_path / "a.md")
     with pytest.raises(S2MNetError, match="no K"):
         draw_reconstructions(np.zeros((8, 8), np.uint8), (), tmp_path / "a.png")
 

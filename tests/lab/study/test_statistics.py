@@ -16,13 +16,13 @@ from s2mnet_lab.study.statistics import compare, compare_means, corrected, mean_
 def test_one_set_against_scipy() -> None:
     rng = np.random.default_rng(3)
     values = rng.normal(0.02, 0.05, 60)
-    found = compare(values)
+    comparison = compare(values)
     expected = stats.bootstrap((values,), np.mean, n_resamples=20_000, method="percentile", random_state=1)
-    assert found.difference == pytest.approx(values.mean())
-    assert (found.low, found.high) == pytest.approx(expected.confidence_interval, abs=6e-4)
-    assert found.p == pytest.approx(stats.wilcoxon(values).pvalue)
-    assert found.effect == pytest.approx(stats.ttest_1samp(values, 0).statistic / np.sqrt(60))
-    assert found.effect_low < found.effect < found.effect_high
+    assert comparison.difference == pytest.approx(values.mean())
+    assert (comparison.low, comparison.high) == pytest.approx(expected.confidence_interval, abs=6e-4)
+    assert comparison.p == pytest.approx(stats.wilcoxon(values).pvalue)
+    assert comparison.effect == pytest.approx(stats.ttest_1samp(values, 0).statistic / np.sqrt(60))
+    assert comparison.effect_low < comparison.effect < comparison.effect_high
 
 
 def test_the_permutation_test_against_all_signs() -> None:
@@ -37,22 +37,22 @@ def test_the_permutation_test_against_all_signs() -> None:
 
 
 def test_sets_weigh_alike_whatever_their_size() -> None:
-    found = compare_means([np.full(3, 0.2), np.full(300, 0.0)])
-    assert found.difference == pytest.approx(0.1) and found.low == pytest.approx(0.1)
+    comparison = compare_means([np.full(3, 0.2), np.full(300, 0.0)])
+    assert comparison.difference == pytest.approx(0.1) and comparison.low == pytest.approx(0.1)
 
 
 def test_intervals_hold_the_mean_as_often_as_they_say() -> None:
     rng = np.random.default_rng(0)
     inside = 0
     for _ in range(100):
-        found = compare(rng.normal(0.3, 1.0, 80))
-        inside += found.low <= 0.3 <= found.high
+        comparison = compare(rng.normal(0.3, 1.0, 80))
+        inside += comparison.low <= 0.3 <= comparison.high
     assert 88 <= inside <= 100  # of 95 expected
 
 
 def test_no_difference_is_none() -> None:
-    found = compare(np.zeros(10))
-    assert (found.difference, found.effect, found.p) == (0, 0, 1)
+    comparison = compare(np.zeros(10))
+    assert (comparison.difference, comparison.effect, comparison.p) == (0, 0, 1)
     assert compare(np.array([0.5])).effect == 0
     assert compare_means([np.zeros(4)]).p == 1
 

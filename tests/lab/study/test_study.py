@@ -94,8 +94,8 @@ def test_reported_figures_are_those_of_the_spec() -> None:
     sets = ("Kvasir-SEG", "DRIVE", "GlaS", "PH2")
     many = ablated["K = 16 / 24 / 48 / 64"]
     for place, k in enumerate((16, 24, 48, 64)):
-        found = [float(values.split(" / ")[place]) for values in many]
-        assert [DICE[f"K = {k}", dataset] for dataset in sets] == found
+        reported = [float(values.split(" / ")[place]) for values in many]
+        assert [DICE[f"K = {k}", dataset] for dataset in sets] == reported
 
 
 def test_every_data_set_is_one_that_prepare_knows() -> None:

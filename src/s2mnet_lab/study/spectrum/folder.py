@@ -1,4 +1,4 @@
-"""The spectra of a data folder, and of a network that was trained on it."""
+"""The spectra of a data folder, and of a network trained on it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ from s2mnet.modelfolder import load_model
 from s2mnet.network import S2MNet
 from s2mnet.plan import Preprocessing
 from s2mnet.progress import Progress
-from s2mnet_lab.study.spectrum import SpectrumResult, feature_spectrum, filter_summary, image_spectrum
+from s2mnet_lab.study.spectrum.images import image_spectrum
+from s2mnet_lab.study.spectrum.network import feature_spectrum, filter_summary
+from s2mnet_lab.study.spectrum.result import SpectrumResult
 
-INSIDE = 32  # validation images that a network is looked into with
+NETWORK_IMAGES = 32  # validation images sent through the network
 
 
 def measure_folder(folder: ImageFolder, model: Path | None, progress: Progress) -> SpectrumResult:
-    """Every image of a folder; and with validation images the inside of a model, if one is given.
+    """Measure every image of a folder and, given a model, the inside of it on validation images.
 
     Raises:
-        S2MNetError: a file that cannot be read, no such model, one that is no S2M-Net.
+        S2MNetError: a file cannot be read, the model does not exist or is not an S2M-Net.
     """
     cases = folder.cases_of("all")
 
@@ -34,21 +36,21 @@ def measure_folder(folder: ImageFolder, model: Path | None, progress: Progress) 
             yield read_image(case.image)
             progress(done, len(cases))
 
-    found = SpectrumResult(name=folder.name, modality=folder.dataset.modality, image=image_spectrum(images()))
+    spectrum = SpectrumResult(name=folder.name, modality=folder.dataset.modality, image=image_spectrum(images()))
     if model is None:
-        return found
+        return spectrum
     network, config = load_model(model)
     if not isinstance(network, S2MNet):
-        raise S2MNetError(model, "another network", "an S2M-Net", "Name a cell with architecture s2mnet.")
-    seen = folder.splits["val"][:INSIDE]
-    stages = feature_spectrum(network, _inputs(seen, config.preprocessing))
-    return found.model_copy(
+        raise S2MNetError(model, "holds a network other than S2M-Net", "Name a cell with architecture s2mnet.")
+    validation = folder.splits["val"][:NETWORK_IMAGES]
+    stages = feature_spectrum(network, _inputs(validation, config.preprocessing))
+    return spectrum.model_copy(
         update={"stages": stages, "filters": filter_summary(network, config.preprocessing.size), "model": str(model)}
     )
 
 
 def _inputs(cases: Sequence[Case], preprocessing: Preprocessing) -> Iterator[Tensor]:
-    """What the network would see of each image; of patches the window in the middle."""
+    """The network's input for each image: of patches the window in the middle."""
     height, width = preprocessing.size
     for case in cases:
         image = torch.from_numpy(prepare_image(read_image(case.image), preprocessing))

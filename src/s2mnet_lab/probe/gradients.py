@@ -1,16 +1,4 @@
-"""Whether the weights of the spectral filters are told the same thing by every batch, or by none.
-
-    python experiments/slopes.py RUN FOLDER [--batches 48]
-
-RUN is a folder that ``s2mnet train`` or ``s2mnet experiment`` wrote for S2M-Net, FOLDER the data that it was trained
-on. The gradient of the loss by each weight is taken over so many batches of augmented training samples, with the
-weights held still: untrained, and as the run left them. Its mean over batches is what a step means to do, its scatter
-is chance.
-
-"Signal" is mean² / scatter² of one batch, less what chance alone gives, as the ratio of sums over the weights of a
-part. A spectral filter is measured weight by weight, and pooled: by octave (the frequencies of an octave move together,
-for each channel) and by channel (all of them do).
-"""
+"""How far batches agree on the gradient of a weight: before training, and after it."""
 
 from __future__ import annotations
 
@@ -19,31 +7,58 @@ from typing import cast
 
 import torch
 from torch import Tensor
-from trained import arguments, shuffled, stack
 
 from s2mnet.network import MultiReceptiveFieldSE, S2MNet, SpectralSelectiveTokenMixer, TruncatedSpectralFilter
 from s2mnet.plan import Plan
 from s2mnet.training.module import build_loss, build_network, targets
 from s2mnet.training.samples import TrainingSamples
 from s2mnet_lab.markdown import table
+from s2mnet_lab.probe.trained import TrainedRun, shuffled, stack
 
 
-def main() -> None:
-    """Measure and print."""
-    run, asked = arguments(__doc__, batches=48)
+def gradients_table(run: TrainedRun, batches: int) -> str:
+    """The signal in the gradient of each part of S2M-Net, for the untrained network and for the trained one.
+
+    The gradient of the loss is taken over batches of augmented training samples with the weights held still. Its mean
+    over batches is what a step is meant to do, its scatter is chance; see :func:`signal`. A spectral filter is measured
+    weight by weight and pooled: by octave (the frequencies of an octave move together, for each channel) and by channel
+    (all frequencies do).
+
+    Args:
+        run: the trained network, an S2M-Net, and its data.
+        batches: how many, at least 2.
+
+    Raises:
+        S2MNetError: the run trained another network.
+    """
     plan, trained, samples = run.plan, run.s2mnet(), run.samples()
     torch.manual_seed(plan.training.seed)
-    before, after = (
-        _signals(network, plan, samples, asked.batches) for network in (cast(S2MNet, build_network(plan)), trained)
-    )
-    rows = [
-        [name, f"{count:,}", *(f"{of[name][1]:.4f}" for of in (before, after))] for name, (count, _) in before.items()
-    ]
-    print(table(["weights", "number", "signal, untrained", "signal, trained"], rows))
+    untrained = cast(S2MNet, build_network(plan))
+    before, after = (_signals(network, plan, samples, batches) for network in (untrained, trained))
+    rows = [[name, f"{count:,}", f"{first:.4f}", f"{after[name][1]:.4f}"] for name, (count, first) in before.items()]
+    return table(["weights", "number", "signal, untrained", "signal, trained"], rows)
+
+
+def signal(total: Tensor, total_of_squares: Tensor, batches: int) -> float:
+    """mean² / scatter² of one batch, less what chance alone gives: the ratio of their sums over the weights.
+
+    Args:
+        total: the sum of the gradients over batches, one number for each weight.
+        total_of_squares: the sum of their squares.
+        batches: how many, at least 2.
+
+    Example:
+        >>> gradients = torch.tensor([[1.0, 3.0], [2.0, 2.0], [3.0, 1.0]])  # three batches, two weights
+        >>> round(signal(gradients.sum(0), (gradients**2).sum(0), 3), 4)  # (2·4 − 2·1/3) / (2·1)
+        3.6667
+    """
+    mean = total / batches
+    scatter = (total_of_squares / batches - mean**2) * batches / (batches - 1)
+    return float((mean**2 - scatter / batches).sum() / scatter.sum())
 
 
 def _signals(network: S2MNet, plan: Plan, samples: TrainingSamples, batches: int) -> dict[str, tuple[int, float]]:
-    """For each part of the network how many numbers it has, and their signal."""
+    """For each part of the network the number of its weights, and their signal."""
     network.train().requires_grad_(True)
     criterion, size = build_loss(plan), plan.training.batch_size
     order = shuffled(samples)
@@ -54,20 +69,14 @@ def _signals(network: S2MNet, plan: Plan, samples: TrainingSamples, batches: int
         network.zero_grad()
         criterion(network(images), targets(masks, plan.labels)).backward()
         for name, gradient in _gradients(network):
-            first, second = sums.setdefault(name, [torch.zeros_like(gradient), torch.zeros_like(gradient)])
-            first += gradient
-            second += gradient**2
-    found = {}
-    for name, (first, second) in sums.items():
-        mean = first / batches
-        scatter = (second / batches - mean**2) * batches / (batches - 1)
-        signal = (mean**2 - scatter / batches).sum() / scatter.sum()
-        found[name] = (mean.numel(), float(signal))
-    return found
+            total, total_of_squares = sums.setdefault(name, [torch.zeros_like(gradient), torch.zeros_like(gradient)])
+            total += gradient
+            total_of_squares += gradient**2
+    return {name: (len(total), signal(total, squares, batches)) for name, (total, squares) in sums.items()}
 
 
 def _gradients(network: S2MNet) -> Iterator[tuple[str, Tensor]]:
-    """By stage and part, filters also pooled; in float64, flat."""
+    """Flat float64 gradients by stage and part, those of filters also pooled."""
     for number, stage in enumerate(network.stages, 1):
         for part in stage.modules():
             if isinstance(part, SpectralSelectiveTokenMixer):
@@ -83,7 +92,7 @@ def _filter_gradients(part: TruncatedSpectralFilter) -> Iterator[tuple[str, Tens
     gradient = cast(Tensor, part.weight.grad).double()
     if part.complex_filter:
         gradient = gradient[..., 0]
-    used = gradient.abs().amax(0) > 0  # not what lies beyond the band of a map smaller than K
+    used = gradient.abs().amax(0) > 0  # leaves out frequencies beyond the band of a map smaller than K
     rows = torch.arange(part.num_frequencies) - part.num_frequencies // 2
     columns = torch.arange(gradient.shape[2]) if part.complex_filter else rows
     octave = torch.hypot(rows[:, None].float(), columns.float()).add(1).log2().long()
@@ -95,7 +104,3 @@ def _filter_gradients(part: TruncatedSpectralFilter) -> Iterator[tuple[str, Tens
 def _flat(weights: Iterable[Tensor]) -> Tensor:
     gradients = [weight.grad for weight in weights if weight.dim() > 1]
     return torch.cat([gradient.double().flatten() for gradient in gradients if gradient is not None])
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,1 @@
+"""Measurements inside a trained network, on the data that it was trained on."""
