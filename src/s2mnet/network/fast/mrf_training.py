@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
-from s2mnet.network.depthwise import input_gradient, weight_gradients
-from s2mnet.network.fused import elu, elu_gradient, norm_elu, norm_gradient
-from s2mnet.network.pooling import spatial_mean
+from s2mnet.network.fast.depthwise import input_gradient, weight_gradients
+from s2mnet.network.fast.fused import elu, elu_gradient, norm_elu, norm_gradient
+from s2mnet.network.fast.pooling import spatial_mean
 
 # Elements of a map of 6C channels:
 CHUNK = 4_500_000  # of a chunk: one image of 176² at 144 channels, 18 MB in float32
@@ -249,7 +249,8 @@ class _Chunked(torch.autograd.Function):
     @torch.autocast("cpu", enabled=False)
     def backward(ctx: Any, g_p: Tensor, *_: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
         if torch.is_grad_enabled():
-            raise RuntimeError("MRF-SE in chunks has no second derivatives: set in_chunks of its blocks to False")
+            raise RuntimeError("an MRF-SE that trains in chunks has no second derivatives; use the network without accelerate, "
+                "or set S2MNET_PLAIN=1")
         x, f, mean, covariance, means, variances, *rest = ctx.saved_tensors
         kept, weights = dict(zip(ctx.kept, rest, strict=False)), rest[len(ctx.kept) :]
         layers = _Layers(x, weights)
