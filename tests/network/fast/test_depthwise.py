@@ -110,7 +110,8 @@ def test_compiled_weight_gradient_equals_float64(
         found = weight_gradients(x, widest)(grad, k)
     assert found.dtype == torch.promote_types(dtype, torch.float32)
     limit = 1e-5 if dtype != torch.float64 else 1e-13  # products of bf16 are exact in float32, and so are kept
-    torch.testing.assert_close(found.double(), weight.grad, rtol=limit, atol=limit)
+    # Twice for what is near zero: it is what rounding leaves of up to 500 products of about 1.
+    torch.testing.assert_close(found.double(), weight.grad, rtol=limit, atol=2 * limit)
 
 
 @pytest.mark.parametrize(
