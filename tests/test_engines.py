@@ -219,7 +219,7 @@ def test_bf16_is_refused_where_it_would_be_emulated(monkeypatch: pytest.MonkeyPa
     for engine in ENGINES:
         with pytest.raises(S2MNetError, match="bf16"):
             build(narrow(), engine, "bf16")
-    with pytest.raises(S2MNetError, match="'16' is unknown. Choose one of float32, bf16"):
+    with pytest.raises(S2MNetError, match=r"'16' is unknown\. Choose one of float32, bf16"):
         build(narrow(), "torch", "16")
 
 

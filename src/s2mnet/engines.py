@@ -36,7 +36,7 @@ def choose(engine: EngineName = "auto", device: str = "auto") -> Choice:
     """Resolve ``"auto"``: PyTorch on a GPU if there is one, else OpenVINO, else PyTorch on the CPU.
 
     Raises:
-        S2MNetError: the engine is unknown, or OpenVINO is not installed or was asked for on another device than the CPU.
+        S2MNetError: the engine is unknown, or OpenVINO is not installed or not on the CPU.
 
     Example:
         >>> choose("torch", "cpu")

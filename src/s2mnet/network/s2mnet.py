@@ -26,8 +26,8 @@ class S2MNet(
 ):
     """S2M-Net: five encoder stages of MRF-SE and SSTM, four boundary-focused decoder stages, one head (SPEC 1).
 
-    Every row of the ablations in SPEC 3.2 is a value of one of the arguments: parts are chosen by name, and a stage with
-    0 frequencies has no mixer.
+    Every row of the ablations in SPEC 3.2 is a value of one of the arguments: parts are chosen by name; a stage with 0
+    frequencies has no mixer.
 
     It is plain PyTorch; :func:`s2mnet.network.fast.accelerate` makes it train and predict faster.
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from s2mnet.network.fast import fused, mrf_training
-from s2mnet.network.mrf import MultiReceptiveFieldSE
 from s2mnet.network.fast.mrf_training import trains_in_chunks
+from s2mnet.network.mrf import MultiReceptiveFieldSE
 
 few = settings(max_examples=15, deadline=None)
 

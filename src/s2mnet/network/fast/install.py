@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar, get_args
+from typing import Any, Generic, Literal, TypeVar, cast, get_args
 
 import torch
 from torch import nn
@@ -27,7 +28,6 @@ PLAIN = "S2MNET_PLAIN"
 Purpose = Literal["train", "predict"]
 Network = TypeVar("Network", bound=nn.Module)
 
-# Only parts of these blocks are changed: a network of another kind stays as its authors wrote it.
 _BLOCKS = (
     MultiReceptiveFieldSE,
     SpectralSelectiveTokenMixer,
@@ -45,10 +45,8 @@ class Accelerated(Generic[Network]):
     installed: list[str]
 
 
-def accelerate(
-    network: Network, purpose: Purpose, device: torch.device | str | None = None
-) -> Accelerated[Network]:
-    """Install the fast forms for a purpose. Each falls back to the plain form for inputs it is not made for.
+def accelerate(network: Network, purpose: Purpose, device: torch.device | str | None = None) -> Accelerated[Network]:
+    """Install the fast forms for a purpose. Each uses the plain form for inputs that it does not cover.
 
     Args:
         network: S2M-Net, a block of it, or any other network, which gets what applies to it.
@@ -97,12 +95,13 @@ def _prepare_training(network: nn.Module) -> list[str]:
         (UpsampleAndConcat, FastUpsampleAndConcat, "upsampling gradients"),
         (nn.Dropout, FastDropout, "dropout"),
     ]
+    # Only parts of our blocks: a network of another kind stays as its authors wrote it.
     parts = {part for block in network.modules() if isinstance(block, _BLOCKS) for part in block.modules()}
     installed = []
     for plain, fast, name in forms:
         fitting = [part for part in parts if type(part) in (plain, fast)]
         if plain is nn.Conv2d:
-            fitting = [part for part in fitting if FastDepthwiseConv2d.fits(part)]
+            fitting = [conv for conv in fitting if FastDepthwiseConv2d.fits(cast(nn.Conv2d, conv))]
         for part in fitting:
             part.__class__ = fast
         installed += [name] if fitting else []
@@ -112,10 +111,11 @@ def _prepare_training(network: nn.Module) -> list[str]:
 def _prepare_prediction(network: nn.Module) -> list[str]:
     fused = fuse_batch_norms(network)
     installed = ["fused batch norms"] if fused else []
-    for plain, fast, name in (
+    forms: list[tuple[type[nn.Module], Callable[[Any], nn.Module], str]] = [
         (MultiReceptiveFieldSE, SplitMRF, "MRF-SE without concatenation"),
         (TruncatedSpectralFilter, FrozenSpectralFilter, "frozen spectral filters"),
-    ):
+    ]
+    for plain, fast, name in forms:
         places = [(parent, key, part) for parent in network.modules() for key, part in parent.named_children()]
         fitting = [place for place in places if isinstance(place[2], plain)]
         for parent, key, part in fitting:
