@@ -30,12 +30,11 @@ def trains_in_cpp(x: Tensor, weight: Tensor) -> bool:
     Not where PyTorch's operations must be seen (export, torch.func, a counter of FLOPs), nor for other kinds of
     tensors, whose data may not be where they say.
     """
-    observed = observation()
     return (
-        observed is not None
-        and torch.is_grad_enabled()
+        torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
+        and (observed := observation()) is not None
         and not observed()
         and type(x) is Tensor
         and type(weight) in (Tensor, nn.Parameter)
