@@ -1,4 +1,4 @@
-"""Whether memory that tensors free is kept for the next ones, which spares a training step half of its time."""
+"""Keep the memory that tensors free for the next ones: it halves the time of a training step."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ _USUAL_MMAP_MAX, _LARGEST_MMAP_THRESHOLD = 65_536, 32 * 2**20
 
 
 def keep_freed_memory(keep: bool = True) -> bool:
-    """Let this process keep freed memory instead of giving it back to the system; every command does so at its start.
+    """Let this process keep freed memory instead of returning it to the system; every command calls this first.
 
-    The C library gives each tensor above 32 MB fresh pages, which the system must clear first: at 352², batch 8, two
-    million of them for every step. The price is that a process holds what it needed most until it ends. It should be
-    called before the first tensor is made.
+    The C library gives each tensor above 32 MB fresh pages, which the system must clear: at 352², batch 8, two million
+    of them for every step. The price: a process keeps its peak memory until it ends. Call this before the first tensor
+    is made.
 
     Args:
-        keep: False turns to the C library's own way, for comparisons.
+        keep: False restores the C library's default, for comparisons.
 
     Returns:
-        Whether the C library knows it: glibc, of most Linux systems, does; elsewhere nothing happens.
+        Whether the C library supports it: glibc, on most Linux systems, does; elsewhere nothing happens.
 
     Example:
         >>> keep_freed_memory() in (True, False)
@@ -34,7 +34,7 @@ def keep_freed_memory(keep: bool = True) -> bool:
     except AttributeError:  # another C library, such as musl
         return False
     if keep:
-        # One arena: autograd's thread has one of its own otherwise, whose pieces go back to the system.
+        # One arena: otherwise autograd's thread has its own, whose memory goes back to the system.
         settings = {_MMAP_MAX: 0, _TRIM_THRESHOLD: -1, _ARENA_MAX: 1}  # -1: never trimmed, whatever its size
     else:
         settings = {_MMAP_MAX: _USUAL_MMAP_MAX, _MMAP_THRESHOLD: _LARGEST_MMAP_THRESHOLD}

@@ -1,4 +1,4 @@
-"""What multiplies at inference: PyTorch, or OpenVINO where it is installed. Each is called like the network itself."""
+"""The engines that run a network for prediction: PyTorch, or OpenVINO where it is installed."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from torch import Tensor, nn
 from s2mnet.device import Precision, multiplies_bf16
 from s2mnet.errors import S2MNetError
 from s2mnet.network import S2MNet
-from s2mnet.network.fold import streamline
+from s2mnet.network.fast import accelerate
 from s2mnet.network.s2mnet import encode_decode
 
 EngineName = Literal["auto", "torch", "openvino"]
 INSTALL = 'pip install "s2mnet[openvino]"'
-# Layers of the first stage that bf16 leaves in float32: the convolution; 2 would be the block too, see `parts_of`.
+# Layers of the first stage that stay in float32: the convolution; 2 would include the block, see `parts_of`.
 PRECISE_LAYERS = 1
 
 
 class Choice(NamedTuple):
-    """An engine, where it runs, and what to tell a user about it, if anything."""
+    """An engine, the device it runs on, and a notice for the user, if any."""
 
     engine: Literal["torch", "openvino"]
     device: str
@@ -33,58 +33,57 @@ class Choice(NamedTuple):
 
 
 def choose(engine: EngineName = "auto", device: str = "auto") -> Choice:
-    """The engine and the device that ``"auto"`` stands for: a GPU with PyTorch, else OpenVINO, else PyTorch.
+    """Resolve ``"auto"``: PyTorch on a GPU if there is one, else OpenVINO, else PyTorch on the CPU.
 
     Raises:
-        S2MNetError: an unknown engine; OpenVINO where it is not installed or for another device than the CPU.
+        S2MNetError: the engine is unknown, or OpenVINO is not installed or not on the CPU.
 
     Example:
         >>> choose("torch", "cpu")
         Choice(engine='torch', device='cpu', notice=None)
     """
     if engine not in get_args(EngineName):
-        raise S2MNetError("engine", repr(engine), ", ".join(get_args(EngineName)), "Choose one of these.")
+        raise S2MNetError(f"engine {engine!r}", "is unknown", f"Choose one of {', '.join(get_args(EngineName))}.")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() and engine != "openvino" else "cpu"
     on_cpu = torch.device(device).type == "cpu"
     if engine == "torch" or (engine == "auto" and not on_cpu):
         return Choice("torch", device)
     if not on_cpu:
-        raise S2MNetError("engine", f"openvino for {device}", "openvino on the CPU, or torch", "Choose either.")
+        raise S2MNetError("openvino", f"does not run on {device}", "Choose the CPU for it, or --engine torch.")
     try:
         _openvino()
     except ImportError as error:
         if engine == "auto":
-            return Choice(
-                "torch", device, f"PyTorch predicts; OpenVINO is 1.3 to 1.8 times as fast on a CPU: {INSTALL}"
-            )
-        found = f"openvino, which cannot be imported ({error})"
-        raise S2MNetError("engine", found, "an installed package", f"{INSTALL}, or choose torch.") from None
+            return Choice("torch", device, f"OpenVINO predicts 1.3 to 1.8 times as fast on a CPU: {INSTALL}")
+        raise S2MNetError(
+            "openvino", f"cannot be imported ({error})", f"Install it with {INSTALL}, or choose --engine torch."
+        ) from None
     return Choice("openvino", device)
 
 
 def build(network: nn.Module, engine: Literal["torch", "openvino"], precision: Precision = "float32") -> nn.Module:
-    """A frozen copy of the network that computes the same, called the same way, with float32 inputs and outputs.
+    """A frozen copy of the network that is called the same way, with float32 inputs and outputs.
 
     Args:
-        network: an S2MNet or what is called like one, on the device where it shall run.
-        precision: "float32", equal to the network within rounding; "bf16", faster and a little different: stem, first
-            convolution, last decoder stage but for its start, and head, which place boundaries, stay in float32.
+        network: an S2MNet or a network called like one, on the device where it is to run.
+        precision: "float32", equal to the network within rounding; or "bf16", faster and slightly different: the layers
+            that place boundaries (stem, first convolution, the end of the last decoder stage, head) stay in float32.
 
     Raises:
-        S2MNetError: an unknown precision, or bf16 where the processor does not multiply it.
+        S2MNetError: the precision is unknown, or bf16 on a processor without bf16 arithmetic.
     """
     if precision not in get_args(Precision):
-        raise S2MNetError("precision", repr(precision), ", ".join(get_args(Precision)), "Choose one of these.")
+        known = ", ".join(get_args(Precision))
+        raise S2MNetError(f"precision {precision!r}", "is unknown", f"Choose one of {known}.")
     device = next(network.parameters()).device
     if precision == "bf16" and not multiplies_bf16(device.type):
-        found = f"bf16 on a {device.type} that does not multiply it"
-        raise S2MNetError("precision", found, "float32", "Leave it out.")
+        raise S2MNetError("precision bf16", f"needs a {device.type} with bf16 arithmetic", "Leave it out for float32.")
     return (OpenVINONetwork if engine == "openvino" else TorchNetwork)(network, precision)
 
 
 def _openvino() -> Any:
-    """OpenVINO, imported without the package by which every import of it is reported to its makers over the network."""
+    """OpenVINO, imported without the package that reports every import to its makers over the network."""
     with contextlib.ExitStack() as stack:
         if "openvino_telemetry" not in sys.modules:
             sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
@@ -97,19 +96,28 @@ def _openvino() -> Any:
 def _core() -> Any:
     """OpenVINO's one runtime of this process, kept until it ends.
 
-    On Linux each has a stack for signal handlers, which it puts in the place of the one before, and back when it goes.
-    Two that do not go in the opposite order leave a stack that is unmapped: the next signal that Python handles, such
-    as Ctrl-C or the end of a child process, then kills the process.
+    On Linux each runtime installs a stack for signal handlers and restores the previous one when it is destroyed. Two
+    that are not destroyed in reverse order leave an unmapped stack: the next signal that Python handles, such as Ctrl-C
+    or the end of a child process, then kills the process.
     """
     return _openvino().Core()
 
 
 class TorchNetwork(nn.Module):
-    """A copy of the network with fewer passes over memory, see :func:`s2mnet.network.fold.streamline`."""
+    """The network in its fast forms for prediction, see :func:`s2mnet.network.fast.accelerate`.
+
+    All that it knows of the network is in its state dict, so it can be copied, pickled, moved and given new weights,
+    those of another engine.
+
+    Attributes:
+        installed: names of the fast forms.
+    """
 
     def __init__(self, network: nn.Module, precision: Precision = "float32") -> None:
         super().__init__()
-        self.network = streamline(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        accelerated = accelerate(network, "predict")
+        self.installed = accelerated.installed
+        self.network = accelerated.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.parts = parts_of(self.network, precision)
 
     def forward(self, x: Tensor, return_boundaries: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
@@ -122,20 +130,24 @@ class TorchNetwork(nn.Module):
 
 
 class OpenVINONetwork(nn.Module):
-    """The network as graphs that OpenVINO compiled for the CPU, for each size of input when it first comes.
+    """The network as OpenVINO graphs for the CPU, compiled for each input size at its first use.
 
-    A batch goes through one image at a time: larger ones are no faster on a CPU, and would take a graph, with memory of
-    its own, for each number of images. ``torch.get_num_threads`` threads work, as set when the size first comes.
+    A batch runs one image at a time: larger ones are no faster on a CPU, and would need a graph, with memory of its
+    own, for each number of images. It uses ``torch.get_num_threads`` threads, as set when a size is first used.
 
-    bf16 takes three graphs, since OpenVINO has one precision for a graph, and only marks that differ between its
-    versions for single layers of one.
+    bf16 needs three graphs, since a graph of OpenVINO has one precision; the marks for single layers differ between its
+    versions.
 
-    The graphs are made by OpenVINO's reader of traced networks: ``openvino.convert_model`` takes three times as long.
+    OpenVINO's reader of traced networks builds the graphs: ``openvino.convert_model`` takes three times as long.
+
+    Attributes:
+        installed: names of the fast forms, see :func:`s2mnet.network.fast.accelerate`.
     """
 
     def __init__(self, network: nn.Module, precision: Precision = "float32") -> None:
         super().__init__()
-        self.network = streamline(network)
+        accelerated = accelerate(network, "predict")
+        self.network, self.installed = accelerated.network, accelerated.installed
         self.parts = parts_of(self.network, precision)
         self._graphs: dict[tuple[int, ...], dict[Part, Any]] = {}
 
@@ -150,7 +162,7 @@ class OpenVINONetwork(nn.Module):
             outputs = graphs[part](arrays, share_inputs=True, share_outputs=True)
             return [torch.from_numpy(output) for output in outputs.to_tuple()]
 
-        # What a graph gives lies in memory of its own, which its next call overwrites.
+        # A graph's output lies in its own memory, which its next call overwrites.
         results = [[output.clone() for output in run_parts(self.parts, run, image[None])] for image in x]
         logits, *maps = (torch.cat(outputs) for outputs in zip(*results, strict=True))
         return (logits, maps) if return_boundaries else logits
@@ -169,16 +181,16 @@ class OpenVINONetwork(nn.Module):
 
 
 def _graph(module: nn.Module, inputs: Sequence[Tensor], precision: str) -> Any:
-    """A module that gives a tuple, compiled by OpenVINO for inputs of these shapes."""
+    """A module that returns a tuple, compiled by OpenVINO for inputs of these shapes."""
     core = _core()
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of checks of the size, which are constant in a graph for one size
+        warnings.simplefilter("ignore")  # about checks of the size, which are constant in a graph for one size
         traced = torch.jit.trace(module, tuple(inputs), check_trace=False)
     reader = FrontEndManager().load_by_framework("pytorch")
-    # Weights are copied: shared, the graph would read them where the traced network lay, which nobody keeps alive.
+    # Weights are copied: a graph that shared them would read the memory of the traced network, which is freed.
     decoder = TorchScriptPythonDecoder(traced, example_input=tuple(inputs), shared_memory=False)
     model = reader.convert(reader.load(decoder))
     model.reshape({index: list(value.shape) for index, value in enumerate(inputs)})
@@ -191,7 +203,7 @@ def _graph(module: nn.Module, inputs: Sequence[Tensor], precision: str) -> Any:
 
 
 class Part(NamedTuple):
-    """A part of the network that works in one precision."""
+    """A part of the network that runs in one precision."""
 
     module: nn.Module
     precision: Precision
@@ -201,16 +213,16 @@ Run = Callable[[Part, Sequence[Tensor]], Sequence[Tensor]]
 
 
 def parts_of(network: nn.Module, precision: Precision) -> list[Part]:
-    """The whole network in one part; for bf16 in three, the first and the last of them in float32.
+    """The whole network as one part; for bf16 as three, the first and the last of them in float32.
 
-    The layers at the full and at half of the resolution decide where a boundary runs. bf16 in them moves it by a pixel
-    here and there, which vessels two pixels wide cannot bear: the Dice of masks against those of float32, over 4 flips,
-    was 0.9945 on DRIVE's validation images with OpenVINO in bf16 throughout. Two thirds of the squared error of the
-    logits came from the stem. It is 0.9991 with these parts, and with the whole of the last decoder stage in float32,
-    which takes an eighth more time; 0.9989 with none of it. The first MRF-SE block in float32 too made it 0.9995, for a
-    quarter more time. On Kvasir-SEG's validation images it is 0.999 and more with each.
+    The layers at full and half resolution decide where a boundary runs. In bf16 they move it by a pixel here and there,
+    which is too much for vessels two pixels wide. Dice of the masks against those of float32, over 4 flips, on DRIVE's
+    validation images with OpenVINO: 0.9945 in bf16 throughout, where two thirds of the squared error of the logits came
+    from the stem; 0.9991 with these parts, and also with the whole last decoder stage in float32, which takes an eighth
+    more time; 0.9989 with none of that stage in float32; 0.9995 with the first MRF-SE block in float32 too, for a
+    quarter more time. On Kvasir-SEG's validation images it is 0.999 or more with each.
 
-    Networks of other kinds, which are compared with ours, are bf16 throughout.
+    Other architectures are bf16 throughout.
     """
     if precision == "float32" or not isinstance(network, S2MNet):
         return [Part(_Whole(network), precision)]
@@ -229,7 +241,7 @@ def run_parts(parts: Sequence[Part], run: Run, x: Tensor) -> list[Tensor]:
 
 
 class _Whole(nn.Module):
-    """Image → logits and boundary maps as one flat tuple, which is what a graph can give."""
+    """Image → logits and boundary maps as one flat tuple, all that a graph can return."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -241,9 +253,9 @@ class _Whole(nn.Module):
 
 
 class _First(nn.Module):
-    """Image → the map after the stem, and that after the first layers of the first stage.
+    """Image → the map after the stem, and the map after the first layers of the first stage.
 
-    Feature maps pass between the parts channels last (B, H, W, C), as the layers keep them: they need not be reordered.
+    Feature maps pass between the parts channels last (B, H, W, C), as the layers keep them, so nothing is reordered.
     """
 
     def __init__(self, network: S2MNet) -> None:
@@ -256,7 +268,7 @@ class _First(nn.Module):
 
 
 class _Middle(nn.Module):
-    """The latter → what the last decoder stage starts with, at half of the resolution, and the boundary maps so far."""
+    """The latter → the start of the last decoder stage, at half resolution, and the boundary maps so far."""
 
     def __init__(self, network: S2MNet) -> None:
         super().__init__()
@@ -269,7 +281,7 @@ class _Middle(nn.Module):
 
 
 class _Last(nn.Module):
-    """The stem's map and that start → logits and the finest boundary map."""
+    """The stem's map and the start of the last decoder stage → logits and the finest boundary map."""
 
     def __init__(self, network: S2MNet) -> None:
         super().__init__()

@@ -130,6 +130,7 @@ def finish(
         "data": str(folder.root),
         "seed": plan.training.seed,
         "training precision": training_precision(history),
+        "fast forms": ", ".join(history[-1].get("fast_forms", [])) or "none" if history else None,
         "engine": predictor.engine,
         **environment(),
     }

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from compiling import fast
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -18,17 +19,23 @@ from s2mnet.network import (
     SpectralSelectiveTokenMixer,
     TruncatedSpectralFilter,
 )
-from s2mnet.network.decoder import ROUTINGS, PlainDecoderStage, upsample_and_concat
-from s2mnet.network.depthwise import DepthwiseConv2d
+from s2mnet.network.decoder import ROUTINGS, PlainDecoderStage, UpsampleAndConcat
+from s2mnet.network.fast.depthwise import FastDepthwiseConv2d
+from s2mnet.network.fast.upsampling import FastUpsampleAndConcat
 from s2mnet.network.heads import HEADS, build_head
 
-Randomise = Callable[[nn.Module], nn.Module]
+Randomise = Form = Callable[[nn.Module], nn.Module]
+FORMS = [pytest.param(lambda block: block, id="plain"), pytest.param(fast, id="fast")]
 SINGLE_INPUT: dict[str, Callable[[int], nn.Module]] = {
     "spectral, complex": lambda c: TruncatedSpectralFilter(c, 6),
     "spectral, real": lambda c: TruncatedSpectralFilter(c, 5, complex_filter=False),
     "sstm": lambda c: SpectralSelectiveTokenMixer(c, 6),
     "mrf-se": MultiReceptiveFieldSE,
-    "depthwise": lambda c: DepthwiseConv2d(c, 5),
+    "spectral, complex, fast": lambda c: fast(TruncatedSpectralFilter(c, 6)),
+    "spectral, real, fast": lambda c: fast(TruncatedSpectralFilter(c, 5, complex_filter=False)),
+    "sstm, fast": lambda c: fast(SpectralSelectiveTokenMixer(c, 6)),
+    "mrf-se, fast": lambda c: fast(MultiReceptiveFieldSE(c)),
+    "depthwise": lambda c: FastDepthwiseConv2d(c, c, 5, padding=2, groups=c, bias=False),
 }
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 channels = st.integers(1, 6)
@@ -119,9 +126,10 @@ def test_a_head_gives_logits_at_full_size(
 # SSTM ----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("complex_filter", [False, True])
-def test_sstm_is_its_equations(complex_filter: bool, randomise: Randomise) -> None:
-    mixer = randomise(SpectralSelectiveTokenMixer(5, 4, complex_filter, bottleneck=3)).double().eval()
+def test_sstm_is_its_equations(complex_filter: bool, form: Form, randomise: Randomise) -> None:
+    mixer = form(randomise(SpectralSelectiveTokenMixer(5, 4, complex_filter, bottleneck=3)).double().eval())
     x = torch.randn(2, 5, 6, 7, dtype=torch.float64)
     w = {name: p.detach().numpy() for name, p in mixer.named_parameters()}
     s = x.permute(0, 2, 3, 1).numpy()
@@ -142,8 +150,9 @@ def test_sstm_has_the_bottleneck_and_dropout_of_the_paper() -> None:
     assert mixer.dropout.p == 0.1
 
 
-def test_sstm_drops_only_the_branch_and_only_in_training() -> None:
-    mixer = SpectralSelectiveTokenMixer(4, 3, dropout=0.5)
+@pytest.mark.parametrize("form", FORMS)
+def test_sstm_drops_only_the_branch_and_only_in_training(form: Form) -> None:
+    mixer = form(SpectralSelectiveTokenMixer(4, 3, dropout=0.5))
     x = torch.randn(2, 4, 8, 8)
     branch = mixer.eval()(x) - x
     dropped = mixer.train()(x) - x
@@ -164,10 +173,13 @@ def test_sstm_branch_scale_is_the_start_of_the_branch() -> None:
 # MRF-SE --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("size", [(9, 11), (3, 2)])
-def test_mrf_se_is_its_chain_of_convolutions(size: tuple[int, int], training: bool, randomise: Randomise) -> None:
-    block = randomise(MultiReceptiveFieldSE(3, dropout=0.0)).double().train(training)
+def test_mrf_se_is_its_chain_of_convolutions(
+    size: tuple[int, int], training: bool, form: Form, randomise: Randomise
+) -> None:
+    block = form(randomise(MultiReceptiveFieldSE(3, dropout=0.0)).double().train(training))
     x = torch.randn(2, 3, *size, dtype=torch.float64)
     inner = F.elu(bn(F.conv2d(x, block.expand[0].weight), block.expand[1]))
     fields = [
@@ -236,17 +248,18 @@ def test_bfd_is_its_equations(routing: str, randomise: Randomise) -> None:
     torch.testing.assert_close(out, expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", [UpsampleAndConcat, FastUpsampleAndConcat])
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format], ids=str)
 @few
 @given(deep=st.integers(1, 5), skip=st.integers(1, 5), height=sizes, width=sizes)
 def test_the_way_back_through_upsampling_and_concatenation(
-    layout: torch.memory_format, deep: int, skip: int, height: int, width: int
+    kind: type[UpsampleAndConcat], layout: torch.memory_format, deep: int, skip: int, height: int, width: int
 ) -> None:
     x = torch.randn(2, deep, height, width, dtype=torch.float64).contiguous(memory_format=layout)
     beside = torch.randn(2, skip, 2 * height, 2 * width - 1, dtype=torch.float64).contiguous(memory_format=layout)
     upstream = torch.randn(2, deep + skip, 2 * height, 2 * width - 1, dtype=torch.float64)
     leaf, other = x.clone().requires_grad_(), beside.clone().requires_grad_()
-    upsample_and_concat(leaf, other).backward(upstream.contiguous(memory_format=layout))
+    kind()(leaf, other).backward(upstream.contiguous(memory_format=layout))
     alone = x.clone().requires_grad_()
     F.interpolate(alone, size=beside.shape[2:], mode="bilinear").backward(upstream[:, :deep].contiguous())
     torch.testing.assert_close(leaf.grad, alone.grad, rtol=0, atol=1e-12, check_stride=False)

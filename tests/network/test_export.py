@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import shutil
 from collections.abc import Callable
@@ -9,12 +10,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from compiling import fast
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from s2mnet.network import S2MNet, TruncatedSpectralFilter
 
-Randomise = Callable[[nn.Module], nn.Module]
+Randomise = Form = Callable[[nn.Module], nn.Module]
+FORMS = pytest.mark.parametrize("form", [pytest.param(lambda network: network, id="plain"), fast])
 SMALL = {"channels": (4, 4, 6, 6, 8), "stem_channels": 4}
 FREE = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
 
@@ -74,9 +77,10 @@ def test_the_search_for_ffts_finds_one() -> None:
 
 
 @torch.no_grad()
-def test_exports_with_free_height_and_width_where_no_band_is_clamped() -> None:
+@FORMS
+def test_exports_with_free_height_and_width_where_no_band_is_clamped(form: Form) -> None:
     # K_eff = min(K, H, W) is a branch on the size, so only a network whose bands fit every size has one graph for all.
-    small = S2MNet(**SMALL, num_frequencies=(8, 0, 0, 0, 1)).eval()
+    small = form(S2MNet(**SMALL, num_frequencies=(8, 0, 0, 0, 1)).eval())
     program = torch.export.export(small, (torch.rand(2, 3, 64, 48),), dynamic_shapes={"x": FREE}).module()
     for shape in [(1, 3, 36, 47), (2, 3, 101, 64)]:
         x = torch.rand(shape)
@@ -114,9 +118,10 @@ def train_step(model: nn.Module, run: Callable[..., torch.Tensor], x: torch.Tens
     return {"logits": logits.detach(), **{name: p.grad.clone() for name, p in model.named_parameters()}}
 
 
-def test_compiles_the_whole_network_without_a_graph_break() -> None:
+@FORMS
+def test_compiles_the_whole_network_without_a_graph_break(form: Form) -> None:
     # The tracing and the backward graph, without the minutes that generating code for all of it would take.
-    network = S2MNet(**SMALL, num_frequencies=(8, 8, 8, 4, 2), dropout=0.0).double()
+    network = form(S2MNet(**SMALL, num_frequencies=(8, 8, 8, 4, 2), dropout=0.0).double())
     x = torch.rand(2, 3, 64, 48, dtype=torch.float64)
     plain = train_step(network, network, x)
     compiled = train_step(network, torch.compile(network, fullgraph=True, backend="aot_eager"), x)
@@ -134,15 +139,16 @@ def test_generated_code_of_the_spectral_branch_agrees(randomise: Randomise) -> N
         torch.testing.assert_close(compiled[name], plain[name], rtol=1e-4, atol=1e-5)
 
 
-def test_trains_and_predicts_in_bf16_autocast(model: S2MNet) -> None:
-    x = torch.rand(2, 3, 64, 48)
+@FORMS
+def test_trains_and_predicts_in_bf16_autocast(model: S2MNet, form: Form) -> None:
+    x, model = torch.rand(2, 3, 64, 48), form(copy.deepcopy(model))
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         short = model(x)
     with torch.no_grad():
         exact = model(x)
     assert (short.float() - exact).norm() < 3e-2 * exact.norm()
 
-    network = S2MNet(**SMALL, num_frequencies=8)
+    network = form(S2MNet(**SMALL, num_frequencies=8))
     with torch.autocast("cpu", torch.bfloat16):
         logits, boundaries = network(x, return_boundaries=True)
     assert logits.isfinite().all()
@@ -153,8 +159,9 @@ def test_trains_and_predicts_in_bf16_autocast(model: S2MNet) -> None:
         assert parameter.grad.isfinite().all(), name
 
 
-def test_channels_last_gives_the_same(randomise: Randomise) -> None:
-    network = randomise(S2MNet(**SMALL, num_frequencies=(8, 8, 8, 4, 2), dropout=0.0)).double()
+@FORMS
+def test_channels_last_gives_the_same(form: Form, randomise: Randomise) -> None:
+    network = form(randomise(S2MNet(**SMALL, num_frequencies=(8, 8, 8, 4, 2), dropout=0.0)).double())
     x = torch.rand(2, 3, 64, 47, dtype=torch.float64)
     plain = train_step(network, network, x)
     network.to(memory_format=torch.channels_last)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from compiling import fast
 from fft_oracle import branch_with_random_filter, full_filter, reference, relative_error
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -12,12 +13,14 @@ from torch.autograd import gradcheck
 from torch.func import functional_call
 
 from s2mnet.network import TruncatedSpectralFilter
+from s2mnet.network.fast.spectral import FrozenSpectralFilter
 from s2mnet.network.spectral import STARTS
 
 sizes = st.integers(1, 14)
 bands = st.integers(1, 12)
 kinds = st.booleans()
 frequencies = st.integers(-4, 4)
+FORMS = {"plain": lambda branch: branch, "fast": fast, "frozen": FrozenSpectralFilter}
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5}
 
 
@@ -26,6 +29,7 @@ def cosine(u: int, v: int, height: int, width: int, phase: float = 0.3) -> np.nd
     return np.cos(2 * np.pi * (u * rows / height + v * columns / width) + phase)
 
 
+@pytest.mark.parametrize("form", FORMS)
 @given(k=bands, height=sizes, width=sizes, complex_filter=kinds, seed=st.integers(0, 99))
 @example(k=32, height=44, width=51, complex_filter=True, seed=0)
 @example(k=32, height=44, width=51, complex_filter=False, seed=0)
@@ -36,10 +40,11 @@ def cosine(u: int, v: int, height: int, width: int, phase: float = 0.3) -> np.nd
 @example(k=7, height=7, width=7, complex_filter=True, seed=0)
 @example(k=9, height=4, width=13, complex_filter=True, seed=0)
 @example(k=32, height=176, width=176, complex_filter=True, seed=0)
-def test_equals_the_fft_form(k: int, height: int, width: int, complex_filter: bool, seed: int) -> None:
+def test_equals_the_fft_form(form: str, k: int, height: int, width: int, complex_filter: bool, seed: int) -> None:
     branch = branch_with_random_filter(3, k, complex_filter, seed)
     x = np.random.default_rng(seed).standard_normal((2, 3, height, width))
-    assert relative_error(branch(torch.from_numpy(x)), reference(x, full_filter(branch))) < 1e-12
+    found = FORMS[form](branch)(torch.from_numpy(x))
+    assert relative_error(found, reference(x, full_filter(branch))) < 1e-12
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
@@ -47,23 +52,25 @@ def test_equals_the_fft_form(k: int, height: int, width: int, complex_filter: bo
 @pytest.mark.parametrize(
     ("k", "height", "width"), [(32, 176, 176), (32, 88, 88), (22, 22, 22), (11, 11, 8), (9, 33, 47)]
 )
+@pytest.mark.parametrize("form", FORMS)
 def test_equals_the_fft_form_in_short_dtypes(
-    k: int, height: int, width: int, complex_filter: bool, dtype: torch.dtype, tolerance: float
+    form: str, k: int, height: int, width: int, complex_filter: bool, dtype: torch.dtype, tolerance: float
 ) -> None:
     branch = branch_with_random_filter(4, k, complex_filter).to(dtype)
     x = torch.randn(2, 4, height, width).to(dtype)
-    y = branch(x)
+    y = FORMS[form](branch)(x)
     assert y.dtype == dtype
     assert relative_error(y, reference(x.double().numpy(), full_filter(branch))) < tolerance
 
 
-def test_trains_at_a_size_first_met_in_inference_and_in_another_dtype() -> None:
-    branch = branch_with_random_filter(2, 5, complex_filter=True)
+@pytest.mark.parametrize("form", ["plain", "fast"])
+def test_trains_at_a_size_first_met_in_inference_and_in_another_dtype(form: str) -> None:
+    branch = FORMS[form](branch_with_random_filter(2, 5, complex_filter=True))
     x = torch.randn(1, 2, 17, 19, dtype=torch.float64)
     expected = reference(x.numpy(), full_filter(branch))
     with torch.inference_mode():
         assert relative_error(branch(x), expected) < 1e-12
-    short = branch_with_random_filter(2, 5, complex_filter=True).float()
+    short = FORMS[form](branch_with_random_filter(2, 5, complex_filter=True).float())
     with torch.inference_mode():
         assert relative_error(short(x.float()), expected) < 1e-5
     branch(x.requires_grad_()).square().sum().backward()
@@ -71,8 +78,9 @@ def test_trains_at_a_size_first_met_in_inference_and_in_another_dtype() -> None:
     assert short(x.detach().float().requires_grad_()).dtype == torch.float32
 
 
-def test_torch_func_gives_the_same_gradient() -> None:
-    branch = branch_with_random_filter(2, 5, complex_filter=True)
+@pytest.mark.parametrize("form", ["plain", "fast"])
+def test_torch_func_gives_the_same_gradient(form: str) -> None:
+    branch = FORMS[form](branch_with_random_filter(2, 5, complex_filter=True))
     x = torch.randn(2, 2, 21, 18, dtype=torch.float64, requires_grad=True)
     found = torch.func.grad(lambda x: branch(x).square().sum())(x.detach())
     branch(x).square().sum().backward()

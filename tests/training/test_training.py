@@ -415,6 +415,21 @@ def test_gradients_are_clipped_in_every_precision(tiny_data: Path, tmp_path: Pat
     assert float(moved.abs().max()) < 1e-6
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU the plain network trains")
+def test_history_and_report_name_the_fast_forms_that_trained(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    tiny_plan(tiny_data, epochs=1).save(tmp_path / "plan.yaml")
+    report = run_training(tiny_data, run, tmp_path / "plan.yaml", console=quiet(), command="s2mnet").read_text()
+    assert ">fast forms</th><td>MRF-SE in chunks" in report
+    monkeypatch.setenv("S2MNET_PLAIN", "1")
+    report = run_training(tiny_data, run, resume=True, epochs=2, console=quiet(), command="s2mnet").read_text()
+    first, second = (record["fast_forms"] for record in json.loads((run / "history.json").read_text()))
+    assert "depthwise gradients" in first and second == []
+    assert ">fast forms</th><td>none</td>" in report
+
+
 def test_the_report_says_in_which_precision_the_model_was_trained(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""The network of SPEC 1, each block in a file of its own."""
+"""The network of SPEC 1 in plain PyTorch, one block per file. Its faster forms are in :mod:`s2mnet.network.fast`."""
 
 from s2mnet.network.decoder import BoundaryFocusedDecoderStage
 from s2mnet.network.mixer import SpectralSelectiveTokenMixer

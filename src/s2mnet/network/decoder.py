@@ -49,6 +49,7 @@ class BoundaryFocusedDecoderStage(nn.Module):
             raise ValueError(f"unknown routing {routing!r}; choose one of {', '.join(map(repr, ROUTINGS))}")
         self.routing = routing
         channels = out_channels
+        self.join = UpsampleAndConcat()
         self.region = double_conv(in_channels + skip_channels, channels)
         self.boundary_probability = nn.Sequential(
             nn.Conv2d(channels, channels // 2, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(channels // 2, 1, 1)
@@ -61,11 +62,11 @@ class BoundaryFocusedDecoderStage(nn.Module):
         return self.finish(self.start(decoder, skip))
 
     def start(self, decoder: Tensor, skip: Tensor) -> Tensor:
-        """The first convolution of the region stream, half of the stage's arithmetic."""
-        return self.region[0](upsample_and_concat(decoder, skip))
+        """Up to the first convolution of the region stream, half of the stage's arithmetic."""
+        return self.region[0](self.join(decoder, skip))
 
     def finish(self, started: Tensor) -> tuple[Tensor, Tensor]:
-        """All that follows on it: the stage's output and β."""
+        """The rest of the stage: its output and β."""
         r = self.region[1](started)
         beta = torch.sigmoid(self.boundary_probability(r))
         b = self.boundary(r * beta)
@@ -81,31 +82,33 @@ class BoundaryFocusedDecoderStage(nn.Module):
 
 
 class PlainDecoderStage(nn.Module):
-    """The decoder stage of a plain U-Net, for the ablation "no BFD" (SPEC 3.2): it has no β and returns None for it."""
+    """The decoder stage of a plain U-Net, for the ablation "no BFD" (SPEC 3.2). It returns None in place of β."""
 
     def __init__(self, in_channels: int, skip_channels: int, out_channels: int) -> None:
         super().__init__()
+        self.join = UpsampleAndConcat()
         self.convs = double_conv(in_channels + skip_channels, out_channels)
 
     def forward(self, decoder: Tensor, skip: Tensor) -> tuple[Tensor, None]:
         return self.finish(self.start(decoder, skip))
 
     def start(self, decoder: Tensor, skip: Tensor) -> Tensor:
-        """The first convolution."""
-        return self.convs[0](upsample_and_concat(decoder, skip))
+        """Up to the first convolution."""
+        return self.convs[0](self.join(decoder, skip))
 
     def finish(self, started: Tensor) -> tuple[Tensor, None]:
-        """The second."""
+        """The second convolution; there is no β."""
         return self.convs[1](started), None
 
 
-def upsample_and_concat(decoder: Tensor, skip: Tensor) -> Tensor:
-    """Bilinear upsampling of ``decoder`` to the size of ``skip``, then both, channel by channel."""
-    up = F.interpolate(decoder, size=skip.shape[2:], mode="bilinear", align_corners=False)
-    if up.requires_grad and up.device.type == "cpu" and up.is_contiguous(memory_format=torch.channels_last):
-        # Its gradient is a slice of channels, for which the way back through the upsampling takes six times as long.
-        up.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
-    return torch.cat([up, skip], 1)
+class UpsampleAndConcat(nn.Module):
+    """Bilinear upsampling of the decoder map to the size of the skip map, then both, channel by channel."""
+
+    def forward(self, decoder: Tensor, skip: Tensor) -> Tensor:
+        return torch.cat([self.upsample(decoder, skip), skip], 1)
+
+    def upsample(self, decoder: Tensor, skip: Tensor) -> Tensor:
+        return F.interpolate(decoder, size=skip.shape[2:], mode="bilinear", align_corners=False)
 
 
 def double_conv(inputs: int, outputs: int) -> nn.Sequential:

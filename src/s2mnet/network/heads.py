@@ -36,8 +36,8 @@ class ReleasedHead(nn.Module):
 class StemHead(nn.Module):
     """Ours: the decoder, brought to the stem's width and ×2 bilinear, plus the stem, then 3×3, BN, ReLU, 1×1 at H.
 
-    The stem's channels at H are the only full-resolution features that the network has, and thin structures need
-    them (SPEC 1). The sum instead of a concatenation halves the cost of the one convolution at H.
+    The stem's channels are the only full-resolution features of the network, and thin structures need them (SPEC 1).
+    A sum instead of a concatenation halves the cost of the one convolution at H.
     """
 
     def __init__(self, channels: int, stem_channels: int, num_classes: int) -> None:

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from s2mnet.network.dropout import Dropout
 from s2mnet.network.spectral import TruncatedSpectralFilter
 
 
@@ -23,8 +22,8 @@ class SpectralSelectiveTokenMixer(nn.Module):
         complex_filter: see :class:`TruncatedSpectralFilter`.
         bottleneck: d of the spatial branch.
         dropout: probability of the dropout on the branch.
-        branch_scale: start value of the LayerNorm's gain. The paper's is 1; a smaller one lets the branch grow in
-            (ours, SPEC 1.1; measured in docs/results.md).
+        branch_scale: start value of the LayerNorm's gain. The paper uses 1; a smaller one lets the branch grow during
+            training (ours, SPEC 1.1; measured in docs/results.md).
         filter_start: ``start`` of :class:`TruncatedSpectralFilter`.
 
     Shape:
@@ -53,7 +52,7 @@ class SpectralSelectiveTokenMixer(nn.Module):
         self.fuse = nn.Linear(2 * channels, channels)
         self.norm = nn.LayerNorm(channels)
         nn.init.constant_(self.norm.weight, branch_scale)
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = x.permute(0, 2, 3, 1)

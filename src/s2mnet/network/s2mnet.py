@@ -26,8 +26,10 @@ class S2MNet(
 ):
     """S2M-Net: five encoder stages of MRF-SE and SSTM, four boundary-focused decoder stages, one head (SPEC 1).
 
-    Every row of the ablations in SPEC 3.2 is a value of one of the arguments: a part is chosen by name, and a mixer
-    is left out by asking for no frequencies at its stage.
+    Every row of the ablations in SPEC 3.2 is a value of one of the arguments: parts are chosen by name; a stage with 0
+    frequencies has no mixer.
+
+    It is plain PyTorch; :func:`s2mnet.network.fast.accelerate` makes it train and predict faster.
 
     Args:
         in_channels: channels of the image.
@@ -43,7 +45,7 @@ class S2MNet(
         head: ``"stem"`` (ours), ``"light"`` (paper) or ``"released"``.
         branch_scale: start value of the gain of each SSTM's LayerNorm: 0.1 (ours; it validates best), 1 (paper).
         dropout: probability in MRF-SE and SSTM.
-        filter_start: what the spectral filters are before training, see :data:`s2mnet.network.spectral.STARTS`.
+        filter_start: the spectral filters before training, see :data:`s2mnet.network.spectral.STARTS`.
 
     Shape:
         x (B, in_channels, H, W) floating point, any H, W ≥ 32 → logits (B, num_classes, H, W). With
@@ -51,7 +53,7 @@ class S2MNet(
         (empty for ``decoder="conv"``, which has none).
 
     Raises:
-        ValueError: for an argument or an input outside of these.
+        ValueError: an argument or an input is outside of these.
 
     Example:
         >>> import torch
@@ -141,11 +143,11 @@ class S2MNet(
 def encode_decode(
     x: Tensor, stages: Iterable[nn.Module], decoder: Iterable[nn.Module]
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """Down through encoder stages and up through decoder stages, which may be fewer.
+    """Run encoder stages, then decoder stages, of which there may be fewer.
 
     Returns:
-        The features of the last decoder stage; the skip maps that none has taken, x first; the boundary maps β, deepest
-        first.
+        The features of the last decoder stage; the skip maps that no decoder stage used, x first; the boundary maps β,
+        deepest first.
     """
     skips = [x]
     for encode in stages:

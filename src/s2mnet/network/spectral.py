@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import math
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-
-from s2mnet.network.spectral_training import filtered_in_cpp, trains_in_cpp
 
 STARTS = {
     "identity": "1 on the band: a plain low-pass",
     "gaussians": "low-pass filters from 1 cycle per map (the first channel) to the whole band (the last)",
-    "ring": "the release's radial Gaussian around a quarter of K, of height 0.5, but centred as it is meant",
+    "ring": "the release's radial Gaussian around a quarter of K, of height 0.5, but centred as intended",
 }
 
 
@@ -25,11 +21,11 @@ class TruncatedSpectralFilter(nn.Module):
 
         X = FFT2D(x);  Y = Crop_K(fftshift(X)) ⊙ W;  y = Re(IFFT2D(ifftshift(Pad_{H×W}(Y))))
 
-    The truncated transform of a real map is F_H x F_Wᵀ with small matrices of cosines and sines. Since x is real,
-    the half-plane v ≥ 0 holds all that is needed: a coefficient at (u, v) with v < 0 is the conjugate of the one at
-    (−u, −v), so its filter value is folded, conjugated, onto its mirror. The fold also settles the trap of an even K:
-    the row and the column at −K/2 have no mirror inside the band, so the fold adds nothing to them, and taking the
-    real part halves them, exactly as it does in the FFT form.
+    The truncated transform of a real map is F_H x F_Wᵀ with small matrices of cosines and sines. Since x is real, the
+    half-plane v ≥ 0 is enough: a coefficient at (u, v) with v < 0 is the conjugate of the one at (−u, −v), so its
+    filter value is added, conjugated, to that of its mirror. This also settles the trap of an even K: the row and the
+    column at −K/2 have no mirror inside the band, so nothing is added to them, and taking the real part halves them,
+    exactly as in the FFT form.
 
     A frequency is an integer number of cycles per map, counted from the centre of the filter. A map smaller than K
     uses the centre of the filter, K_eff = min(K, H, W); a larger one its whole. No parameter depends on H or W.
@@ -39,9 +35,8 @@ class TruncatedSpectralFilter(nn.Module):
         num_frequencies: K ≥ 1, even or odd.
         complex_filter: False learns a real K×K filter per channel, which can only be zero-phase (an even kernel).
             True learns a complex half-plane K×(K//2+1), completed by Hermitian symmetry, which can express any real
-            kernel of the band. On the column v = 0, where the half-plane holds both (u, 0) and (−u, 0), the
-            Hermitian part of what is stored is used.
-        start: one of :data:`STARTS`, what the filters are before training; the paper is silent about it.
+            kernel of the band. The column v = 0 holds both (u, 0) and (−u, 0); its Hermitian part is used.
+        start: one of :data:`STARTS`, the filters before training; the paper is silent about it.
 
     Shape:
         (B, C, H, W) floating point → the same shape and dtype, any H, W ≥ 1.
@@ -91,85 +86,103 @@ class TruncatedSpectralFilter(nn.Module):
         return torch.complex(real, imag)
 
     def forward(self, x: Tensor) -> Tensor:
-        if not trains_in_cpp(x, self.weight):
-            return self._by_products(x, self.weight)
-        return filtered_in_cpp(x, self.weight, _tables(self.num_frequencies, *x.shape[2:]), self._by_products)
+        known = tables(x, self.num_frequencies, self.complex_filter)
+        return filtered(x, half_planes(self.weight), *known, self.complex_filter)
 
-    def freeze(self) -> None:
-        """Fold the filter once for each band instead of in every call; for a copy whose weights stay as they are."""
-        kept: dict[int, tuple[Tensor, Tensor | None]] = {}
-        fold = self._folded
 
-        def folded(weight: Tensor, k: int) -> tuple[Tensor, Tensor | None]:
-            band = int(k)  # which is no plain number while a network is traced
-            if band not in kept:
-                with torch.inference_mode(False), torch.no_grad():  # calls in any mode read it
-                    kept[band] = fold(weight, band)
-            return kept[band]
+def filtered(
+    x: Tensor, planes: Tensor, table_h: Tensor, table_w: Tensor, terms: Tensor, complex_filter: bool
+) -> Tensor:
+    """y = F_Hᵀ (E ⊙ (F_H x F_Wᵀ)) F_W.
 
-        self._folded = folded  # type: ignore[method-assign]
+    Args:
+        x: (B, C, H, W).
+        planes: filters, see :func:`half_planes`.
+        table_h, table_w, terms: see :func:`tables`.
+        complex_filter: whether the planes are those of complex filters.
+    """
+    batch, channels, height, width = x.shape
+    side = terms.shape[-1]  # m + 1 frequencies
+    # Channels last: then both products are plain matrix products and a channels-last input is not copied.
+    maps = x.permute(0, 2, 3, 1)
+    along_h = torch.matmul(table_h, maps.reshape(batch, height, width * channels))
+    both = torch.matmul(table_w, along_h.reshape(batch, 2 * side, width, channels))
+    products = both.reshape(batch, 2, side, 2, side, channels)  # (B, cos|sin of u, cos|sin of v, C)
+    scaled = _multiply(products, planes[:, :, :side, :side], terms[..., None], complex_filter).to(both.dtype)
+    along_h = torch.matmul(table_w.t(), scaled.reshape(batch, 2 * side, 2 * side, channels))
+    maps = torch.matmul(table_h.t(), along_h.reshape(batch, 2 * side, width * channels))
+    return maps.reshape(batch, height, width, channels).permute(0, 3, 1, 2).to(x.dtype)
 
-    def _by_products(self, x: Tensor, weight: Tensor) -> Tensor:
-        batch, channels, height, width = x.shape
-        k = min(self.num_frequencies, height, width)
-        m = k // 2  # highest frequency of the closed half-plane u, v = 0 … m
-        table_h, table_w = (_fourier_table(size, m, x) for size in (height, width))
-        # Channels last: then both products are plain matrix products and a channels-last input is not copied.
-        maps = x.permute(0, 2, 3, 1)
-        along_h = torch.matmul(table_h, maps.reshape(batch, height, width * channels))
-        # (B, cos|sin of u, cos|sin of v, C)
-        both = torch.matmul(table_w, along_h.reshape(batch, 2 * m + 2, width, channels))
-        mixed = self._filter(both.reshape(batch, 2, m + 1, 2, m + 1, channels), weight, k).to(both.dtype)
-        along_h = torch.matmul(table_w.t(), mixed.reshape(batch, 2 * m + 2, 2 * m + 2, channels))
-        maps = torch.matmul(table_h.t(), along_h.reshape(batch, 2 * m + 2, width * channels))
-        return maps.reshape(batch, height, width, channels).permute(0, 3, 1, 2).to(x.dtype)
 
-    def _filter(self, products: Tensor, weight: Tensor, k: int) -> Tensor:
-        """Multiply by the filter in the basis of cos·cos, cos·sin, sin·cos and sin·sin products.
+def half_planes(weight: Tensor) -> Tensor:
+    """The stored values that make up E(±u, v), u, v = 0 … K//2, for every band up to K: (2, 2, K//2+1, K//2+1, C).
 
-        With c, s the cosine and sine sums over h (first letter) and w (second), the coefficients at (±u, v) are
-        X± = (cc ∓ ss) − i(cs ± sc). Of Y± = E± X±, the real part of the inverse sum has the factors Re Y₊ + Re Y₋ for
-        cos·cos, Re Y₋ − Re Y₊ for sin·sin, and for the mixed products the sum and difference of −Im Y.
-        """
-        factor, factor_i = self._folded(weight, k)
-        products = products.to(torch.promote_types(products.dtype, factor.dtype))
-        (cc, sc), (cs, ss) = (part.unbind(1) for part in products.unbind(3))
-        # X = a − ib, with (u, −u) as dimension 1
-        a, b = torch.stack([cc - ss, cc + ss], 1), torch.stack([cs + sc, cs - sc], 1)
-        if factor_i is None:
-            a, b = factor * a, factor * b
-        else:
-            a, b = factor * a + factor_i * b, factor * b - factor_i * a
-        (a_plus, a_minus), (b_plus, b_minus) = a.unbind(1), b.unbind(1)
-        cosines = torch.stack([a_plus + a_minus, b_plus + b_minus], 2)
-        sines = torch.stack([b_plus - b_minus, a_minus - a_plus], 2)
-        return torch.stack([cosines, sines], 1)
+    E(u, v) = W(u, v) + conj W(−u, −v) is the filter on the half-plane v ≥ 0. Axis 1 is +u, −u. Of a real filter axis 0
+    is W(±u, v) and W(∓u, −v). Of a complex one both terms are what is stored at (u, v), by Hermitian symmetry, and
+    axis 0 is its real and its imaginary part. The column v = 0 needs no other care: (u, 0) and (−u, 0) add up to one
+    real cosine, so only the Hermitian part of what is stored there comes through.
 
-    def _folded(self, weight: Tensor, k: int) -> tuple[Tensor, Tensor | None]:
-        """Real and imaginary part of the folded filter E(±u, v), u, v = 0 … k//2: each (2, k//2+1, k//2+1, C).
+    Args:
+        weight: of :class:`TruncatedSpectralFilter`.
+    """
+    k = weight.shape[1]
+    m, even = k // 2, k % 2 == 0
+    if weight.dim() == 3:
+        band = weight.permute(1, 2, 0)
+        if even:  # close the band −K/2 … K/2−1 to −K/2 … K/2
+            band = nn.functional.pad(band, (0, 0, 0, 1, 0, 1))
+        right, left = band[:, m:], band[:, : m + 1].flip(1)
+        direct = torch.stack([right[m:], right[: m + 1].flip(0)])
+        return torch.stack([direct, torch.stack([left[: m + 1].flip(0), left[m:]])])
+    # Channels last as a matrix transposed, which PyTorch copies fast: (K, K//2+1, 2, C)
+    rows = weight.flatten(1).t().contiguous().view(*weight.shape[1:], weight.shape[0])
+    plus = torch.cat([rows[m:], rows[:1]]) if even else rows[m:]  # u = K/2 is stored as −K/2
+    return torch.stack([plus, rows[: m + 1].flip(0)]).permute(3, 0, 1, 2, 4)
 
-        E(u, v) = W(u, v) + conj W(−u, −v), halved on the axes u = 0 and v = 0, which are met twice; a value outside
-        the band is zero. By Hermitian symmetry both terms of a complex filter are what is stored at (u, v), so E is
-        that times the number of terms inside the band. The column v = 0 needs no other care: (u, 0) and (−u, 0) add up
-        to one real cosine, so that only the Hermitian part of what is stored there comes through.
-        """
-        m = k // 2
-        centre = self.num_frequencies // 2  # the centre of the filter serves the smaller map
-        if not self.complex_filter:
-            band = weight[:, centre - m : centre - m + k, centre - m : centre - m + k].permute(1, 2, 0)
-            if k % 2 == 0:  # close the band −k/2 … k/2−1 to −k/2 … k/2
-                band = nn.functional.pad(band, (0, 0, 0, 1, 0, 1))
-            folded = (band + band.flip(0, 1))[:, m:]
-            return torch.stack([folded[m:], folded[: m + 1].flip(0)]) * _halves(m, weight)[..., None], None
 
-        # Channels last as a matrix transposed, which PyTorch copies fast: (K, 2, k//2+1, C)
-        rows = weight.flatten(1).t().contiguous().view(*weight.shape[1:], self.channels)
-        rows = rows[:, : m + 1].transpose(1, 2)
-        plus, minus = rows[centre : centre + m + 1], rows[centre - m : centre + 1].flip(0)
-        if len(plus) == m:  # u = K/2 is stored as −K/2
-            plus = torch.cat([plus, rows[:1]])
-        real, imag = (torch.stack([plus, minus]) * _terms(k, weight)[:, :, None, :, None]).unbind(2)
-        return real, imag
+def tables(x: Tensor, num_frequencies: int, complex_filter: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Transform matrices along H and W, (2(m+1), H) and (2(m+1), W), and :func:`band_terms`, for maps like x."""
+    height, width = x.shape[2:]
+    k = min(num_frequencies, height, width)
+    return _fourier_table(height, k // 2, x), _fourier_table(width, k // 2, x), band_terms(k, complex_filter, x.device)
+
+
+def band_terms(k: int, complex_filter: bool, device: torch.device | None = None) -> Tensor:
+    """Which terms of E(±u, v) = W(±u, v) + conj W(∓u, −v) a band of k holds: (2 terms, ±u, m+1, m+1), float32.
+
+    1 inside of the band and 0 outside of it, halved on the axes u = 0 and v = 0, which a sum over ±u and ±v meets
+    twice. Of a complex filter, where both terms are the same stored value, their sum: (±u, m+1, m+1).
+    """
+    one = torch.ones(k // 2 + 1, device=device)
+    inside = torch.cat([one[1:], 0 * one[:1]]) if k % 2 == 0 else one  # +m is outside of an even band, −m inside
+    u, v, everywhere = inside[:, None], inside, one[:, None] * one
+    halves = torch.cat([one[:1] / 2, one[1:]])
+    direct = torch.stack([u * v, everywhere * v]) * (halves[:, None] * halves)
+    mirrored = torch.stack([everywhere, everywhere * u]) * (halves[:, None] * halves)
+    return direct + mirrored if complex_filter else torch.stack([direct, mirrored])
+
+
+def _multiply(products: Tensor, planes: Tensor, terms: Tensor, complex_filter: bool) -> Tensor:
+    """Multiply by the filter in the basis of cos·cos, cos·sin, sin·cos and sin·sin products.
+
+    With c, s the cosine and sine sums over h (first letter) and w (second), the coefficients at (±u, v) are
+    X± = (cc ∓ ss) − i(cs ± sc). Of Y± = E± X±, the real part of the inverse sum has the factors Re Y₊ + Re Y₋ for
+    cos·cos, Re Y₋ − Re Y₊ for sin·sin, and for the mixed products the sum and difference of −Im Y.
+    """
+    products = products.to(torch.promote_types(products.dtype, torch.promote_types(planes.dtype, terms.dtype)))
+    (cc, sc), (cs, ss) = (part.unbind(1) for part in products.unbind(3))
+    # X = a − ib, with (u, −u) as dimension 1
+    a, b = torch.stack([cc - ss, cc + ss], 1), torch.stack([cs + sc, cs - sc], 1)
+    if complex_filter:
+        real, imag = (planes * terms).unbind(0)
+        a, b = real * a + imag * b, real * b - imag * a
+    else:
+        real = (planes * terms).sum(0)
+        a, b = real * a, real * b
+    (a_plus, a_minus), (b_plus, b_minus) = a.unbind(1), b.unbind(1)
+    cosines = torch.stack([a_plus + a_minus, b_plus + b_minus], 2)
+    sines = torch.stack([b_plus - b_minus, a_minus - a_plus], 2)
+    return torch.stack([cosines, sines], 1)
 
 
 def _start(name: str, channels: int, radius: Tensor, k: int) -> Tensor:
@@ -181,30 +194,6 @@ def _start(name: str, channels: int, radius: Tensor, k: int) -> Tensor:
         return torch.exp(-((radius / widths) ** 2) / 2)
     ring = 0.5 * torch.exp(-(((radius / k - 0.25) / 0.15) ** 2) / 2)
     return (ring if name == "ring" else torch.ones_like(radius)).repeat(channels, 1, 1)
-
-
-def _terms(k: int, like: Tensor) -> Tensor:
-    """How many terms of E(±u, v) = W(±u, v) + conj W(∓u, −v) a band of k has, halved on the axes: (2, m+1, m+1)."""
-    inside = torch.ones(k // 2 + 1, dtype=like.dtype, device=like.device)
-    if k % 2 == 0:  # +m is outside of an even band and −m inside
-        inside = torch.cat([inside[1:], 0 * inside[:1]])
-    # are (u, v) and (−u, −v) inside, are (−u, v) and (u, −v)?
-    return torch.stack([inside[:, None] * inside + 1, inside + inside[:, None]]) * _halves(k // 2, like)
-
-
-@functools.lru_cache(maxsize=64)
-def _tables(num_frequencies: int, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Of both transforms, and the terms, in float32 on the CPU."""
-    k = min(num_frequencies, height, width)
-    single = torch.empty(0, dtype=torch.float32)
-    return _fourier_table(height, k // 2, single), _fourier_table(width, k // 2, single), _terms(k, single)
-
-
-def _halves(m: int, like: Tensor) -> Tensor:
-    """1/2 at u = 0 times 1/2 at v = 0, the axes, which a sum over ±u and ±v meets twice: (m+1, m+1)."""
-    ones = torch.ones(m + 1, dtype=like.dtype, device=like.device)
-    halves = torch.cat([ones[:1] / 2, ones[1:]])
-    return halves[:, None] * halves
 
 
 def _negate_frequencies(weight: Tensor) -> Tensor:
@@ -219,22 +208,9 @@ def _fourier_table(size: int, m: int, like: Tensor) -> Tensor:
     1/√N on the way there and on the way back is the 1/N of the inverse transform, and keeps half precision in range.
     """
     dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
-    if like.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing():
-        return torch.from_numpy(_kept_table(size, m, dtype == torch.float64)).to(like.dtype)
     u = torch.arange(m + 1, device=like.device)
     n = torch.arange(size, device=like.device)
     # u·n modulo N is exact in integers, so the angle is as good as the dtype whatever the size. The modulus is a tensor
     # and the root a power: with a free size, ONNX has no remainder by a symbol and math.sqrt would fix the size.
     angle = (u[:, None] * n).remainder(torch.full_like(n, size)).to(dtype) * (2 * math.pi / size)
     return (torch.cat([angle.cos(), angle.sin()]) * size**-0.5).to(like.dtype)
-
-
-@functools.lru_cache(maxsize=64)
-def _kept_table(size: int, m: int, double: bool) -> np.ndarray:
-    """The same, computed once for each size: on a small map the table takes as long as all four products.
-
-    Kept in NumPy, it belongs to no mode of PyTorch: a tensor made in inference mode could not be trained with later.
-    """
-    angle = np.outer(np.arange(m + 1), np.arange(size)) % size * (2 * np.pi / size)
-    table = np.concatenate([np.cos(angle), np.sin(angle)]) * size**-0.5
-    return table.astype(np.float64 if double else np.float32)

@@ -69,9 +69,11 @@ def _speed(device: str) -> float:
 
     from s2mnet.loss import MASL
     from s2mnet.network import S2MNet
+    from s2mnet.network.fast import accelerate
 
     count, side = (8, 256) if device == "cuda" else (4, 128)
-    network, criterion = S2MNet().to(device, memory_format=torch.channels_last), MASL()  # type: ignore[call-overload]
+    network = accelerate(S2MNet(), "train", device).network
+    network, criterion = network.to(device, memory_format=torch.channels_last), MASL()  # type: ignore[call-overload]
     images = torch.zeros(count, 3, side, side, device=device).contiguous(memory_format=torch.channels_last)
     masks = torch.zeros(count, side, side, dtype=torch.long, device=device)
     masks[:, side // 4 : side // 2, side // 4 : side // 2] = 1

@@ -137,6 +137,7 @@ class History(pl.Callback):
             "steps": trainer.global_step,
             "seconds": self.schedule.seconds(),
             "precision": "bf16" if trainer.precision.startswith("bf16") else "float32",
+            "fast_forms": module.fast_forms,
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
             "train_loss": logs["loss"],
             "val_dice": dice,

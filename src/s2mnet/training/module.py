@@ -16,6 +16,7 @@ from s2mnet.inference import predict_prepared, to_labels
 from s2mnet.loss import MASL
 from s2mnet.loss.dice_ce import DiceCrossEntropy
 from s2mnet.network import S2MNet, TruncatedSpectralFilter
+from s2mnet.network.fast import accelerate
 from s2mnet.plan import Plan
 from s2mnet.training.store import PreparedCases
 
@@ -26,6 +27,7 @@ class SegmentationModule(pl.LightningModule):
     """Trains a network on a plan; validates it as it will be used: whole images, own size, same extent.
 
     Attributes:
+        fast_forms: names of the network's fast forms, once training has started.
         val_cases: prepared images with their masks in their own size.
         epoch_sums: sums over the steps of this epoch of the loss and of what it logs; epoch_steps: how many these are.
         val_dice: of the images that this process validated in this epoch.
@@ -35,10 +37,14 @@ class SegmentationModule(pl.LightningModule):
         super().__init__()
         self.plan, self.val_cases = plan, val_cases
         self.network = build_network(plan).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.fast_forms: list[str] = []
         self.criterion = build_loss(plan)
         self.epoch_sums: dict[str, Tensor] = {}
         self.epoch_steps = 0
         self.val_dice: list[float] = []
+
+    def on_fit_start(self) -> None:
+        self.fast_forms = accelerate(self.network, "train", self.device).installed
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         images, masks = batch

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from s2mnet.errors import S2MNetError
 from s2mnet.network import S2MNet
-from s2mnet.network.depthwise import DepthwiseConv2d
-from s2mnet.network.mrf import MultiReceptiveFieldSE
+from s2mnet.network.fast import accelerate
 from s2mnet_lab.peers import PEERS
 
 FORMS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -41,20 +40,14 @@ class Contestant:
     compiled: bool = False
 
 
+def ours(**options: Any) -> nn.Module:
+    """S2M-Net as our commands train it: with its fast forms, which stand aside on a GPU."""
+    return accelerate(S2MNet(**options), "train", "cpu").network
+
+
 def straightforward() -> nn.Module:
-    """The default S2M-Net as one would write it down: torch's own layers, one after the other, none in place."""
-    network = S2MNet()
-    for parent in list(network.modules()):
-        if isinstance(parent, MultiReceptiveFieldSE):
-            parent.in_chunks = False
-        for name, child in parent.named_children():
-            if isinstance(child, nn.ELU | nn.ReLU):
-                child.inplace = False
-            if isinstance(child, DepthwiseConv2d):
-                channels, size = child.in_channels, child.kernel_size[0]
-                plain = nn.Conv2d(channels, channels, size, padding=size // 2, groups=channels, bias=False)
-                setattr(parent, name, plain)
-    return network
+    """The default S2M-Net in plain PyTorch, as SPEC 1 describes it."""
+    return S2MNet()
 
 
 def _peer(name: str) -> Contestant:
@@ -62,7 +55,7 @@ def _peer(name: str) -> Contestant:
 
 
 _PEERS = tuple(_peer(name) for name in PEERS)
-_OURS = Contestant("s2mnet", "S2M-Net", lambda size: S2MNet(), ("channels_last",))
+_OURS = Contestant("s2mnet", "S2M-Net", lambda size: ours(), ("channels_last",))
 _STRAIGHTFORWARD = Contestant(
     "s2mnet-straightforward",
     "S2M-Net, straightforward",
@@ -74,9 +67,9 @@ CONTESTANTS: dict[str, Contestant] = {
     contestant.name: contestant
     for contestant in (
         _OURS,
-        replace(_OURS, name="s2mnet-light", title="S2M-Net, light head", build=lambda size: S2MNet(head="light")),
+        replace(_OURS, name="s2mnet-light", title="S2M-Net, light head", build=lambda size: ours(head="light")),
         replace(
-            _OURS, name="s2mnet-released", title="S2M-Net, released head", build=lambda size: S2MNet(head="released")
+            _OURS, name="s2mnet-released", title="S2M-Net, released head", build=lambda size: ours(head="released")
         ),
         _STRAIGHTFORWARD,
         replace(

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from s2mnet.network import S2MNet, TruncatedSpectralFilter
+from s2mnet.network.fast import accelerate
 from s2mnet_lab.bench.ratios import LEAN, MATRIX
 from s2mnet_lab.bench.record import Case
 from s2mnet_lab.bench.work import Job
@@ -82,6 +83,7 @@ def spectral_case(case: Case, device: str) -> tuple[dict[str, Job], dict[str, tu
     """
     stage = case.stage or 1
     branch = [module for module in S2MNet().modules() if isinstance(module, TruncatedSpectralFilter)][stage - 1]
+    accelerate(branch, "train", device)
     torch.nn.init.normal_(branch.to(device).weight)
     side = stage_sides(case.size)[stage - 1]
     image = torch.randn(case.batch, branch.channels, side, side, device=device)

@@ -12,8 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from s2mnet import S2MNetError
 from s2mnet.loss.dice_ce import DiceCrossEntropy
-from s2mnet.network.fused import compiles
-from s2mnet_lab.bench.contestants import CONTESTANTS, Contestant, chosen, straightforward
+from s2mnet.network.fast.fused import compiles
+from s2mnet_lab.bench.contestants import CONTESTANTS, Contestant, chosen, ours, straightforward
 from s2mnet_lab.bench.flops import parameters_and_flops
 from s2mnet_lab.bench.record import Case
 from s2mnet_lab.bench.work import disc, matrix_product, network_job, products
@@ -67,19 +67,19 @@ def test_a_network_in_openvino_computes_what_it_computes_in_pytorch(name: str, m
 
 def test_straightforward_is_our_network_in_torchs_own_layers() -> None:
     # In float64: in float32 a ReLU near zero falls to either side, which changes a gradient by one part in a thousand.
-    ours, plain = CONTESTANTS["s2mnet"].build(64).double(), straightforward().double()
-    plain.load_state_dict(ours.state_dict())
+    fast, plain = ours(dropout=0.0).double(), straightforward().double()
+    plain.load_state_dict(fast.state_dict())
+    assert any(type(module).__module__.startswith("s2mnet.network.fast") for module in fast.modules())
     for module in plain.modules():
-        assert "DepthwiseConv2d" not in type(module).__name__ and ".fast" not in type(module).__module__
-    for module in (*ours.modules(), *plain.modules()):
+        assert not type(module).__module__.startswith("s2mnet.network.fast")
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     x = torch.rand(2, 3, 64, 64, dtype=torch.float64)
-    for network in (ours, plain):
+    for network in (fast, plain):
         network(x).square().mean().backward()
-    for (name, found), expected in zip(ours.named_parameters(), plain.parameters(), strict=True):
+    for (name, found), expected in zip(fast.named_parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(found.grad, expected.grad, rtol=1e-6, atol=1e-10, msg=lambda m, n=name: n + m)
-    for found, expected in zip(ours.buffers(), plain.buffers(), strict=True):
+    for found, expected in zip(fast.buffers(), plain.buffers(), strict=True):
         torch.testing.assert_close(found, expected)
 
 

@@ -121,7 +121,7 @@ void multiply(int64_t rows, Product of, float* out, int64_t out_row, int64_t wid
 // Sums and differences of the halves of a line. Where the width is even, a wave of even frequency is the same in both
 // halves and one of odd frequency the opposite: each needs the sums or the differences only, half of the products.
 template <typename In, typename Out>
-void fold(const In* __restrict in, Out* __restrict out, int64_t half) {
+void halve(const In* __restrict in, Out* __restrict out, int64_t half) {
   for (int64_t i = 0; i < half; i++) {
     float left = in[i], right = in[half + i];
     out[i] = left + right;
@@ -130,25 +130,25 @@ void fold(const In* __restrict in, Out* __restrict out, int64_t half) {
 }
 
 // z = table_h · maps · table_wᵀ; `along` (batch, height, 2, M, C) is where the transforms along the width go.
-// This and the following functions are called by all threads, and share their loops out among them.
+// This and the following functions are called by all threads and share their loops among them.
 template <typename Number>
 void transform(const Sizes& s, const Number* maps, const float* table_h, const float* table_w, float* along, float* z) {
   int64_t m1 = s.frequencies(), across = s.across(), half = s.width % 2 ? 0 : s.line() / 2, c = s.channels;
-  Buffer folded(new float[s.line()]);
+  Buffer halves(new float[s.line()]);
 #pragma omp for
   for (int64_t i = 0; i < s.batch * s.height; i++) {
     const Number* in = maps + i * s.line();
     float* out = along + i * across;
     if (!half) {
-      std::copy(in, in + s.line(), folded.get());
-      multiply(2 * m1, {table_w, s.width, 1, folded.get(), c, s.width}, out, c, c);
+      std::copy(in, in + s.line(), halves.get());
+      multiply(2 * m1, {table_w, s.width, 1, halves.get(), c, s.width}, out, c, c);
       continue;
     }
-    fold(in, folded.get(), half);
+    halve(in, halves.get(), half);
     for (int64_t first = 0; first < 2 * m1; first += m1)  // cosines, sines
       for (int64_t odd = 0; odd < 2; odd++)
         multiply((m1 + 1 - odd) / 2,
-                 {table_w + (first + odd) * s.width, 2 * s.width, 1, folded.get() + odd * half, c, s.width / 2},
+                 {table_w + (first + odd) * s.width, 2 * s.width, 1, halves.get() + odd * half, c, s.width / 2},
                  out + (first + odd) * c, 2 * c, c);
   }
 #pragma omp for
@@ -163,7 +163,7 @@ void transform(const Sizes& s, const Number* maps, const float* table_h, const f
 template <typename Number>
 void inverse(const Sizes& s, const float* z, const float* table_h, const float* table_w, float* along, Number* maps) {
   int64_t m1 = s.frequencies(), across = s.across(), half = s.width % 2 ? 0 : s.line() / 2, c = s.channels;
-  Buffer folded(new float[s.line()]);
+  Buffer halves(new float[s.line()]);
 #pragma omp for
   for (int64_t i = 0; i < s.batch * s.blocks(); i++) {
     int64_t image = i / s.blocks(), first = i % s.blocks() * 2 * LANES;
@@ -175,22 +175,22 @@ void inverse(const Sizes& s, const float* z, const float* table_h, const float* 
     const float* in = along + i * across;
     Number* out = maps + i * s.line();
     if (!half) {
-      multiply(s.width, {table_w, 1, s.width, in, c, 2 * m1}, folded.get(), c, c);
-      std::copy(folded.get(), folded.get() + s.line(), out);
+      multiply(s.width, {table_w, 1, s.width, in, c, 2 * m1}, halves.get(), c, c);
+      std::copy(halves.get(), halves.get() + s.line(), out);
       continue;
     }
     for (int64_t odd = 0; odd < 2; odd++) {
       Product of{table_w + odd * s.width, 1, 2 * s.width, in + odd * c, 2 * c, (m1 + 1 - odd) / 2};
       of.parts = 2, of.part = m1 * s.width, of.in_part = m1 * c;  // cosines, sines
-      multiply(s.width / 2, of, folded.get() + odd * half, c, c);
+      multiply(s.width / 2, of, halves.get() + odd * half, c, c);
     }
-    fold(folded.get(), out, half);
+    halve(halves.get(), out, half);
   }
 }
 
 // The filters E (2, M, M, 2, C), at (±u, v) real and imaginary part, from weights as stored (C, K, K//2+1, 2):
 // E(±u, v) is what is stored in row rows[±, u], times terms[±, u, v].
-void fold_filters(const Sizes& s, const float* weight, const int64_t* rows, const float* terms, float* filters) {
+void filters_from_weights(const Sizes& s, const float* weight, const int64_t* rows, const float* terms, float* filters) {
   int64_t m1 = s.frequencies(), c = s.channels, row = 2 * (s.stored / 2 + 1);
 #pragma omp for
   for (int64_t i = 0; i < 2 * m1; i++)
@@ -205,7 +205,7 @@ void fold_filters(const Sizes& s, const float* weight, const int64_t* rows, cons
 }
 
 // Back through the same: what the filters' gradient adds to the weights'.
-void unfold_filters(const Sizes& s, const float* g_filters, const int64_t* rows, const float* terms, float* g_weight) {
+void filters_to_weights(const Sizes& s, const float* g_filters, const int64_t* rows, const float* terms, float* g_weight) {
   int64_t m1 = s.frequencies(), c = s.channels, row = 2 * (s.stored / 2 + 1);
 #pragma omp for
   for (int64_t u = 0; u < m1; u++)
@@ -242,7 +242,7 @@ struct Pair {
         b_minus(z[at.cs + k] - z[at.sc + k]) {}
 };
 
-// filtered = E ⊙ z, or with the conjugate of E; the algebra is that of TruncatedSpectralFilter._filter.
+// filtered = E ⊙ z, or with the conjugate of E; the algebra is that of spectral.py, _multiply.
 void filter(const Sizes& s, const float* __restrict z, const float* __restrict filters, float sign,
             float* __restrict filtered) {
   int64_t m1 = s.frequencies(), c = s.channels;
@@ -302,7 +302,7 @@ void forwards(const Sizes& s, const float* table_h, const float* table_w, const 
   Buffer along(new float[s.batch * s.height * s.across()]), filtered(new float[s.batch * s.image()]);
 #pragma omp parallel num_threads(s.threads)
   {
-    fold_filters(s, weight, rows, terms, filters);
+    filters_from_weights(s, weight, rows, terms, filters);
     transform(s, maps, table_h, table_w, along.get(), z);
     filter(s, z, filters, 1, filtered.get());
     inverse(s, filtered.get(), table_h, table_w, along.get(), result);
@@ -318,7 +318,7 @@ void backwards(const Sizes& s, const float* table_h, const float* table_w, const
   {
     transform(s, g_result, table_h, table_w, along.get(), g_z.get());
     filter_gradient(s, z, g_z.get(), g_filters.get());
-    unfold_filters(s, g_filters.get(), rows, terms, g_weight);
+    filters_to_weights(s, g_filters.get(), rows, terms, g_weight);
     filter(s, g_z.get(), filters, -1, filtered.get());
     inverse(s, filtered.get(), table_h, table_w, along.get(), g_maps);
   }

@@ -1,4 +1,4 @@
-"""The mean of a feature map, which the gate of MRF-SE sees (SPEC 1.2)."""
+"""The mean of a feature map, for the squeeze-excitation of MRF-SE (SPEC 1.2)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 def spatial_mean(x: Tensor) -> Tensor:
     """Mean over height and width: (B, C, H, W) → (B, C, 1, 1), of the type of x.
 
-    On a CPU PyTorch's mean copies a bf16 map to float32 first. Its average pooling adds up in float32 as it reads, in a
+    On a CPU PyTorch's mean first copies a bf16 map to float32. Its average pooling sums in float32 as it reads, in a
     fifth of the time; but its gradient takes five times as long.
 
     Example:

@@ -7,7 +7,7 @@ import ctypes
 import numpy as np
 import pytest
 import torch
-from compiling import compiler
+from compiling import compiler, fast
 from fft_oracle import branch_with_random_filter, full_filter, reference, relative_error
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -17,7 +17,8 @@ from torch.func import functional_call, grad
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from s2mnet.network import SpectralSelectiveTokenMixer, TruncatedSpectralFilter, fused, spectral_training
+from s2mnet.network import SpectralSelectiveTokenMixer, TruncatedSpectralFilter
+from s2mnet.network.fast import fused, spectral_training
 
 LARGE = 1, 4, 50, 51  # more elements than WORTHWHILE
 
@@ -66,7 +67,7 @@ def test_result_and_gradients_are_those_of_the_fft_form(
     branch, step = (branch_with_random_filter(channels, k, True, seed + i) for i in (0, 1))
     generator = torch.Generator().manual_seed(seed)
     x, dx, slope = torch.randn(3, batch, channels, height, width, generator=generator)
-    short = TruncatedSpectralFilter(channels, k)
+    short = fast(TruncatedSpectralFilter(channels, k))
     short.load_state_dict(branch.state_dict())
     x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
     before = torch.get_num_threads()
@@ -97,7 +98,7 @@ def test_result_and_gradients_are_those_of_the_fft_form(
 @few
 @given(height=st.integers(1, 12), width=st.integers(1, 40), channels=st.integers(1, 70), autocast=st.booleans())
 def test_maps_of_bf16_are_rounded_once(height: int, width: int, channels: int, autocast: bool) -> None:
-    branch = branch_with_random_filter(channels, 9, True).float()
+    branch = fast(branch_with_random_filter(channels, 9, True).float())
     x, slope = torch.randn(2, 2, channels, height, width).bfloat16()
 
     def trained(x: Tensor, slope: Tensor) -> tuple[Tensor, ...]:
@@ -120,7 +121,7 @@ def test_maps_of_bf16_are_rounded_once(height: int, width: int, channels: int, a
 def test_what_is_not_a_number_stays_so_in_bf16(value: float) -> None:
     x = torch.zeros(1, 2, 6, 8, dtype=torch.bfloat16)
     x[0, 0, 2, 3] = value
-    y = TruncatedSpectralFilter(2, 4)(x)
+    y = fast(TruncatedSpectralFilter(2, 4))(x)
     assert in_cpp(y)
     assert bool(y[0, 0].isfinite().all()) == (value == 3.3e38)
     assert torch.equal(y[0, 1], torch.zeros(6, 8, dtype=torch.bfloat16))
@@ -129,7 +130,7 @@ def test_what_is_not_a_number_stays_so_in_bf16(value: float) -> None:
 @compiler
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last", "strided", "expanded"])
 def test_any_memory_layout(layout: str) -> None:
-    branch = branch_with_random_filter(4, 9, True).float()
+    branch = fast(branch_with_random_filter(4, 9, True).float())
     x = torch.randn(LARGE)
     expected = reference(x.double().numpy(), full_filter(branch))
     if layout == "channels_last":
@@ -150,7 +151,7 @@ def test_any_memory_layout(layout: str) -> None:
 
 @compiler
 def test_only_what_is_wanted_has_a_gradient() -> None:
-    branch = branch_with_random_filter(4, 9, True).float()
+    branch = fast(branch_with_random_filter(4, 9, True).float())
     branch(torch.randn(LARGE)).sum().backward()
     assert branch.weight.grad is not None
     branch.requires_grad_(False)
@@ -163,7 +164,7 @@ def test_only_what_is_wanted_has_a_gradient() -> None:
 @compiler
 @pytest.mark.parametrize("wanted", ["both", "x", "weight"])
 def test_second_derivatives(wanted: str) -> None:
-    branch = branch_with_random_filter(4, 9, True)
+    branch = fast(branch_with_random_filter(4, 9, True))
     x, slope = torch.randn(2, *LARGE, dtype=torch.float64)
 
     def second(dtype: torch.dtype) -> list[Tensor]:
@@ -181,7 +182,7 @@ def test_second_derivatives(wanted: str) -> None:
 
 @compiler
 def test_torch_func_gives_the_same_gradient() -> None:
-    branch = branch_with_random_filter(4, 9, True).float()
+    branch = fast(branch_with_random_filter(4, 9, True).float())
     x = torch.randn(LARGE, requires_grad=True)
     branch(x).square().sum().backward()
     torch.testing.assert_close(grad(lambda x: branch(x).square().sum())(x.detach()), x.grad)
@@ -190,21 +191,21 @@ def test_torch_func_gives_the_same_gradient() -> None:
 @compiler
 @pytest.mark.usefixtures("every_size")
 def test_stands_aside_where_it_is_not_meant() -> None:
-    branch = TruncatedSpectralFilter(3, 4)
+    branch = fast(TruncatedSpectralFilter(3, 4))
     x = torch.randn(2, 3, 8, 6)
     assert in_cpp(branch(x))
     with torch.no_grad():
         assert branch(x).grad_fn is None
     assert not in_cpp(branch.double()(x.double()))
     assert not in_cpp(branch.bfloat16()(x.bfloat16()))
-    assert not in_cpp(TruncatedSpectralFilter(3, 4, complex_filter=False)(x))
+    assert not in_cpp(fast(TruncatedSpectralFilter(3, 4, complex_filter=False))(x))
     branch.float()
     with FlopCounterMode(display=False) as counter:
         assert not in_cpp(branch(x))
     assert counter.get_total_flops() > 0
     with FakeTensorMode() as mode:
         fake = mode.from_tensor(x)
-        assert TruncatedSpectralFilter(3, 4)(fake).shape == x.shape
+        assert fast(TruncatedSpectralFilter(3, 4))(fake).shape == x.shape
     assert not in_cpp(branch(x.as_subclass(Other)))
     exported = torch.export.export(branch, (x,)).module()
     torch.testing.assert_close(exported(x), branch(x))
@@ -212,7 +213,7 @@ def test_stands_aside_where_it_is_not_meant() -> None:
 
 @compiler
 def test_small_maps_do_not_wait_for_a_compiler() -> None:
-    branch = TruncatedSpectralFilter(4, 9)
+    branch = fast(TruncatedSpectralFilter(4, 9))
     assert not in_cpp(branch(torch.randn(1, 4, 49, 51)))
     assert in_cpp(branch(torch.randn(LARGE)))
 
@@ -225,7 +226,7 @@ def test_trains_where_nothing_can_be_compiled(why: str, monkeypatch: pytest.Monk
     spectral_training._library.cache_clear()
     monkeypatch.setattr(spectral_training, "compiles", lambda: why == "broken")
     monkeypatch.setattr("torch._inductor.codecache.CppCodeCache.load", broken)
-    branch = branch_with_random_filter(4, 9, True).float()
+    branch = fast(branch_with_random_filter(4, 9, True).float())
     x = torch.randn(LARGE, requires_grad=True)
     try:
         if why == "broken":
@@ -252,7 +253,7 @@ def test_off_by_the_switch_of_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
 @compiler
 def test_a_mixer_trains_alike_in_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    mixer = SpectralSelectiveTokenMixer(24, dropout=0)
+    mixer = fast(SpectralSelectiveTokenMixer(24, dropout=0))
     x, slope = torch.randn(2, 2, 24, 30, 28)
 
     def gradients() -> list[Tensor]:

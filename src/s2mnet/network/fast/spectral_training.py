@@ -1,8 +1,8 @@
 """The spectral branch of SPEC 1.1 in training on a CPU: one call of C++ forward, one backward (spectral_training.cpp).
 
 In PyTorch it is sixty operations on small tensors, and four products of a shape that its library multiplies at a third
-of the processor's rate. PyTorch's own compiler, which is given a few Python lines elsewhere (fused.py), is given the
-C++ as it stands: three to six times as fast. Where it can't be compiled, the branch is computed as it is written.
+of the processor's rate. PyTorch's own compiler builds the C++, which is three to six times as fast. Where that fails,
+PyTorch computes the branch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from s2mnet.network.fused import compiles, warn_without
+from s2mnet.network.fast.fused import compiles, warn_without
 
 WORTHWHILE = 10_000  # elements of the maps; compiling takes a few seconds, once
 
@@ -25,17 +25,17 @@ Plain = Callable[[Tensor, Tensor], Tensor]
 
 
 def trains_in_cpp(x: Tensor, weight: Tensor) -> bool:
-    """Whether :func:`filtered_in_cpp` can stand for the branch now: with complex filters of float32.
+    """Whether :func:`filtered_in_cpp` can compute the branch now: with complex filters of float32.
 
-    Not for what has to see PyTorch's operations (export, torch.func, a counter of FLOPs), nor for tensors of other
-    kinds, whose data may not be where they say.
+    Not where PyTorch's operations must be seen (export, torch.func, a counter of FLOPs), nor for other kinds of
+    tensors, whose data may not be where they say.
     """
     return (
         torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
-        and not torch._C._are_functorch_transforms_active()
-        and not torch._C._len_torch_dispatch_stack()
+        and (observed := observation()) is not None
+        and not observed()
         and type(x) is Tensor
         and type(weight) in (Tensor, nn.Parameter)
         and x.device.type == "cpu"
@@ -47,14 +47,24 @@ def trains_in_cpp(x: Tensor, weight: Tensor) -> bool:
     )
 
 
+@functools.cache
+def observation() -> Callable[[], bool] | None:
+    """A check whether torch.func or a dispatch mode observes each operation; None where this torch offers none.
+
+    The two functions are private, so they are looked up once, and without them nothing runs in C++.
+    """
+    transforms = getattr(torch._C, "_are_functorch_transforms_active", None)
+    modes = getattr(torch._C, "_len_torch_dispatch_stack", None)
+    return (lambda: bool(transforms() or modes())) if transforms and modes else None
+
+
 def filtered_in_cpp(x: Tensor, weight: Tensor, tables: Tables, plain: Plain) -> Tensor:
     """The branch's result, (B, C, H, W), channels last.
 
     Args:
         x: (B, C, H, W), of float32 or of bf16, which the result then is as well; in between all is float32.
         weight: the half-plane of the filters, (C, K, K//2+1, 2).
-        tables: of the transform along height and width, (2(m+1), H) and (2(m+1), W), and by what a stored value is
-            multiplied where it is folded onto the frequencies (±u, v), (2, m+1, m+1); float32.
+        tables: see :func:`s2mnet.network.spectral.tables`; float32.
         plain: the branch as a function of x and weight, in PyTorch, for second derivatives.
     """
     return _InCpp.apply(x, weight, tables, plain)
@@ -88,7 +98,7 @@ class _InCpp(torch.autograd.Function):
 
 
 def _call(name: str, stored: int, tables: Tables, maps: Tensor, *rest: Tensor) -> None:
-    """Of C++, with filters of that K; every tensor is contiguous."""
+    """Call the C++ function, with filters of K = stored; every tensor is contiguous."""
     table_h, table_w, terms = tables
     m = terms.shape[-1] - 1
     sizes = (ctypes.c_int64 * 8)(*maps.shape, m, stored, maps.dtype == torch.bfloat16, torch.get_num_threads())
@@ -105,7 +115,7 @@ def _rows(stored: int, m: int) -> Tensor:
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
-    """The C++, compiled for this processor at the first call and kept on disk by PyTorch for the next process."""
+    """The C++, compiled for this processor at the first call; PyTorch keeps it on disk for the next process."""
     if not compiles():
         return None
     try:
@@ -114,7 +124,7 @@ def _library() -> ctypes.CDLL | None:
         source = resources.files(__package__).joinpath("spectral_training.cpp").read_text(encoding="utf-8")
         # vector instructions of our loops, and products and sums in one instruction, rounded once
         library = CppCodeCache.load(source, extra_flags=("-ftree-loop-vectorize", "-ffp-contract=fast"))
-    except Exception as error:  # of whatever kind: training goes on without it
+    except Exception as error:  # of any kind: training goes on without it
         warn_without("a compiled spectral branch, slightly slower", error)
         return None
     for function in (library.forward, library.backward):

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from s2mnet.network import fused
-from s2mnet.network.fused import elu, elu_gradient, norm_elu, norm_gradient
+from s2mnet.network.fast import fused
+from s2mnet.network.fast.fused import elu, elu_gradient, norm_elu, norm_gradient
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float64]
 
@@ -89,7 +89,7 @@ def test_training_goes_on_where_nothing_can_be_compiled(found: str, tmp_path: Pa
     broken.write_text("#!/bin/sh\necho no such header >&2\nexit 1\n")
     broken.chmod(0o755)
     code = (
-        "import torch, s2mnet.network.fused as fused\n"
+        "import torch, s2mnet.network.fast.fused as fused\n"
         "fused.WORTHWHILE = 0\n"
         "print(fused.elu(torch.tensor([[-1.0, 2.0]])).tolist(), fused.compiles())"
     )

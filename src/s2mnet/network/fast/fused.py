@@ -1,9 +1,9 @@
 """Elementwise steps of training on a CPU, each in one pass over memory where the machine has a C++ compiler.
 
-PyTorch takes a pass for each operation: an ELU behind a batch norm reads and writes its map five times, and all of
-them are a seventh of a training step of S2M-Net. torch.compile makes one pass of each function here. It is given these
-few lines and a sum in depthwise.py, not the network: around them are matrix products and convolutions, which it does
-not make faster. For the products of the spectral branch, its compiler is given C++ (spectral_training.py).
+PyTorch takes a pass for each operation: an ELU behind a batch norm reads and writes its map five times, and together
+they are a seventh of a training step of S2M-Net. torch.compile makes one pass of each function here. It compiles these
+few lines and a sum in depthwise.py, not the network: the rest is matrix products and convolutions, which it does not
+make faster. For the products of the spectral branch its compiler builds C++ (spectral_training.py).
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ WORTHWHILE = 500_000  # elements of the first argument; compiling takes a few se
 def in_one_pass(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """The function, compiled where that pays: for a large first argument, on Linux with a C++ compiler.
 
-    Elsewhere, and where a trial shows that compiling fails, it runs as it is written. PyTorch keeps compiled code on
-    disk, for the next process.
+    Elsewhere, and where compiling fails, it runs as written. PyTorch keeps compiled code on disk for the next process.
 
     Example:
         >>> @in_one_pass
@@ -44,29 +43,34 @@ def in_one_pass(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def worthwhile(x: Tensor) -> bool:
-    """Whether a function of x is compiled: for a map that large, where it can be."""
+    """Whether to compile a function of x: the map is large, and the compiler works."""
     return x.numel() >= WORTHWHILE and compiles()
+
+
+def compiler_found() -> bool:
+    """Whether there is a C++ compiler to use: on Linux only, where it has been tested.
+
+    ``TORCH_COMPILE_DISABLE=1``, PyTorch's own switch, turns it off.
+    """
+    off = os.environ.get("TORCH_COMPILE_DISABLE") == "1"
+    return not off and sys.platform.startswith("linux") and shutil.which(os.environ.get("CXX", "g++")) is not None
 
 
 @functools.cache
 def compiles() -> bool:
-    """Whether functions are compiled here; looked up, and the compiler tried, at the first call.
-
-    Only Linux, where it has been tried. ``TORCH_COMPILE_DISABLE=1``, PyTorch's own switch, turns it off.
-    """
-    off = os.environ.get("TORCH_COMPILE_DISABLE") == "1"
-    if off or not sys.platform.startswith("linux") or shutil.which(os.environ.get("CXX", "g++")) is None:
+    """Whether functions can be compiled: there is a compiler, and it works. It is tried at the first call."""
+    if not compiler_found():
         return False
     try:
         compiled(_tried)(torch.ones(2))
-    except Exception as error:  # of whatever kind: a compiler can fail in many ways, and training goes on without it
+    except Exception as error:  # of any kind: a compiler can fail in many ways, and training goes on without it
         warn_without("compiled steps, up to a third slower", error)
         return False
     return True
 
 
 def warn_without(what: str, error: Exception) -> None:
-    """Say what training goes on without, and the first line of why."""
+    """Warn that training continues without something, with the first line of the reason."""
     reason = str(error).strip().partition("\n")[0]
     warnings.warn(f"training goes on without {what}: {reason}", stacklevel=3)
 
@@ -77,14 +81,14 @@ def _tried(x: Tensor) -> Tensor:
 
 @functools.cache
 def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The function in machine code for tensors of any size, made at its first call."""
+    """The function in machine code for tensors of any size, compiled at its first call."""
     options: dict[str, Any] = {
         "compile_threads": 1,  # the processes that PyTorch starts to compile in parallel would stay until the end
-        "cpp.min_chunk_size": 1,  # whatever sizes come first: the code, kept on disk, is shared out among the threads
+        "cpp.min_chunk_size": 1,  # use all threads whatever size comes first, since the code is kept on disk
         "cpp.enable_floating_point_contract_flag": "fast",  # products and sums in one instruction, rounded once
     }
     code = torch.compile(function, dynamic=True, options=options)
-    # Detached, a slice no longer knows of what it is one: for each kind of whole PyTorch would compile once more.
+    # Detached, a slice forgets its base: PyTorch would compile once more for each kind of base.
     return lambda *args: code(*(arg.detach() if isinstance(arg, Tensor) else arg for arg in args))
 
 

@@ -10,11 +10,24 @@ import torch
 from torch import nn
 
 from s2mnet.network import S2MNet
-from s2mnet.network.fold import fold, streamline
+from s2mnet.network.fast import accelerate
+from s2mnet.network.fast.fused_inference import fuse_batch_norms
 
 # The paper's start of SSTM, so that the branch is no small part of what is compared.
 SMALL = {"channels": (4, 4, 6, 6, 8), "stem_channels": 4, "num_frequencies": 4, "branch_scale": 1.0}
-COPIES = [fold, streamline]
+
+
+def fused(network: nn.Module) -> nn.Module:
+    frozen = copy.deepcopy(network).eval().requires_grad_(False)
+    assert fuse_batch_norms(frozen) > 0
+    return frozen
+
+
+def accelerated(network: nn.Module) -> nn.Module:
+    return accelerate(network, "predict").network
+
+
+COPIES = [fused, accelerated]
 VARIANTS: dict[str, dict[str, object]] = {
     "default": {},
     "classes": {"num_classes": 3, "in_channels": 1},
@@ -53,7 +66,7 @@ def test_the_full_network_in_single_precision(
 ) -> None:
     network = S2MNet().eval()
     x = torch.rand(1, 3, 96, 131).contiguous(memory_format=layout)
-    torch.testing.assert_close(streamline(network).to(memory_format=layout)(x), network(x), rtol=0, atol=1e-5)
+    torch.testing.assert_close(accelerated(network).to(memory_format=layout)(x), network(x), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("copied", COPIES)
@@ -78,7 +91,7 @@ def test_filters_that_are_prepared_once_serve_every_size_and_mode(
     complex_filter: bool, randomise: Callable[[S2MNet], S2MNet]
 ) -> None:
     network = randomise(S2MNet(**(SMALL | {"complex_filter": complex_filter}))).double().eval().requires_grad_(False)
-    result = streamline(network)
+    result = accelerated(network)
     for size in ((160, 150), (32, 90), (160, 150)):  # the smallest map of the second is smaller than the band
         x = torch.randn(1, 3, *size, dtype=torch.float64)
         with torch.inference_mode():

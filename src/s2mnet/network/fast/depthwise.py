@@ -1,4 +1,4 @@
-"""A depthwise convolution whose training on a CPU does not wait for one slow kernel."""
+"""A depthwise convolution that trains on a CPU without PyTorch's slow weight gradient."""
 
 from __future__ import annotations
 
@@ -9,30 +9,34 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
-from s2mnet.network.fused import compiled, worthwhile
+from s2mnet.network.fast.fused import compiled, worthwhile
 
-LANES = 16  # channels of a group: as many float32 numbers as the widest registers hold
+LANES = 16  # channels of a group: float32 numbers in the widest register
 
 
-class DepthwiseConv2d(nn.Conv2d):
+class FastDepthwiseConv2d(nn.Conv2d):
     """An odd k×k convolution of each channel on its own, "same" padding, no bias: an ``nn.Conv2d``, trained faster.
 
     PyTorch's CPU library has a fast weight gradient only for depthwise kernels three columns wide; for 5×5 and 7×7
     its general one takes up to half of a training step of S2M-Net, and more in bf16. On a CPU the weight gradient is
-    therefore computed in float32 by a few lines that torch.compile makes fast or, where it can't, assembled from
-    three-column pieces of the same sums. The library's gradient of the input takes three times as long as the
-    convolution that it is. Every other device, export and compilation have the plain convolution.
+    therefore computed in float32 by a few lines for torch.compile or, without a compiler, assembled from three-column
+    pieces of the same sums. The library's gradient of the input takes three times as long as the convolution that it
+    is. Other devices, export and compilation use the plain convolution.
 
     Shape:
         (B, channels, H, W) → the same.
 
     Example:
-        >>> DepthwiseConv2d(6, 5)(torch.randn(2, 6, 9, 4)).shape
+        >>> FastDepthwiseConv2d(6, 6, 5, padding=2, groups=6, bias=False)(torch.randn(2, 6, 9, 4)).shape
         torch.Size([2, 6, 9, 4])
     """
 
-    def __init__(self, channels: int, kernel_size: int) -> None:
-        super().__init__(channels, channels, kernel_size, padding=kernel_size // 2, groups=channels, bias=False)
+    @staticmethod
+    def fits(conv: nn.Conv2d) -> bool:
+        """Whether a convolution is of this kind."""
+        channels, size = conv.in_channels, conv.kernel_size[0]
+        like = nn.Conv2d(channels, channels, size, padding=size // 2, groups=channels, bias=False, device="meta")
+        return size % 2 == 1 and conv.extra_repr() == like.extra_repr()
 
     def forward(self, x: Tensor) -> Tensor:
         plain = not (self.training and x.device.type == "cpu" and torch.is_grad_enabled())
@@ -68,14 +72,14 @@ def input_gradient(grad: Tensor, weight: Tensor) -> Tensor:
 
 
 def weight_gradients(x: Tensor, widest: int) -> Callable[[Tensor, int], Tensor]:
-    """Of convolutions of x with kernels up to that size: a function of the gradient of the result and the kernel size.
+    """For convolutions of x with kernels up to that size: a function of the result's gradient and the kernel size.
 
     It returns the sum over batch and positions of gradient · shifted x, in float32 at least: (channels, 1, size, size).
     """
     channels = x.shape[1]
     wide = torch.promote_types(x.dtype, torch.float32)
     margin = widest // 2
-    twice = torch.is_grad_enabled()  # on the way back only where a second derivative is wanted, which is not compiled
+    twice = torch.is_grad_enabled()  # in a backward pass: a second derivative is wanted, which is not compiled
     compiles = margin > 1 and channels % LANES == 0 and not twice and worthwhile(x[0])
     images = x.permute(0, 2, 3, 1)
     padded = [F.pad(image, (0, 0, *4 * [margin])).view(-1) for image in images] if compiles else []
@@ -96,10 +100,10 @@ def weight_gradients(x: Tensor, widest: int) -> Callable[[Tensor, int], Tensor]:
 def _row_sums(
     padded: Tensor, grad: Tensor, size: int, margin: int, channels: int, height: int, width: int, wide: torch.dtype
 ) -> Tensor:
-    """Of one image and each of its rows: (groups of channels, height, size, size, channels of a group).
+    """The sums of one image, row by row: (groups of channels, height, size, size, channels of a group).
 
     A group's rows under one kernel stay in the processor's inner cache, its sums for a row of the kernel in registers:
-    two to five times as fast as the library. Images are flat, channels last, which keeps one code for all sizes.
+    two to five times as fast as the library. Images are flat, channels last, so one code serves all sizes.
     """
     groups = channels // LANES, height
     row = (width + 2 * margin) * channels
@@ -111,7 +115,7 @@ def _row_sums(
 
 
 def _pieces(x: Tensor, grad: Tensor, size: int, wide: torch.dtype) -> Tensor:
-    """By PyTorch's library, three kernel columns at a time."""
+    """The weight gradient by PyTorch's library, three kernel columns at a time."""
     channels, width = x.shape[1], x.shape[-1]
     height = max(x.shape[2], size)  # where the kernel is higher than the map, the library is up to ten times slower
     padded = _widened(x.to(wide), height, size // 2, size // 2, size - 3)
@@ -119,7 +123,7 @@ def _pieces(x: Tensor, grad: Tensor, size: int, wide: torch.dtype) -> Tensor:
     shape, strides = (*x.shape[:2], height, width + size - 1), padded.stride()
     columns = torch.empty(channels, 1, size, size, dtype=wide)
     for start in [*range(0, size - 3, 3), size - 3]:  # the last piece may overlap the one before it
-        # From `start` on: its rows end in the beginning of the next ones, where the gradient has its zeros.
+        # From `start` on: its rows end in the start of the next ones, where the gradient is zero.
         piece = padded.as_strided(shape, strides, padded.storage_offset() + start * channels)
         pieces = conv2d_weight(piece, (channels, 1, size, 3), grad, padding=(size // 2, 0), groups=channels)
         columns[..., start : start + 3] = pieces
@@ -127,7 +131,7 @@ def _pieces(x: Tensor, grad: Tensor, size: int, wide: torch.dtype) -> Tensor:
 
 
 def _widened(maps: Tensor, height: int, left: int, right: int, beyond: int = 0) -> Tensor:
-    """A channels-last copy of that height with zeros below and on both sides, and for some pixels beyond its end."""
+    """A channels-last copy of that height, padded with zeros below, on both sides, and for some pixels past its end."""
     batch, channels, rows, width = maps.shape
     wider = left + width + right
     held = maps.new_empty(batch * height * wider + beyond, channels)

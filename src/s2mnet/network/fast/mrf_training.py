@@ -1,12 +1,12 @@
-"""MRF-SE in training on a CPU: the same sums, a few images at a time, with inner maps computed again instead of kept.
+"""MRF-SE in training on a CPU: the same sums, a few images at a time; inner maps are recomputed instead of kept.
 
 Written plainly, a block reads and writes some twenty maps of 6C channels for the whole batch and keeps most of them for
 the backward pass. Only the statistics of the batch norms tie the images together: between two of them a chunk of the
-batch goes through all layers while it is in the processor's cache. Input, fused map and statistics are what is kept.
-Where maps are small there is room for all of them, and computing them once is a seventh faster.
+batch goes through all layers while it is in the processor's cache. Only input, fused map and statistics are kept. Small
+maps are all kept, since computing them once is a seventh faster.
 
 Names: x input, h = ELU(BN(expand x)), d = a depthwise map of h, a = ELU(BN(d)), f fused, u = ELU(BN(f)), p projected.
-Maps are matrices of pixels × channels. ``g_`` is the gradient of the loss; ``_y`` stands behind a batch norm.
+Maps are matrices of pixels × channels. ``g_`` is the gradient of the loss; ``_y`` is behind a batch norm.
 """
 
 from __future__ import annotations
@@ -19,28 +19,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
-from s2mnet.network.depthwise import input_gradient, weight_gradients
-from s2mnet.network.fused import elu, elu_gradient, norm_elu, norm_gradient
-from s2mnet.network.pooling import spatial_mean
+from s2mnet.network.fast.depthwise import input_gradient, weight_gradients
+from s2mnet.network.fast.fused import elu, elu_gradient, norm_elu, norm_gradient
+from s2mnet.network.fast.pooling import spatial_mean
 
 # Elements of a map of 6C channels:
 CHUNK = 4_500_000  # of a chunk: one image of 176² at 144 channels, 18 MB in float32
 KEPT = 5_000_000  # of a whole batch, up to which inner maps are kept: eight images of 64² at 144 channels
-SMALL = 1_000_000  # of a whole batch, below which the layers themselves are faster: many operations, little to multiply
+SMALL = 1_000_000  # of a whole batch, below which the plain layers are faster: many operations, little arithmetic
 
 
 def trains_in_chunks(x: Tensor, layers: Sequence[nn.Sequential]) -> bool:
-    """Whether :func:`projected_in_chunks` can stand for the layers now: convolutions, each with batch norm and ELU.
+    """Whether :func:`projected_in_chunks` can replace the layers now: convolutions, each with batch norm and ELU.
 
-    Not where maps are small, where they are compiled or run on a GPU, nor where batch norms are synchronised between
-    processes.
+    Not where maps are small, compiled or on a GPU, nor where batch norms are synchronised between processes.
     """
     pixels = x.numel() // x.shape[1]
     return (
         x.device.type == "cpu"
         and torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
-        and pixels > 1  # of a single one, batch norm itself says what is wrong
+        and pixels > 1  # for a single one, batch norm itself raises the error
         and all(type(norm) is nn.BatchNorm2d and norm.training and norm.momentum is not None for norm in _norms(layers))
         and pixels * cast(nn.Conv2d, layers[0][0]).out_channels >= SMALL
     )
@@ -49,14 +48,14 @@ def trains_in_chunks(x: Tensor, layers: Sequence[nn.Sequential]) -> bool:
 def projected_in_chunks(
     x: Tensor, layers: Sequence[nn.Sequential], excite: nn.Sequential, project: nn.Conv2d
 ) -> Tensor:
-    """An MRF-SE up to its 1×1 projection, before the batch norm there.
+    """An MRF-SE up to its 1×1 projection, without the batch norm after it.
 
     Args:
         x: (B, C, H, W).
         layers: expand, the three fields, fuse.
 
     Returns:
-        (B, C, H, W). The running statistics of the batch norms have been updated.
+        (B, C, H, W). The running statistics of the batch norms are updated.
     """
     if torch.is_autocast_enabled("cpu") and x.dtype != torch.float64:
         x = x.to(torch.get_autocast_dtype("cpu"))
@@ -95,8 +94,8 @@ class _Norm:
         """ELU(y), computed in the type of the statistics, given in that of x."""
         return norm_elu(x, self.scale, self.shift)
 
-    def see(self, g_y: Tensor, x: Tensor) -> None:
-        """Add what a chunk gives to the gradients of weight and bias, Σ g_y·x̂ and Σ g_y."""
+    def add(self, g_y: Tensor, x: Tensor) -> None:
+        """Add a chunk to the gradients of weight and bias, Σ g_y·x̂ and Σ g_y."""
         _, g_weight, g_bias = torch.ops.aten.native_batch_norm_backward(
             g_y, x, self.scale, None, None, self.mean, 1 / self.deviation, True, 0.0, [False, True, True]
         )
@@ -104,21 +103,21 @@ class _Norm:
         self.g_bias += g_bias
 
     def slope(self, count: int) -> Tensor:
-        """How much of x − mean the gradient with respect to x takes away."""
+        """The factor of x − mean that the gradient with respect to x subtracts."""
         return self.scale * self.g_weight / (self.deviation * count)
 
     def offset(self, count: int) -> Tensor:
-        """g_x = scale·(g_y − (Σ g_y + x̂·Σ g_y·x̂)/count) = scale·g_y − slope·x + offset, once all has been seen."""
+        """g_x = scale·(g_y − (Σ g_y + x̂·Σ g_y·x̂)/count) = scale·g_y − slope·x + offset, once all chunks are added."""
         return self.mean * self.slope(count) - self.scale * self.g_bias / count
 
 
 class _Sums:
-    """Mean and variance of the columns of a matrix that comes in chunks of rows."""
+    """Mean and variance of the columns of a matrix given in chunks of rows."""
 
     def __init__(self) -> None:
         self.parts: list[tuple[int, Tensor, Tensor]] = []
 
-    def see(self, rows: Tensor) -> None:
+    def add(self, rows: Tensor) -> None:
         start = rows.new_zeros(rows.shape[1], dtype=torch.promote_types(rows.dtype, torch.float32))
         self.parts.append((len(rows), *torch.ops.aten.batch_norm_update_stats(rows, start, start.clone(), 0.0)))
 
@@ -131,10 +130,10 @@ class _Sums:
 
 
 class _Layers:
-    """The convolutions of a block, and where its chunks lie.
+    """The convolutions of a block and the places of its chunks.
 
-    Maps and products are of the type of x, which autocast may have made bf16, all else is float32 at least.
-    Rows of x end in a 1, so that an offset is one more row of a weight rather than a pass over the product.
+    Maps and products have the type of x, which autocast may have made bf16; all else is float32 at least.
+    Rows of x end in a 1, so that an offset is one more row of a weight instead of a pass over the product.
     """
 
     def __init__(self, x: Tensor, weights: Sequence[Tensor]) -> None:
@@ -153,7 +152,7 @@ class _Layers:
         self.keeps = self.inner * len(self.x) <= KEPT
 
     def chunks(self) -> Iterator[slice]:
-        """Rows of the pixels of a few images, about as many in each; of all where maps are kept."""
+        """Rows of the pixels of a few images, in about equal numbers; of all images where maps are kept."""
         images = len(self.x) // self.pixels
         count = 1 if self.keeps else -(-images // max(1, CHUNK // (self.inner * self.pixels)))
         ends = [self.pixels * (images * number // count) for number in range(count + 1)]
@@ -171,7 +170,7 @@ class _Layers:
         return rows.view(-1, self.height, self.width, rows.shape[1]).permute(0, 3, 1, 2)
 
     def pooled(self, rows: Tensor) -> Tensor:
-        """(images, channels), what the gate sees."""
+        """(images, channels), the input of the gate."""
         return spatial_mean(self.maps(rows)).flatten(1).to(self.wide)
 
     def mixed(self, rows: Tensor, weight: Tensor) -> Tensor:
@@ -194,7 +193,7 @@ class _Layers:
         return _rows(F.conv2d(h, weight, padding=weight.shape[-1] // 2, groups=self.inner))
 
     def gated_projection(self, gate: Tensor) -> Tensor:
-        """Of each image, with its gate in it: (images, C, 6C)."""
+        """The projection of each image, times its gate: (images, C, 6C)."""
         return (self.project * gate[:, None]).to(self.short)
 
 
@@ -215,7 +214,7 @@ class _Chunked(torch.autograd.Function):
             h = layers.hidden(rows, norms[0])
             fields.append([layers.depthwise(h, index) for index in range(len(sums))])
             for one, d in zip(sums, fields[-1], strict=True):
-                one.see(d)
+                one.add(d)
         if layers.keeps:
             kept = {"h": h} | {f"d{index}": d for index, d in enumerate(fields[0])}
         norms += [layers.norm(index, *one.result(), eps[index]) for index, one in enumerate(sums, 1)]
@@ -228,7 +227,7 @@ class _Chunked(torch.autograd.Function):
                 f[rows].copy_(part) if index == 0 else f[rows].add_(part)
                 if layers.keeps:
                     kept[f"a{index}"] = a
-            fused.see(f[rows])
+            fused.add(f[rows])
         norms.append(layers.norm(4, *fused.result(), eps[4]))
 
         p = torch.empty_like(_rows(x))
@@ -249,7 +248,7 @@ class _Chunked(torch.autograd.Function):
     @torch.autocast("cpu", enabled=False)
     def backward(ctx: Any, g_p: Tensor, *_: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
         if torch.is_grad_enabled():
-            raise RuntimeError("MRF-SE in chunks has no second derivatives: set in_chunks of its blocks to False")
+            raise RuntimeError("MRF-SE in chunks has no second derivatives: use the plain network, with S2MNET_PLAIN=1")
         x, f, mean, covariance, means, variances, *rest = ctx.saved_tensors
         kept, weights = dict(zip(ctx.kept, rest, strict=False)), rest[len(ctx.kept) :]
         layers = _Layers(x, weights)
@@ -275,11 +274,11 @@ class _Chunked(torch.autograd.Function):
             g_weights[5] += (g_weight * gate.detach()[:, None]).sum(0).view_as(g_weights[5])
             g_u = g_images @ torch.cat([weight, (g_pooled / layers.pixels)[:, None].to(short)], 1)
             g_y = elu_gradient(g_u.view(u.shape), u)
-            norms[4].see(g_y, f[rows])
+            norms[4].add(g_y, f[rows])
             g_rows_f.append(g_y)
 
         # from f to the batch norms of the fields
-        g_fields: list[list[tuple[Tensor, Tensor]]] = []  # with d, which takes longer to compute than to keep till then
+        g_fields: list[list[tuple[Tensor, Tensor]]] = []  # with d, which is cheaper to keep than to recompute
         slope, offset = -norms[4].slope(count), norms[4].offset(count)
         for rows in layers.chunks():
             g_rows = norm_gradient(g_rows_f.pop(0), f[rows], norms[4].scale, slope, offset)
@@ -290,7 +289,7 @@ class _Chunked(torch.autograd.Function):
                 a = kept[f"a{index}"] if kept else norms[1 + index].elu(d)
                 g_fuse.append(layers.mixed_gradient(a, g_rows))
                 g_y = elu_gradient(layers.mixed(g_rows, weight.t()), a)
-                norms[1 + index].see(g_y, d)
+                norms[1 + index].add(g_y, d)
                 g_fields[-1].append((g_y, d))
             g_weights[4] += torch.cat(g_fuse, 1).view_as(g_weights[4])
 
@@ -326,7 +325,7 @@ class _Chunked(torch.autograd.Function):
 
 
 def _gate(pooled: Tensor, weights: Sequence[Tensor]) -> Tensor:
-    """Squeeze-excitation: the mean of u over each image → the factor of each channel, (images, 6C) → the same."""
+    """Squeeze-excitation: means of u over each image → factors of the channels, (images, 6C) → the same."""
     squeeze, squeeze_bias, excite, excite_bias = weights
     squeezed = F.elu(F.linear(pooled, squeeze.flatten(1), squeeze_bias))
     return torch.sigmoid(F.linear(squeezed, excite.flatten(1), excite_bias))
@@ -340,7 +339,7 @@ def _covariance(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _with_ones(rows: Tensor) -> Tensor:
-    """A column of ones behind the others."""
+    """Append a column of ones."""
     return torch.cat([rows, rows.new_ones(len(rows), 1)], 1)
 
 

@@ -6,14 +6,14 @@ import copy
 
 import pytest
 import torch
-from compiling import WAYS
+from compiling import WAYS, fast
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from s2mnet.network import fused, mrf_training
+from s2mnet.network.fast import fused, mrf_training
+from s2mnet.network.fast.mrf_training import trains_in_chunks
 from s2mnet.network.mrf import MultiReceptiveFieldSE
-from s2mnet.network.mrf_training import trains_in_chunks
 
 few = settings(max_examples=15, deadline=None)
 
@@ -42,7 +42,7 @@ def block_of(channels: int, dtype: torch.dtype = torch.float64) -> MultiReceptiv
 def trained(block: MultiReceptiveFieldSE, x: Tensor, upstream: Tensor, in_chunks: bool) -> dict[str, Tensor]:
     """Output, gradients and running statistics of one step."""
     block = copy.deepcopy(block).train()
-    block.in_chunks = in_chunks
+    block = fast(block) if in_chunks else block
     x = x.clone(memory_format=torch.preserve_format).requires_grad_()
     y = block(x)
     y.backward(upstream.to(y.dtype))
@@ -114,7 +114,7 @@ def test_bf16_is_no_further_from_float64_than_the_layers_are(
 
 
 def test_the_gradient_of_everything_by_finite_differences() -> None:
-    block, x = block_of(1).train(), torch.randn(2, 1, 3, 4, dtype=torch.float64, requires_grad=True)
+    block, x = fast(block_of(1).train()), torch.randn(2, 1, 3, 4, dtype=torch.float64, requires_grad=True)
     names, values = zip(*((n, p.detach().clone().requires_grad_()) for n, p in block.named_parameters()), strict=True)
 
     def function(x: Tensor, *values: Tensor) -> Tensor:
@@ -126,9 +126,8 @@ def test_the_gradient_of_everything_by_finite_differences() -> None:
 
 def test_second_derivatives_are_refused_rather_than_wrong() -> None:
     block, x = block_of(1).train(), torch.randn(2, 1, 3, 4, dtype=torch.float64, requires_grad=True)
-    with pytest.raises(RuntimeError, match="in_chunks"):
-        torch.autograd.grad(block(x).square().sum(), x, create_graph=True)
-    block.in_chunks = False
+    with pytest.raises(RuntimeError, match="S2MNET_PLAIN"):
+        torch.autograd.grad(fast(copy.deepcopy(block))(x).square().sum(), x, create_graph=True)
     (gradient,) = torch.autograd.grad(block(x).square().sum(), x, create_graph=True)
     assert torch.autograd.grad(gradient.square().sum(), x)[0].abs().sum() > 0
 
@@ -137,7 +136,7 @@ def test_half_of_the_memory_is_kept() -> None:
     kept = {True: 0, False: 0}
     for in_chunks in kept:
         block = block_of(8, torch.float32).train()
-        block.in_chunks = in_chunks
+        block = fast(block) if in_chunks else block
         held: dict[int, int] = {}
 
         def pack(tensor: Tensor, held: dict[int, int] = held) -> Tensor:
@@ -175,4 +174,4 @@ def test_where_the_layers_themselves_are_needed(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_single_value_per_channel_is_refused_as_batch_norm_refuses_it() -> None:
     with pytest.raises(ValueError, match="more than 1 value per channel"):
-        MultiReceptiveFieldSE(2).train()(torch.randn(1, 2, 1, 1))
+        fast(MultiReceptiveFieldSE(2).train())(torch.randn(1, 2, 1, 1))

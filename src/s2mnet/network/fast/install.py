@@ -1,0 +1,124 @@
+"""The one place that decides which fast forms a network gets."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar, cast, get_args
+
+import torch
+from torch import nn
+
+from s2mnet.network.decoder import BoundaryFocusedDecoderStage, PlainDecoderStage, UpsampleAndConcat
+from s2mnet.network.fast.depthwise import FastDepthwiseConv2d
+from s2mnet.network.fast.dropout import FastDropout
+from s2mnet.network.fast.fused import compiler_found
+from s2mnet.network.fast.fused_inference import SplitMRF, fuse_batch_norms
+from s2mnet.network.fast.mrf import ChunkedMRF
+from s2mnet.network.fast.spectral import CompiledFilter, FrozenSpectralFilter, KeptTablesFilter
+from s2mnet.network.fast.spectral_training import observation
+from s2mnet.network.fast.upsampling import FastUpsampleAndConcat
+from s2mnet.network.mixer import SpectralSelectiveTokenMixer
+from s2mnet.network.mrf import MultiReceptiveFieldSE
+from s2mnet.network.spectral import TruncatedSpectralFilter
+
+PLAIN = "S2MNET_PLAIN"
+Purpose = Literal["train", "predict"]
+Network = TypeVar("Network", bound=nn.Module)
+
+_BLOCKS = (
+    MultiReceptiveFieldSE,
+    SpectralSelectiveTokenMixer,
+    TruncatedSpectralFilter,
+    BoundaryFocusedDecoderStage,
+    PlainDecoderStage,
+)
+
+
+@dataclass(frozen=True)
+class Accelerated(Generic[Network]):
+    """A network and the names of the fast forms installed in it, in a fixed order."""
+
+    network: Network
+    installed: list[str]
+
+
+def accelerate(network: Network, purpose: Purpose, device: torch.device | str | None = None) -> Accelerated[Network]:
+    """Install the fast forms for a purpose. Each uses the plain form for inputs that it does not cover.
+
+    Args:
+        network: S2M-Net, a block of it, or any other network, which gets what applies to it.
+        purpose: "train" changes the classes of modules in place and keeps parameters, buffers and state-dict keys, so
+            it may be called before or after an optimiser is made or weights are loaded. "predict" leaves the network
+            as it is and returns a frozen copy in eval mode; fused batch norms change its keys.
+        device: where it will run; by default where its parameters are. Training has fast forms on a CPU only; those
+            for prediction serve every device.
+
+    Returns:
+        The network, and what was installed: nothing if the environment variable ``S2MNET_PLAIN`` is 1.
+
+    Raises:
+        ValueError: an unknown purpose.
+
+    Example:
+        >>> from s2mnet.network import S2MNet
+        >>> network, x = S2MNet().eval(), torch.rand(1, 3, 32, 40)
+        >>> copied = accelerate(network, "predict")
+        >>> copied.installed
+        ['fused batch norms', 'MRF-SE without concatenation', 'frozen spectral filters']
+        >>> torch.allclose(copied.network(x), network(x), atol=1e-5)
+        True
+    """
+    if purpose not in get_args(Purpose):
+        raise ValueError(f"unknown purpose {purpose!r}; choose one of {', '.join(map(repr, get_args(Purpose)))}")
+    plain = os.environ.get(PLAIN) == "1"
+    if purpose == "predict":
+        frozen = copy.deepcopy(network).eval().requires_grad_(False)
+        return Accelerated(frozen, [] if plain else _prepare_prediction(frozen))
+    if device is None:
+        device = next((parameter.device for parameter in network.parameters()), "cpu")
+    on_cpu = torch.device(device).type == "cpu"
+    return Accelerated(network, [] if plain or not on_cpu else _prepare_training(network))
+
+
+def _prepare_training(network: nn.Module) -> list[str]:
+    compiler = compiler_found()
+    in_cpp = compiler and observation() is not None
+    forms: list[tuple[type[nn.Module], type[nn.Module], str]] = [
+        (MultiReceptiveFieldSE, ChunkedMRF, "MRF-SE in chunks" + (", compiled steps" if compiler else "")),
+        (nn.Conv2d, FastDepthwiseConv2d, "depthwise gradients"),
+        (TruncatedSpectralFilter, CompiledFilter, "spectral filters in C++")
+        if in_cpp
+        else (TruncatedSpectralFilter, KeptTablesFilter, "spectral filters with kept tables"),
+        (UpsampleAndConcat, FastUpsampleAndConcat, "upsampling gradients"),
+        (nn.Dropout, FastDropout, "dropout"),
+    ]
+    # Only parts of our blocks: a network of another kind stays as its authors wrote it.
+    parts = {part for block in network.modules() if isinstance(block, _BLOCKS) for part in block.modules()}
+    installed = []
+    for plain, fast, name in forms:
+        fitting = [part for part in parts if type(part) in (plain, fast)]
+        if plain is nn.Conv2d:
+            fitting = [conv for conv in fitting if FastDepthwiseConv2d.fits(cast(nn.Conv2d, conv))]
+        for part in fitting:
+            part.__class__ = fast
+        installed += [name] if fitting else []
+    return installed
+
+
+def _prepare_prediction(network: nn.Module) -> list[str]:
+    fused = fuse_batch_norms(network)
+    installed = ["fused batch norms"] if fused else []
+    forms: list[tuple[type[nn.Module], Callable[[Any], nn.Module], str]] = [
+        (MultiReceptiveFieldSE, SplitMRF, "MRF-SE without concatenation"),
+        (TruncatedSpectralFilter, FrozenSpectralFilter, "frozen spectral filters"),
+    ]
+    for plain, fast, name in forms:
+        places = [(parent, key, part) for parent in network.modules() for key, part in parent.named_children()]
+        fitting = [place for place in places if isinstance(place[2], plain)]
+        for parent, key, part in fitting:
+            setattr(parent, key, fast(part))
+        installed += [name] if fitting else []
+    return installed
