@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from trained import arguments
 
-from s2mnet.inference import predict_prepared, to_labels
+from s2mnet.inference import Inference
+from s2mnet.modelfolder import ModelConfig
 from s2mnet.network import S2MNet, SpectralSelectiveTokenMixer
 from s2mnet.plan import Plan
-from s2mnet.training.module import build_network, mean_dice
+from s2mnet.training.module import build_network, validation_dice
 from s2mnet_lab.markdown import table
 from s2mnet_lab.study.statistics import compare
 
@@ -55,13 +56,9 @@ def main() -> None:
 
 
 def _dice(network: nn.Module, pairs: list[tuple[np.ndarray, np.ndarray]], plan: Plan) -> Iterator[float]:
+    inference = Inference(network, ModelConfig(preprocessing=plan.preprocessing, labels=plan.labels))
     for start in range(0, len(pairs), BATCH):
-        batch = pairs[start : start + BATCH]
-        images, truths = zip(*batch, strict=True)
-        sizes = [truth.shape for truth in truths]
-        predictions = predict_prepared(network, images, sizes, plan.preprocessing, plan.labels, batch_size=BATCH)
-        for truth, (probabilities, _) in zip(truths, predictions, strict=True):
-            yield mean_dice(to_labels(probabilities, plan.labels), truth, plan.labels.structures.values())
+        yield from validation_dice(inference, pairs[start : start + BATCH])
 
 
 def _changes(network: S2MNet, untrained: Any) -> Iterator[tuple[str, Any]]:

@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.special import expit, softmax
 from skimage.transform import resize
+from tiny import module_of, predict_probabilities
 from torch import Tensor, nn
 
 from s2mnet import S2MNet
 from s2mnet.data import Case, LabelMap
 from s2mnet.data.resize import resized
-from s2mnet.inference import dihedral, predict_probabilities, prepare_image, prepare_mask, to_labels, window_weights
+from s2mnet.inference import dihedral, prepare_image, prepare_mask, to_labels, window_weights
 from s2mnet.plan import Plan, Preprocessing
-from s2mnet.training.module import SegmentationModule, mean_dice
+from s2mnet.training.module import mean_dice, validation_dice
 from s2mnet.training.store import PreparedCases
 
 
@@ -341,10 +342,10 @@ def test_validation_is_prediction(tmp_path: Path) -> None:
         cases.append(Case(str(index), tmp_path / f"i{index}.png", tmp_path / f"m{index}.png"))
         Image.fromarray(image).save(cases[-1].image)
         Image.fromarray(truth * 100).save(cases[-1].mask)
-    module = SegmentationModule(plan, PreparedCases(cases, settings, labels, False, None)).eval()
-    module.validation_step([0, 1], 0)
-    module.validation_step([2], 1)
-    for found, image, truth in zip(module.val_dice, images, truths, strict=True):
+    prepared = PreparedCases(cases, settings, labels, False, None)
+    module = module_of(plan, prepared).eval()
+    dices = [dice for part in ([0, 1], [2]) for dice in validation_dice(module.inference, [prepared[n] for n in part])]
+    for found, image, truth in zip(dices, images, truths, strict=True):
         indices = predict_probabilities(module.network, [image], settings, labels, tta=1)[0][0].argmax(0)
         dice = [2 * ((indices == c) & (truth == c)).sum() / ((indices == c).sum() + (truth == c).sum()) for c in (1, 2)]
         assert found == pytest.approx(np.mean(dice), abs=1e-9)

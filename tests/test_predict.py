@@ -13,11 +13,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tiny import Cli, refused
+from tiny import Cli, predict_probabilities, refused
 
 from s2mnet import Predictor, S2MNet, S2MNetError
 from s2mnet.data import LabelMap, read_image
-from s2mnet.inference import predict_probabilities
 from s2mnet.modelfolder import ModelConfig, save_model
 from s2mnet.overlay import overlay
 from s2mnet.plan import Preprocessing
@@ -214,7 +213,7 @@ def test_memory_too_short_for_one_image_does_not_lose_the_others(
     monkeypatch.setattr(Predictor, stage, short_of_memory)
     with pytest.raises(S2MNetError, match="3 of 5 images were predicted") as caught:
         predict_folder(predictor, tmp_path / "in", out)
-    for words in ("b.png", "e.png", "90 × 40 px", "95 × 40 px", "do not fit the memory"):
+    for words in ("b.png", "e.png", "90 × 40 px", "95 × 40 px", "too many for the free memory"):
         assert words in str(caught.value)
     for folder in ("masks", "overlays"):
         assert sorted(path.stem for path in (out / folder).iterdir()) == ["a", "c", "d"]

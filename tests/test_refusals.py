@@ -504,7 +504,7 @@ def test_an_image_that_does_not_fit_the_memory_does_not_lose_the_others(
 
     monkeypatch.setattr(Predictor, "prepare", short_of_memory)
     result = s2mnet("predict", tiny_run, data / "test" / "images", "-o", tmp_path / "out")
-    refused(result, "large.png", "480 × 640 px", "do not fit the memory", "tiles", "2 of 3 images")
+    refused(result, "large.png", "480 × 640 px", "too many for the free memory", "tiles", "2 of 3 images")
     assert len(list((tmp_path / "out" / "masks").iterdir())) == 2
 
 

@@ -245,7 +245,7 @@ def test_where_nothing_can_be_written_all_stays_in_memory(tiny_data: Path, tmp_p
     (tmp_path / "file").write_text("not a folder")
     kept = PreparedCases(cases, plan.preprocessing, plan.labels, True, tmp_path / "file" / "cache")
     alone = PreparedCases(cases, plan.preprocessing, plan.labels, True, None)
-    assert kept.unwritable is not None and alone.unwritable is None
+    assert kept.write_error is not None and alone.write_error is None
     for index in range(len(cases)):
         for a, b in zip(kept[index], alone[index], strict=True):
             assert np.array_equal(a, b) and not isinstance(a, np.memmap)
