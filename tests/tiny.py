@@ -16,7 +16,7 @@ from s2mnet.modelfolder import ModelConfig
 from s2mnet.plan import Plan, Preprocessing, make_plan
 from s2mnet.training.module import SegmentationModule, build_loss, build_network
 from s2mnet.training.run import train
-from s2mnet.training.store import PreparedCases
+from s2mnet.training.store import Pair, PreparedCases
 
 Cli = Callable[..., tuple[int, str, str]]
 HEIGHT, WIDTH = 48, 64
@@ -75,9 +75,7 @@ def train_tiny(data: Path, run: Path, resume: bool = False, **changes: object) -
     return train(find_cases(data), tiny_plan(data, **changes), run, resume, quiet())
 
 
-def module_of(
-    plan: Plan, val_cases: Sequence[tuple[np.ndarray, np.ndarray]] | PreparedCases = ()
-) -> SegmentationModule:
+def module_of(plan: Plan, val_cases: Sequence[Pair] | PreparedCases = ()) -> SegmentationModule:
     """The untrained module of a plan."""
     return SegmentationModule(plan, build_network(plan), build_loss(plan), val_cases)
 

@@ -18,6 +18,7 @@ from torch.distributed.nn.functional import all_reduce
 from s2mnet.errors import S2MNetError
 
 Value = TypeVar("Value")
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def processes() -> tuple[int, int, int]:
@@ -88,12 +89,12 @@ def share_of(batch: int) -> int:
     return batch // count
 
 
-def synchronise_batch_norm(network: nn.Module) -> nn.Module:
+def synchronise_batch_norm(network: Network) -> Network:
     """Compute batch statistics over all processes, so that they train as one process does on the whole batch."""
     if not _many():
         return network
     if torch.cuda.is_available():
-        return nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        return cast(Network, nn.SyncBatchNorm.convert_sync_batchnorm(network))
     for module in network.modules():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = _BatchNormOfAll  # same parameters and buffers; PyTorch's SyncBatchNorm needs a GPU

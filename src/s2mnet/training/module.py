@@ -48,7 +48,11 @@ class SegmentationModule(pl.LightningModule):
     """
 
     def __init__(
-        self, plan: Plan, network: nn.Module, criterion: nn.Module, val_cases: Sequence[Pair] | PreparedCases = ()
+        self,
+        plan: Plan,
+        network: S2MNet | PeerNetwork,
+        criterion: nn.Module,
+        val_cases: Sequence[Pair] | PreparedCases = (),
     ) -> None:
         super().__init__()
         self.plan, self.criterion, self.val_cases = plan, criterion, val_cases
@@ -76,7 +80,7 @@ class SegmentationModule(pl.LightningModule):
         *sums, steps, dice, cases = total([*sums, self._steps, sum(self._val_dice), len(self._val_dice)])
         means = {name: value / steps for name, value in zip(self._sums, sums, strict=True)}
         self._start_epoch()
-        loss, log = means.pop("loss"), {}
+        loss, log = means.pop("loss"), dict[str, dict[str, float]]()
         for name, value in means.items():
             kind, _, part = name.partition("/")
             log.setdefault(kind, {})[part] = value

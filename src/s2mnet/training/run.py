@@ -18,12 +18,13 @@ from rich.markup import escape
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from s2mnet.architecture import OURS
+from s2mnet.architecture import OURS, PeerNetwork
 from s2mnet.data import ImageFolder
 from s2mnet.device import multiplies_bf16
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
 from s2mnet.modelfolder import ModelConfig
+from s2mnet.network import S2MNet
 from s2mnet.plan import Plan
 from s2mnet.training.callbacks import STATE, History, KeepBest, Schedule
 from s2mnet.training.distributed import connect, is_main, processes, share_of
@@ -160,7 +161,7 @@ def _prepare(folder: ImageFolder, plan: Plan, console: Console) -> dict[str, Pre
     return stored
 
 
-def _build(plan: Plan) -> tuple[nn.Module, nn.Module]:
+def _build(plan: Plan) -> tuple[S2MNet | PeerNetwork, nn.Module]:
     """The network and the loss of a plan."""
     try:
         return build_network(plan), build_loss(plan)
