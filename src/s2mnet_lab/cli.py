@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from s2mnet.cli import interruptible, run
+from s2mnet.cli import exit_on_interrupt, run
 from s2mnet.progress import progress_bar
 
 app = typer.Typer(
@@ -84,7 +84,7 @@ def study(
         typer.echo(f"page: {write_page(file.parent, results, page)}")
         return
     selection = Selection(dataset or (), variant or (), seed or ())
-    with interruptible("the same command goes on from the last finished epoch"):
+    with exit_on_interrupt("the same command goes on from the last finished epoch"):
         done = run_study(Study.load(file), Places(data, results, work), selection, minutes, command=command_line())
     typer.echo(f"{len(done)} cells finished")
 

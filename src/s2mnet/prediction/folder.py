@@ -188,7 +188,8 @@ def _compute_alone(threads: int) -> None:
 
 def _part(paths: list[Path], number: int, count: int) -> list[Path]:
     if not 1 <= number <= count:
-        raise S2MNetError("--shard", f"must be i/n with 1 ≤ i ≤ n; it is {number}/{count}", "Use 1/4 to 4/4, say.")
+        problem = f"must be i/n with 1 ≤ i ≤ n; it is {number}/{count}"
+        raise S2MNetError("--shard", problem, "For four parts, use 1/4 to 4/4.")
     # By a hash of the name: adding or removing a file moves no other file into another part.
     return [path for path in paths if int(digest(path.stem), 16) % count == number - 1]
 
