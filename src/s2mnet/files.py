@@ -73,7 +73,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def write_error(path: Path, error: OSError) -> S2MNetError:
     """The error to raise for a path that cannot be written."""
-    return S2MNetError(path, f"cannot be written: {error.strerror or error}", "Free space, or choose another folder.")
+    return S2MNetError(path, f"cannot be written to: {error.strerror or error}", "Free space or choose another folder.")
 
 
 def write_png(path: Path, array: np.ndarray, strategy: int = zlib.Z_FILTERED) -> None:
