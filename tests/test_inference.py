@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from s2mnet import S2MNet
 from s2mnet.data import Case, LabelMap
+from s2mnet.data.channels import clahe
 from s2mnet.data.resize import resized
-from s2mnet.inference import dihedral, prepare_image, prepare_mask, to_labels, window_weights
+from s2mnet.inference import dihedral, normalise, prepare_image, prepare_mask, to_labels, window_weights
 from s2mnet.plan import Plan, Preprocessing
 from s2mnet.training.module import mean_dice, validation_dice
 from s2mnet.training.store import PreparedCases
@@ -321,6 +322,27 @@ def test_preparing_keeps_image_and_mask_together(height: int, width: int, channe
     assert prepare_mask(mask, whole).shape == (33, 40) and prepare_mask(mask, whole).flags.writeable
     assert prepare_image(image, patches).shape == (channels, height, width)
     assert np.array_equal(prepare_mask(mask, patches), mask)
+
+
+@pytest.mark.parametrize("extent", ["whole", "patches"])
+def test_contrast_is_equalised_at_full_resolution_if_the_plan_says_so(extent: str) -> None:
+    image = 100 + noise(70, 90, 3) % 20
+    settings = preprocessing(extent, (33, 40), 3).model_copy(update={"clahe": True})
+    planes = [clahe(np.ascontiguousarray(image[..., channel])) for channel in range(3)]
+    expected = planes if extent == "patches" else [resized(plane, (33, 40)) for plane in planes]
+    assert np.array_equal(prepare_image(image, settings), np.stack(expected))
+    assert np.ptp(np.stack(expected)) > 2 * np.ptp(image)
+
+
+def test_an_image_of_little_contrast_is_normalised_and_one_of_none_is_zero() -> None:
+    x = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 3, 40, 50))).float()
+    x = (x - x.mean((-2, -1), keepdim=True)) / x.std((-2, -1), keepdim=True, correction=0)
+    for deviation, left in ((0.05, 1.0), (0.002, 1.0), (0.0005, 0.5)):  # below 1e-3, noise is not blown up any more
+        torch.testing.assert_close(normalise(0.4 + deviation * x, preprocessing().model_copy(
+            update={"normalisation": "image"})), left * x, atol=2e-3, rtol=0)  # fmt: skip
+    flat = torch.full((3, 8, 8), 0.7)
+    settings = preprocessing().model_copy(update={"normalisation": "image"})
+    assert normalise(flat, settings).abs().max() < 1e-3
 
 
 def test_labels_of_probabilities() -> None:

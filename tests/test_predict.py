@@ -283,6 +283,28 @@ def test_a_part_goes_on_where_it_was(tiny_run: Path, tiny_data: Path, tmp_path: 
     assert unchanged == [True, False, False, True]
 
 
+def test_masks_of_an_older_model_are_predicted_again(tiny_run: Path, tiny_data: Path, tmp_path: Path) -> None:
+    images, model = copies(tmp_path / "images", tiny_data, 3), tmp_path / "model"
+    shutil.copytree(tiny_run, model)
+    masks = predict_folder(Predictor(model), images, tmp_path / "out", shard=(1, 1))
+    written = [mask.stat().st_mtime_ns for mask in masks]
+    newer = masks[-1].stat().st_mtime + 5
+    os.utime(model / "model.safetensors", (newer, newer))
+    predict_folder(Predictor(model), images, tmp_path / "out", shard=(1, 1))
+    assert all(mask.stat().st_mtime_ns > before for mask, before in zip(masks, written, strict=True))
+
+
+def test_contours_are_as_thick_as_a_large_image_needs(tmp_path: Path) -> None:
+    predictor = write_model(tmp_path / "model", [0, 10, 20])
+    image = np.asarray(Image.fromarray(noise(8, 10, 3)).resize((1200, 1000), Image.Resampling.BICUBIC))
+    Image.fromarray(image).save(tmp_path / "a.png")
+    predict_folder(predictor, tmp_path / "a.png", tmp_path / "out")
+    drawn = np.asarray(Image.open(tmp_path / "out" / "overlays" / "a.jpg")).astype(float)
+    indices = predictor.predict(image).indices
+    away = {t: np.abs(drawn - overlay(image, indices, thickness=t)).mean() for t in (1, 2, 3, 4)}
+    assert min(away, key=away.__getitem__) == 3 and away[3] < 2  # a pixel for each 400 of the longer side
+
+
 def test_an_interrupted_folder_goes_on(
     tiny_run: Path, tiny_data: Path, tmp_path: Path, s2mnet: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

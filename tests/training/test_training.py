@@ -29,7 +29,10 @@ from s2mnet.network import TruncatedSpectralFilter
 from s2mnet.plan import Plan, Training
 from s2mnet.training import run as run_module
 from s2mnet.training.callbacks import History, KeepBest, Schedule, learning_rate
+from s2mnet.training.module import validation_dice
 from s2mnet.training.run import check_run_folder
+from s2mnet.training.samples import TrainingSamples
+from s2mnet.training.store import PreparedCases
 from s2mnet.workflow import run_training
 
 
@@ -320,6 +323,32 @@ def test_training_without_gain_stops_and_stays_stopped(tiny_data: Path, tmp_path
     best = scores.index(max(scores))
     assert len(scores) == best + 3 < 20
     assert train_tiny(tiny_data, tmp_path / "run", resume=True, **changes) == history
+
+
+def test_the_figures_of_an_epoch_are_means_over_it_alone(tiny_data: Path) -> None:
+    plan = tiny_plan(tiny_data, epochs=1)
+    cases = {
+        split: PreparedCases(
+            find_cases(tiny_data).splits[split], plan.preprocessing, plan.labels, split == "train", None
+        )
+        for split in ("train", "val")
+    }
+    module, samples = module_of(plan, cases["val"]), TrainingSamples(cases["train"], plan)
+    losses, cores = [], []
+    for start in (0, 2, 4):
+        parts = zip(*(samples[(0, index)] for index in (start, start + 1)), strict=True)
+        losses.append(float(module.training_step(tuple(map(torch.stack, parts)), 0).detach()))
+        cores.append(float(module.criterion.log["term/core"]))
+        if start == 2:
+            module.eval()
+            module.validation_step([0, 1], 0)
+            dices = list(validation_dice(module.inference, [cases["val"][0], cases["val"][1]]))
+            module.train()
+            figures = module.finish_epoch()
+    assert figures.loss == pytest.approx((losses[0] + losses[1]) / 2)
+    assert figures.loss_log["term"]["core"] == pytest.approx((cores[0] + cores[1]) / 2)
+    assert figures.val_dice == pytest.approx(sum(dices) / 2)
+    assert module.finish_epoch().loss == pytest.approx(losses[2])
 
 
 # The loss in training -------------------------------------------------------------------------------------------------
