@@ -335,14 +335,12 @@ def test_contrast_is_equalised_at_full_resolution_if_the_plan_says_so(extent: st
 
 
 def test_an_image_of_little_contrast_is_normalised_and_one_of_none_is_zero() -> None:
+    settings = preprocessing().model_copy(update={"normalisation": "image"})
     x = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 3, 40, 50))).float()
     x = (x - x.mean((-2, -1), keepdim=True)) / x.std((-2, -1), keepdim=True, correction=0)
-    for deviation, left in ((0.05, 1.0), (0.002, 1.0), (0.0005, 0.5)):  # below 1e-3, noise is not blown up any more
-        torch.testing.assert_close(normalise(0.4 + deviation * x, preprocessing().model_copy(
-            update={"normalisation": "image"})), left * x, atol=2e-3, rtol=0)  # fmt: skip
-    flat = torch.full((3, 8, 8), 0.7)
-    settings = preprocessing().model_copy(update={"normalisation": "image"})
-    assert normalise(flat, settings).abs().max() < 1e-3
+    for deviation, left in ((0.05, 1.0), (0.002, 1.0), (0.0005, 0.5)):  # below 1e-3, noise is not amplified further
+        torch.testing.assert_close(normalise(0.4 + deviation * x, settings), left * x, atol=2e-3, rtol=0)
+    assert normalise(torch.full((3, 8, 8), 0.7), settings).abs().max() < 1e-3
 
 
 def test_labels_of_probabilities() -> None:
