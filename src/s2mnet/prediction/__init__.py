@@ -8,6 +8,8 @@ One image from a folder to its mask passes through four modules beside the netwo
    the size of the image, then labels).
 4. `engines.py`: the network as `run` calls it, by PyTorch or OpenVINO.
 
+They call helpers that call nothing further up: `data/cases.py` lists files, `data/decoding.py` decodes,
+`data/channels.py` and `data/resize.py` prepare, `data/labels.py` maps class indices to mask values, `files.py` writes.
 `prediction/predictor.py` loads the model; `Predictor.predict` runs the three stages on a single image.
 """
 
