@@ -14,14 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import Cli, refused
+from tiny import Cli, predict_probabilities, refused
 from torch import nn
 
 from s2mnet import Predictor, S2MNet, S2MNetError
 from s2mnet.data import LabelMap
 from s2mnet.device import Precision, multiplies_bf16
 from s2mnet.engines import OpenVINONetwork, TorchNetwork, build, choose
-from s2mnet.inference import predict_probabilities
 from s2mnet.modelfolder import ModelConfig, save_model
 from s2mnet.plan import Preprocessing
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from s2mnet.files import LONGEST_JPEG, ahead, write_picture
+from s2mnet.files import LONGEST_JPEG, prefetch, write_picture
 
 
 @pytest.mark.parametrize("items", [0, 2, 20])
@@ -25,7 +25,7 @@ def test_no_more_than_asked_for_is_begun_ahead(items: int) -> None:
 
     with ThreadPoolExecutor(2) as pool:
         taken = []
-        for item, result in ahead(pool, work, range(items), 3):
+        for item, result in prefetch(pool, work, range(items), 3):
             taken.append((item, result))
             assert len(begun) <= len(taken) + 3
     assert taken == [(item, -item) for item in range(items)]
@@ -34,7 +34,7 @@ def test_no_more_than_asked_for_is_begun_ahead(items: int) -> None:
 def test_what_goes_wrong_is_raised_in_its_turn() -> None:
     taken = []
     with ThreadPoolExecutor(2) as pool, pytest.raises(ZeroDivisionError):
-        for _, result in ahead(pool, lambda item: 6 // item, [1, 2, 0, 3], 3):
+        for _, result in prefetch(pool, lambda item: 6 // item, [1, 2, 0, 3], 3):
             taken.append(result)
     assert taken == [6, 3]
 

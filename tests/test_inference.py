@@ -12,14 +12,16 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.special import expit, softmax
 from skimage.transform import resize
+from tiny import module_of, predict_probabilities
 from torch import Tensor, nn
 
 from s2mnet import S2MNet
 from s2mnet.data import Case, LabelMap
+from s2mnet.data.channels import clahe
 from s2mnet.data.resize import resized
-from s2mnet.inference import dihedral, predict_probabilities, prepare_image, prepare_mask, to_labels, window_weights
+from s2mnet.inference import dihedral, normalise, prepare_image, prepare_mask, to_labels, window_weights
 from s2mnet.plan import Plan, Preprocessing
-from s2mnet.training.module import SegmentationModule, mean_dice
+from s2mnet.training.module import mean_dice, validation_dice
 from s2mnet.training.store import PreparedCases
 
 
@@ -322,6 +324,25 @@ def test_preparing_keeps_image_and_mask_together(height: int, width: int, channe
     assert np.array_equal(prepare_mask(mask, patches), mask)
 
 
+@pytest.mark.parametrize("extent", ["whole", "patches"])
+def test_contrast_is_equalised_at_full_resolution_if_the_plan_says_so(extent: str) -> None:
+    image = 100 + noise(70, 90, 3) % 20
+    settings = preprocessing(extent, (33, 40), 3).model_copy(update={"clahe": True})
+    planes = [clahe(np.ascontiguousarray(image[..., channel])) for channel in range(3)]
+    expected = planes if extent == "patches" else [resized(plane, (33, 40)) for plane in planes]
+    assert np.array_equal(prepare_image(image, settings), np.stack(expected))
+    assert np.ptp(np.stack(expected)) > 2 * np.ptp(image)
+
+
+def test_an_image_of_little_contrast_is_normalised_and_one_of_none_is_zero() -> None:
+    settings = preprocessing().model_copy(update={"normalisation": "image"})
+    x = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 3, 40, 50))).float()
+    x = (x - x.mean((-2, -1), keepdim=True)) / x.std((-2, -1), keepdim=True, correction=0)
+    for deviation, left in ((0.05, 1.0), (0.002, 1.0), (0.0005, 0.5)):  # below 1e-3, noise is not amplified further
+        torch.testing.assert_close(normalise(0.4 + deviation * x, settings), left * x, atol=2e-3, rtol=0)
+    assert normalise(torch.full((3, 8, 8), 0.7), settings).abs().max() < 1e-3
+
+
 def test_labels_of_probabilities() -> None:
     assert to_labels(np.array([[[0.2, 0.5, 0.51]]]), TWO).tolist() == [[0, 0, 1]]
     assert to_labels(np.array([[[0.2, 0.5, 0.51]]]), TWO, threshold=0.1).tolist() == [[1, 1, 1]]
@@ -341,10 +362,10 @@ def test_validation_is_prediction(tmp_path: Path) -> None:
         cases.append(Case(str(index), tmp_path / f"i{index}.png", tmp_path / f"m{index}.png"))
         Image.fromarray(image).save(cases[-1].image)
         Image.fromarray(truth * 100).save(cases[-1].mask)
-    module = SegmentationModule(plan, PreparedCases(cases, settings, labels, False, None)).eval()
-    module.validation_step([0, 1], 0)
-    module.validation_step([2], 1)
-    for found, image, truth in zip(module.val_dice, images, truths, strict=True):
+    prepared = PreparedCases(cases, settings, labels, False, None)
+    module = module_of(plan, prepared).eval()
+    dices = [dice for part in ([0, 1], [2]) for dice in validation_dice(module.inference, [prepared[n] for n in part])]
+    for found, image, truth in zip(dices, images, truths, strict=True):
         indices = predict_probabilities(module.network, [image], settings, labels, tta=1)[0][0].argmax(0)
         dice = [2 * ((indices == c) & (truth == c)).sum() / ((indices == c).sum() + (truth == c).sum()) for c in (1, 2)]
         assert found == pytest.approx(np.mean(dice), abs=1e-9)

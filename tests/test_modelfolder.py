@@ -82,7 +82,7 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(S2MNetError, match="nowhere: found no such folder"):
+    with pytest.raises(S2MNetError, match="nowhere is not a folder"):
         load_model(tmp_path / "nowhere")
 
 

@@ -13,11 +13,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tiny import Cli, refused
+from tiny import Cli, predict_probabilities, refused
 
 from s2mnet import Predictor, S2MNet, S2MNetError
 from s2mnet.data import LabelMap, read_image
-from s2mnet.inference import predict_probabilities
 from s2mnet.modelfolder import ModelConfig, save_model
 from s2mnet.overlay import overlay
 from s2mnet.plan import Preprocessing
@@ -214,7 +213,7 @@ def test_memory_too_short_for_one_image_does_not_lose_the_others(
     monkeypatch.setattr(Predictor, stage, short_of_memory)
     with pytest.raises(S2MNetError, match="3 of 5 images were predicted") as caught:
         predict_folder(predictor, tmp_path / "in", out)
-    for words in ("b.png", "e.png", "90 × 40 px", "95 × 40 px", "do not fit the memory"):
+    for words in ("b.png", "e.png", "90 × 40 px", "95 × 40 px", "too many for the free memory"):
         assert words in str(caught.value)
     for folder in ("masks", "overlays"):
         assert sorted(path.stem for path in (out / folder).iterdir()) == ["a", "c", "d"]
@@ -282,6 +281,28 @@ def test_a_part_goes_on_where_it_was(tiny_run: Path, tiny_data: Path, tmp_path: 
     assert predict_folder(predictor, images, tmp_path / "out", shard=(1, 1)) == masks
     unchanged = [mask.stat().st_mtime_ns == written[mask] for mask in masks]
     assert unchanged == [True, False, False, True]
+
+
+def test_masks_of_an_older_model_are_predicted_again(tiny_run: Path, tiny_data: Path, tmp_path: Path) -> None:
+    images, model = copies(tmp_path / "images", tiny_data, 3), tmp_path / "model"
+    shutil.copytree(tiny_run, model)
+    masks = predict_folder(Predictor(model), images, tmp_path / "out", shard=(1, 1))
+    written = [mask.stat().st_mtime_ns for mask in masks]
+    newer = masks[-1].stat().st_mtime + 5
+    os.utime(model / "model.safetensors", (newer, newer))
+    predict_folder(Predictor(model), images, tmp_path / "out", shard=(1, 1))
+    assert all(mask.stat().st_mtime_ns > before for mask, before in zip(masks, written, strict=True))
+
+
+def test_contours_are_as_thick_as_a_large_image_needs(tmp_path: Path) -> None:
+    predictor = write_model(tmp_path / "model", [0, 10, 20])
+    image = np.asarray(Image.fromarray(noise(8, 10, 3)).resize((1200, 1000), Image.Resampling.BICUBIC))
+    Image.fromarray(image).save(tmp_path / "a.png")
+    predict_folder(predictor, tmp_path / "a.png", tmp_path / "out")
+    drawn = np.asarray(Image.open(tmp_path / "out" / "overlays" / "a.jpg")).astype(float)
+    indices = predictor.predict(image).indices
+    away = {t: np.abs(drawn - overlay(image, indices, thickness=t)).mean() for t in (1, 2, 3, 4)}
+    assert min(away, key=away.__getitem__) == 3 and away[3] < 2  # a pixel for each 400 of the longer side
 
 
 def test_an_interrupted_folder_goes_on(

@@ -504,7 +504,7 @@ def test_an_image_that_does_not_fit_the_memory_does_not_lose_the_others(
 
     monkeypatch.setattr(Predictor, "prepare", short_of_memory)
     result = s2mnet("predict", tiny_run, data / "test" / "images", "-o", tmp_path / "out")
-    refused(result, "large.png", "480 × 640 px", "do not fit the memory", "tiles", "2 of 3 images")
+    refused(result, "large.png", "480 × 640 px", "too many for the free memory", "tiles", "2 of 3 images")
     assert len(list((tmp_path / "out" / "masks").iterdir())) == 2
 
 
@@ -550,7 +550,7 @@ def test_a_read_only_output(
         "plan": (data, "-o", locked / "plan.yaml"),
         "prepare": ("DRIVE", tmp_path / "DRIVE", locked),
     }[command]
-    refused(s2mnet(command, *arguments), locked.name, "a place that can be written to", "name another folder")
+    refused(s2mnet(command, *arguments), locked.name, "cannot be written to", "choose another folder")
     assert not locked.exists()
 
 
@@ -581,11 +581,11 @@ def test_a_full_disk_while_training(data: Path, tmp_path: Path, s2mnet: Cli, nam
 def test_predictions_replace_no_data(tiny_run: Path, data: Path, tmp_path: Path, s2mnet: Cli) -> None:
     test = data / "test"
     before = {file: file.read_bytes() for file in test.rglob("*.png")}
-    refused(s2mnet("predict", tiny_run, test / "images", "-o", test), str(test), "a data folder", "-o")
+    refused(s2mnet("predict", tiny_run, test / "images", "-o", test), str(test), "is a data folder", "-o")
     refused(s2mnet("predict", tiny_run, test / "masks", "-o", test), str(test), "-o")
     test_only_masks = tmp_path / "scans"
     shutil.copytree(test / "images", test_only_masks / "masks")
-    refused(s2mnet("predict", tiny_run, test_only_masks / "masks", "-o", test_only_masks), "the images themselves")
+    refused(s2mnet("predict", tiny_run, test_only_masks / "masks", "-o", test_only_masks), "the input images")
     assert {file: file.read_bytes() for file in test.rglob("*.png")} == before
     assert not (test / "overlays").exists() and not (test_only_masks / "overlays").exists()
 

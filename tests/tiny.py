@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from rich.console import Console
+from torch import nn
 
-from s2mnet.data import find_cases, read_folder
-from s2mnet.plan import Plan, make_plan
+from s2mnet.data import LabelMap, find_cases, read_folder
+from s2mnet.inference import Inference
+from s2mnet.modelfolder import ModelConfig
+from s2mnet.plan import Plan, Preprocessing, make_plan
+from s2mnet.training.module import SegmentationModule, build_loss, build_network
 from s2mnet.training.run import train
+from s2mnet.training.store import Pair, PreparedCases
 
 Cli = Callable[..., tuple[int, str, str]]
 HEIGHT, WIDTH = 48, 64
@@ -70,6 +75,11 @@ def train_tiny(data: Path, run: Path, resume: bool = False, **changes: object) -
     return train(find_cases(data), tiny_plan(data, **changes), run, resume, quiet())
 
 
+def module_of(plan: Plan, val_cases: Sequence[Pair] | PreparedCases = ()) -> SegmentationModule:
+    """The untrained module of a plan."""
+    return SegmentationModule(plan, build_network(plan), build_loss(plan), val_cases)
+
+
 def untimed(history: list[dict[str, object]]) -> list[dict[str, object]]:
     """The log without what a clock says."""
     return [{k: v for k, v in record.items() if k not in ("seconds", "data_share")} for record in history]
@@ -83,3 +93,22 @@ def refused(result: tuple[int, str, str], *words: str) -> None:
     assert "Traceback" not in err + out
     for word in words:
         assert word in err
+
+
+def predict_probabilities(
+    network: nn.Module,
+    images: list[np.ndarray],
+    preprocessing: Preprocessing,
+    labels: LabelMap,
+    tta: int = 1,
+    batch_size: int = 8,
+    boundaries: bool = False,
+) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    """Probabilities and β, if asked for, of each image at its own size; whole images ``batch_size`` at a time."""
+    inference = Inference(network, ModelConfig(preprocessing=preprocessing, labels=labels, tta=tta))
+    results, step = [], batch_size if preprocessing.extent == "whole" else 1
+    for start in range(0, len(images), step):
+        part = images[start : start + step]
+        maps = inference.run(np.stack([inference.prepare(image) for image in part]), tta, boundaries, batch_size)
+        results += [inference.at_own_size(one, image.shape[:2]) for one, image in zip(maps, part, strict=True)]
+    return results

@@ -1,6 +1,6 @@
-"""S2M-Net for 2-D medical image segmentation: the network, its loss, and the way from a folder to masks and numbers.
+"""S2M-Net for 2-D medical image segmentation: the network, its loss, and the way from a folder to masks and metrics.
 
-Everything here is loaded when it is first used, so that ``import s2mnet`` costs nothing.
+Names are imported on first use, so ``import s2mnet`` is fast.
 """
 
 from __future__ import annotations

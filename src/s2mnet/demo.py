@@ -1,4 +1,4 @@
-"""The demo: real MRI that an installed package ships, from volumes to a report."""
+"""The demo: from MRI volumes that an installed package ships to a report."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from s2mnet.errors import S2MNetError
 from s2mnet.workflow import run_training
 
 FILES = {tissue: f"mni_icbm152_{tissue}_tal_nlin_sym_09a_converted.nii.gz" for tissue in ("t1", "gm", "wm")}
-# Axial slices of the brain, by index along the third axis. The held-out block is contiguous and a gap of four slices
-# parts it from the rest: neighbouring slices look alike.
+# Axial slices of the brain, by index along the third axis. The test block is contiguous, with a gap of four slices to
+# the others, because neighbouring slices look alike.
 BLOCKS = {"train": [*range(40, 76), *range(104, 134)], "val": [*range(80, 84)], "test": [*range(88, 100)]}
 
 DATASET = Dataset(
     name="MNI152 brain",
     modality="T1-weighted MRI",
     classes={0: "background", 1: "grey matter", 2: "white matter"},
-    split="a contiguous block of axial slices held out, with a gap of four slices beside it",
+    split="a contiguous block of axial slices held out, with a gap of four slices on either side",
     source="the MNI152 (ICBM 2009a nonlinear symmetric) template in the package nilearn",
 )
 
@@ -31,7 +31,7 @@ def run_demo(output: Path, minutes: float = 6.0) -> Path:
     """Write the slices to ``output/data``, train on them into ``output/run`` and return the path of the report.
 
     Raises:
-        S2MNetError: nilearn, whose wheel carries the volumes, is not installed, or ``output`` holds a demo already.
+        S2MNetError: nilearn, whose wheel contains the volumes, is not installed, or ``output`` already holds a demo.
     """
     data = output / "data"
     if not data.exists():
@@ -44,9 +44,9 @@ def run_demo(output: Path, minutes: float = 6.0) -> Path:
 
 
 def write_slices(data: Path) -> None:
-    """Axial slices of the MNI152 T1 image as PNG, masks with 0 other, 1 grey matter, 2 white matter.
+    """Write axial slices of the MNI152 T1 image as PNG, with masks: 0 other, 1 grey matter, 2 white matter.
 
-    A voxel belongs to the more probable tissue if that has at least 50 %.
+    A voxel belongs to the more probable of the two tissues if its probability is at least 50 %.
     """
     volumes = {tissue: _volume(file) for tissue, file in FILES.items()}
     grey, white = volumes["gm"] / 255, volumes["wm"] / 255
@@ -64,10 +64,10 @@ def write_slices(data: Path) -> None:
 def _volume(file: str) -> np.ndarray:
     package = find_spec("nilearn")
     if package is None or package.origin is None or find_spec("nibabel") is None:
-        raise S2MNetError("nilearn", "no such package", "nilearn 0.14 and nibabel", "Run pip install 's2mnet[demo]'.")
+        raise S2MNetError("The package nilearn or nibabel", "is not installed", "Run pip install 's2mnet[demo]'.")
     import nibabel
 
     path = Path(package.origin).parent / "datasets" / "data" / file
     if not path.is_file():
-        raise S2MNetError(path, "no such file", "the MNI152 template of nilearn 0.14", "Install nilearn 0.14.")
+        raise S2MNetError(path, "does not exist; nilearn 0.14 ships it", "Install nilearn 0.14.")
     return np.asarray(nibabel.Nifti1Image.from_filename(path).dataobj)

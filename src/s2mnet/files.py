@@ -1,4 +1,4 @@
-"""Working on many files ahead of their turn, and writing one so that it is there whole or not at all."""
+"""Many files in parallel, in order; and atomic writing: a file appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import os
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import TypeVar
@@ -17,38 +17,40 @@ from PIL import Image
 
 from s2mnet.errors import S2MNetError
 
-LONGEST_JPEG = 65500  # px of a side, by libjpeg
+LONGEST_JPEG = 65500  # px of a side; the limit of libjpeg
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def ahead(
-    pool: Executor, function: Callable[[Item], Result], items: Sequence[Item], count: int
+def prefetch(
+    pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], count: int
 ) -> Iterator[tuple[Item, Result]]:
-    """Each item with its result, in order, while the next ``count`` are worked on.
+    """Yield each item with its result, in order, while the pool works on the next ``count`` items.
 
-    Unlike ``pool.map``, which starts on all items at once and so holds a task, and in the end a result, of each.
+    Unlike ``pool.map``, which submits all items at once, this holds at most ``count`` + 1 tasks and results.
 
     Example:
         >>> from concurrent.futures import ThreadPoolExecutor
         >>> with ThreadPoolExecutor() as pool:
-        ...     list(ahead(pool, abs, [-1, 2, -3], 2))
+        ...     list(prefetch(pool, abs, [-1, 2, -3], 2))
         [(-1, 1), (2, 2), (-3, 3)]
     """
-    started: deque[Future[Result]] = deque(pool.submit(function, item) for item in items[:count])
-    for place, item in enumerate(items):
-        result = started.popleft().result()
-        if place + count < len(items):
-            started.append(pool.submit(function, items[place + count]))
-        yield item, result
+    started: deque[tuple[Item, Future[Result]]] = deque()
+    for item in items:
+        started.append((item, pool.submit(function, item)))
+        if len(started) > count:
+            first, future = started.popleft()
+            yield first, future.result()
+    for item, future in started:
+        yield item, future.result()
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside ``path``, then put it in place in one step; makes the folder if need be.
+    """Write a temporary file beside ``path`` and rename it; creates missing folders.
 
     Raises:
-        S2MNetError: the place cannot be written to.
+        S2MNetError: the file cannot be written.
 
     Example:
         >>> import tempfile
@@ -64,25 +66,24 @@ def write_atomically(path: Path, content: bytes) -> None:
         partial.write_bytes(content)
         os.replace(partial, path)
     except OSError as error:
-        with contextlib.suppress(OSError):  # it may never have come to be
+        with contextlib.suppress(OSError):  # it may not have been created
             partial.unlink()
-        raise unwritable(path, error) from None
+        raise write_error(path, error) from None
 
 
-def unwritable(path: Path, error: OSError) -> S2MNetError:
-    """The error for a place that cannot be written to."""
-    expected = "a place that can be written to"
-    return S2MNetError(path, f"{error.strerror or error}", expected, "Free space or name another folder.")
+def write_error(path: Path, error: OSError) -> S2MNetError:
+    """The error to raise for a path that cannot be written."""
+    return S2MNetError(path, f"cannot be written to: {error.strerror or error}", "Free space or choose another folder.")
 
 
 def write_png(path: Path, array: np.ndarray, strategy: int = zlib.Z_FILTERED) -> None:
     """Write a uint8 or uint16 (H, W), or uint8 (H, W, 3), array as PNG, atomically.
 
     Args:
-        strategy: of zlib. Z_RLE suits masks: smaller files than by the default, in less time.
+        strategy: of zlib. Z_RLE suits masks: smaller files than with the default, in less time.
 
     Raises:
-        S2MNetError: the place cannot be written to.
+        S2MNetError: the file cannot be written.
     """
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, format="PNG", compress_type=strategy)
@@ -90,18 +91,18 @@ def write_png(path: Path, array: np.ndarray, strategy: int = zlib.Z_FILTERED) ->
 
 
 def write_picture(path: Path, array: np.ndarray) -> None:
-    """Write a uint8 (H, W, 3) picture for people, atomically: as JPEG, as PNG where a side is too long for that.
+    """Write a uint8 (H, W, 3) picture to look at, atomically: a JPEG, or a PNG if a side is too long for JPEG.
 
     Args:
-        path: without suffix, which is added.
+        path: without suffix; the suffix is added.
 
     Raises:
-        S2MNetError: the place cannot be written to.
+        S2MNetError: the file cannot be written.
     """
     if max(array.shape) > LONGEST_JPEG:
         write_png(path.with_name(f"{path.name}.png"), array)
         return
     buffer = io.BytesIO()
-    # 4:4:4, since halved colours would blur contours of one pixel.
+    # 4:4:4: subsampled colours would blur contours one pixel wide.
     Image.fromarray(array).save(buffer, format="JPEG", quality=90, subsampling=0)
     write_atomically(path.with_name(f"{path.name}.jpg"), buffer.getvalue())

@@ -1,9 +1,8 @@
-"""From an image to class probabilities at the image's own size: the same in validation, testing and prediction."""
+"""From an image to a mask at the image's own size: the same code in validation, testing and prediction."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -14,18 +13,124 @@ from torch.nn import functional as F
 from s2mnet.data import LabelMap, select_channels
 from s2mnet.data.channels import COLOURS, clahe
 from s2mnet.data.resize import resized
+from s2mnet.modelfolder import ModelConfig
 from s2mnet.plan import Preprocessing
 
-OVERLAP = 0.25  # of neighbouring windows, Gaussian-weighted
-SIGMA = 0.125  # deviation of that Gaussian, as a share of the window's side
-# Share of a window's shorter side by which an image is mirrored on all sides before it is cut into windows. Beyond a
-# window's edge the convolutions see zeros, and what they make of the edge itself is weak: without the margin a model of
-# the demo drew a false line along the frame of the image.
+OVERLAP = 0.25  # of neighbouring windows, whose predictions are averaged with Gaussian weights
+SIGMA = 0.125  # standard deviation of that Gaussian, as a share of the window's side
+# Padding by mirroring on all sides before an image is cut into windows, as a share of the window's shorter side.
+# Convolutions see zeros beyond the edge of a window, so predictions there are poor: without the margin, a model of the
+# demo drew a false line along the frame of the image.
 MARGIN = 1 / 16
 
 
+class Prediction(NamedTuple):
+    """What a model predicts for one image, at the size of the image.
+
+    Attributes:
+        mask: (H, W) in the label values of the training masks.
+        indices: uint8 (H, W), class indices 0 … classes−1.
+        probabilities: float32 (outputs, H, W) in 0..1: of the foreground; of every class, background first; or of
+            every region.
+        boundary: β float32 (H, W) in 0..1, where the model sees boundaries (SPEC 1.3), if requested.
+    """
+
+    mask: np.ndarray
+    indices: np.ndarray
+    probabilities: np.ndarray
+    boundary: np.ndarray | None
+
+
+class Inference:
+    """From an image to a mask in three stages, :meth:`prepare`, :meth:`run` and :meth:`finish`.
+
+    Different threads may run the stages of different images.
+
+    Args:
+        network: an S2MNet in eval mode, or anything that maps (B, channels, h, w) to logits.
+        config: its preprocessing and labels, with the threshold and the test-time transforms to use.
+    """
+
+    def __init__(self, network: nn.Module, config: ModelConfig) -> None:
+        self._network, self.config = network, config
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        """The input of the network: see :func:`prepare_image`."""
+        return prepare_image(image, self.config.preprocessing)
+
+    @torch.no_grad()
+    def run(self, batch: np.ndarray, tta: int | None = None, boundary: bool = False, windows: int = 8) -> Tensor:
+        """The mean of the network's probabilities over the test-time transforms, at the size that training used.
+
+        Args:
+            batch: uint8 (B, channels, h, w), images from :meth:`prepare`.
+            tta: 1, or the mean over 4 flips, or over the 8 flips and quarter turns; None takes the model's default.
+            boundary: whether to append β of the shallowest decoder stage, if the network has one.
+            windows: number of windows predicted at a time, for patches.
+
+        Returns:
+            float32 (B, outputs, h, w), with β behind the outputs; h×w is the input size of the network for whole
+            images, and for patches the size of the image with its margin.
+
+        Raises:
+            ValueError: a tta that is not 1, 4, 8 or None.
+        """
+        preprocessing, tta = self.config.preprocessing, self.config.tta if tta is None else tta
+        if tta not in (1, 4, 8):
+            raise ValueError(f"tta must be 1, 4 or 8; it is {tta}")
+
+        def probabilities(x: Tensor) -> Tensor:
+            return self._probabilities(x, boundary)
+
+        device = next(self._network.parameters()).device
+        x = torch.from_numpy(_with_margin(batch, preprocessing)).to(device, torch.float32) / 255
+        square = preprocessing.size[0] == preprocessing.size[1]
+        transforms = dihedral(tta if square else min(tta, 4))
+        weights = window_weights(preprocessing.size) if preprocessing.extent == "patches" else None
+        total = torch.zeros(())
+        for flip, turns in transforms:
+            view = torch.rot90(x.flip(-1) if flip else x, turns, (-2, -1))
+            if weights is None:
+                maps = probabilities(view)
+            else:
+                from monai.inferers import sliding_window_inference
+
+                tiled = sliding_window_inference(
+                    view, preprocessing.size, windows, probabilities, overlap=OVERLAP, roi_weight_map=weights
+                )
+                maps = cast(Tensor, tiled)
+            maps = torch.rot90(maps, -turns, (-2, -1))
+            total = total + (maps.flip(-1) if flip else maps)
+        return total / len(transforms)
+
+    def _probabilities(self, x: Tensor, boundary: bool) -> Tensor:
+        x = normalise(x, self.config.preprocessing).contiguous(memory_format=torch.channels_last)
+        logits, boundaries = self._network(x, return_boundaries=True) if boundary else (self._network(x), [])
+        logits = logits.float()
+        maps = [logits.softmax(1) if self.config.labels.exclusive else logits.sigmoid()]
+        maps += [F.interpolate(b.float(), size=logits.shape[2:], mode="bilinear") for b in boundaries[-1:]]
+        return torch.cat(maps, 1)
+
+    def at_own_size(self, maps: Tensor, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
+        """Probabilities (outputs, H, W) and β (H, W) or None, float32, of one image of :meth:`run`'s batch."""
+        if self.config.preprocessing.extent == "patches":
+            margin = _margin(self.config.preprocessing)
+            maps = maps[:, margin : margin + size[0], margin : margin + size[1]]
+        elif tuple(maps.shape[1:]) != tuple(size):
+            maps = F.interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0]
+        array, outputs = maps.cpu().numpy(), self.config.labels.num_outputs
+        return array[:outputs], array[outputs] if len(array) > outputs else None
+
+    def finish(self, maps: Tensor, size: tuple[int, int]) -> Prediction:
+        """The prediction for an image of ``size`` (H, W) from its maps, one image of :meth:`run`'s batch."""
+        probabilities, boundary = self.at_own_size(maps, size)
+        labels = self.config.labels
+        indices = to_labels(probabilities, labels, self.config.threshold)
+        return Prediction(labels.decode(indices), indices, probabilities, boundary)
+
+
 def prepare_image(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """Channels, equalised if the plan says so, and for whole images the size that the network works on.
+    """Select the channels, apply CLAHE if the plan says so, and resize whole images to the input of the network.
 
     Args:
         image: uint8 (H, W), (H, W, 3) or a stack (H, W, n).
@@ -36,8 +141,8 @@ def prepare_image(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray
     grey = image.ndim == 2 or image.shape[2] == 1
     colours = (grey or image.shape[2] == 3) and not preprocessing.stored and set(preprocessing.channels) <= set(COLOURS)
     if preprocessing.extent == "whole" and colours and not preprocessing.clahe:
-        # As below, where each channel is resized by itself, in a good part less time. Grey too, so that an image is the
-        # same in grey and in three equal channels.
+        # The same as below, where each channel is resized on its own, but faster. Grey images too, so that an image
+        # gives the same result in grey and in three equal channels.
         image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2) if grey else image
         return select_channels(resized(image, preprocessing.size), preprocessing.channels)
     planes = select_channels(image, preprocessing.channels, preprocessing.stored)
@@ -49,7 +154,7 @@ def prepare_image(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray
 
 
 def prepare_mask(mask: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """The mask that goes with :func:`prepare_image`, by nearest neighbour: uint8 (H, W) → uint8 (h, w)."""
+    """Resize a mask as :func:`prepare_image` does its image, by nearest neighbour: uint8 (H, W) → uint8 (h, w)."""
     if preprocessing.extent == "patches":
         return mask
     height, width = preprocessing.size
@@ -57,10 +162,10 @@ def prepare_mask(mask: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
 
 
 def normalise(planes: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """(…, channels, h, w) in 0..1 → zero mean and unit variance per channel, of each input or of the data set."""
+    """Scale (…, channels, h, w) in 0..1 to zero mean and unit variance per channel, by the input or by the data set."""
     if preprocessing.normalisation == "image":
         centred = planes - planes.mean((-2, -1), keepdim=True)
-        # Not planes.std(), which takes fifteen times as long: a good part of what an image costs beside the network.
+        # planes.std() takes fifteen times as long, a noticeable part of the time per image.
         std = centred.square().mean((-2, -1), keepdim=True).sqrt()
     else:
         mean, std = (planes.new_tensor(values)[:, None, None] for values in (preprocessing.mean, preprocessing.std))
@@ -68,146 +173,28 @@ def normalise(planes: Tensor, preprocessing: Preprocessing) -> Tensor:
     return centred / std.clamp_min(1e-3)
 
 
-def predict_probabilities(
-    network: nn.Module,
-    images: Sequence[np.ndarray],
-    preprocessing: Preprocessing,
-    labels: LabelMap,
-    tta: int = 1,
-    batch_size: int = 8,
-    boundaries: bool = False,
-) -> list[tuple[np.ndarray, np.ndarray | None]]:
-    """Probabilities of images, each at its own size, predicted at the extent that the network was trained at.
-
-    Args:
-        network: an S2MNet, or anything that maps (B, channels, h, w) to logits, in eval mode.
-        images: uint8 (H, W) or (H, W, C); whole images are predicted ``batch_size`` at a time.
-        labels: what the outputs stand for.
-        tta: 1, or the mean over 4 flips, or over the 8 flips and quarter turns.
-        boundaries: also give β of the shallowest decoder stage, where the network has one.
-
-    Returns:
-        For each image: probabilities float32 (outputs, H, W) — one sigmoid, one of each region, or a softmax over the
-        classes — and β float32 (H, W) or None.
-    """
-    prepared = [prepare_image(image, preprocessing) for image in images]
-    sizes = [(image.shape[0], image.shape[1]) for image in images]
-    return predict_prepared(network, prepared, sizes, preprocessing, labels, tta, batch_size, boundaries)
-
-
-def predict_prepared(
-    network: nn.Module,
-    prepared: Sequence[np.ndarray],
-    sizes: Sequence[tuple[int, int]],
-    preprocessing: Preprocessing,
-    labels: LabelMap,
-    tta: int = 1,
-    batch_size: int = 8,
-    boundaries: bool = False,
-) -> list[tuple[np.ndarray, np.ndarray | None]]:
-    """:func:`predict_probabilities` of what :func:`prepare_image` gave for images of the sizes (H, W)."""
-    results: list[tuple[np.ndarray, np.ndarray | None]] = []
-    step = batch_size if preprocessing.extent == "whole" else 1
-    for start in range(0, len(prepared), step):
-        batch = prepared[start : start + step]
-        maps = predict_maps(network, batch, preprocessing, labels, tta, batch_size, boundaries)
-        for index, size in enumerate(sizes[start : start + step]):
-            results.append(at_own_size(maps[index], size, preprocessing, labels))
-    return results
-
-
-@torch.no_grad()
-def predict_maps(
-    network: nn.Module,
-    prepared: Sequence[np.ndarray],
-    preprocessing: Preprocessing,
-    labels: LabelMap,
-    tta: int = 1,
-    batch_size: int = 8,
-    boundaries: bool = False,
-) -> Tensor:
-    """The network's part of :func:`predict_prepared`: the mean over the transforms of one batch, not at own sizes yet.
-
-    Args:
-        prepared: of :func:`prepare_image`, all of one size.
-        batch_size: windows at a time, for patches.
-
-    Returns:
-        float32 (B, outputs, h, w), β behind the outputs where there is one; h×w is the size of the network for whole
-        images, and for patches that of the image with its margin.
-    """
-    margin = _margin(preprocessing)
-    batch = torch.stack([torch.from_numpy(_with_margin(planes, preprocessing, margin)) for planes in prepared])
-    parameter = next(network.parameters())
-    x = batch.to(parameter.device, torch.float32) / 255
-    square = preprocessing.size[0] == preprocessing.size[1]
-    total = torch.zeros(())
-    transforms = dihedral(tta if square else min(tta, 4))
-    weights = window_weights(preprocessing.size) if preprocessing.extent == "patches" else None
-
-    def probabilities(windows: Tensor) -> Tensor:
-        windows = normalise(windows, preprocessing).contiguous(memory_format=torch.channels_last)
-        logits, maps = network(windows, return_boundaries=True) if boundaries else (network(windows), [])
-        logits = logits.float()
-        outputs = [logits.softmax(1) if labels.exclusive else logits.sigmoid()]
-        outputs += [F.interpolate(m.float(), size=logits.shape[2:], mode="bilinear") for m in maps[-1:]]
-        return torch.cat(outputs, 1)
-
-    for flip, turns in transforms:
-        view = torch.rot90(x.flip(-1) if flip else x, turns, (-2, -1))
-        if preprocessing.extent == "whole":
-            seen = probabilities(view)
-        else:
-            from monai.inferers import sliding_window_inference
-
-            tiled = sliding_window_inference(
-                view,
-                preprocessing.size,
-                batch_size,
-                probabilities,
-                overlap=OVERLAP,
-                roi_weight_map=weights,
-            )
-            seen = cast(Tensor, tiled)
-        seen = torch.rot90(seen, -turns, (-2, -1))
-        total = total + (seen.flip(-1) if flip else seen)
-    return total / len(transforms)
-
-
-def at_own_size(
-    maps: Tensor, size: tuple[int, int], preprocessing: Preprocessing, labels: LabelMap
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Probabilities (outputs, H, W) and β (H, W) or None, float32, of one image's part of :func:`predict_maps`."""
-    if preprocessing.extent == "patches":
-        margin = _margin(preprocessing)
-        maps = maps[:, margin : margin + size[0], margin : margin + size[1]]
-    elif tuple(maps.shape[1:]) != tuple(size):
-        maps = F.interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0]
-    array = maps.cpu().numpy()
-    return array[: labels.num_outputs], array[labels.num_outputs] if len(array) > labels.num_outputs else None
-
-
 def _margin(preprocessing: Preprocessing) -> int:
     return int(min(preprocessing.size) * MARGIN) if preprocessing.extent == "patches" else 0
 
 
-def _with_margin(planes: np.ndarray, preprocessing: Preprocessing, margin: int) -> np.ndarray:
-    """Mirror an image at its edges, as it is in training, by the margin and until it fills a window."""
+def _with_margin(batch: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Mirror images (B, C, h, w) at their edges, as in training, by the margin and until they fill a window."""
     if preprocessing.extent == "whole":
-        return planes
+        return batch
+    margin = _margin(preprocessing)
     sides = [
         (margin, margin + max(0, window - side - 2 * margin))
-        for window, side in zip(preprocessing.size, planes.shape[1:], strict=True)
+        for window, side in zip(preprocessing.size, batch.shape[2:], strict=True)
     ]
-    return np.pad(planes, [(0, 0), *sides], mode="symmetric")
+    return np.pad(batch, [(0, 0), (0, 0), *sides], mode="symmetric")
 
 
 def window_weights(size: tuple[int, int]) -> Tensor:
-    """How much each pixel of a window counts in the mean over the windows that overlap: a Gaussian about the middle.
+    """The weight of each pixel of a window in the mean over overlapping windows: a centred Gaussian.
 
-    It has no floor, so that along a row the weights of two windows are in the same ratio in every row. MONAI's own
-    ``mode="gaussian"`` is cut off at 1e-3: near the edges of an image, where weights are below that, windows counted
-    alike, and a mask jumped where one of them ended. In the corners exp(−16) is left at any size, far from float32's 0.
+    It has no floor, so along a row the weights of two windows have the same ratio in every row. MONAI's own
+    ``mode="gaussian"`` is clipped at 1e-3: near the edges of an image, where weights are smaller, windows had equal
+    weights and the mask jumped where a window ended. The corners keep exp(−16) at any size, far above float32's zero.
 
     Args:
         size: height and width of the window in pixels, each at least 1.
@@ -226,7 +213,7 @@ def window_weights(size: tuple[int, int]) -> Tensor:
 
 
 def dihedral(tta: int) -> list[tuple[bool, int]]:
-    """(mirror, quarter turns) of the test-time transforms: the identity, the 4 flips, or the whole group of 8.
+    """The test-time transforms as (mirror, quarter turns): the identity, the 4 flips, or the whole group of 8.
 
     Example:
         >>> dihedral(4)  # identity, mirrored, half turn, mirrored half turn
@@ -238,16 +225,16 @@ def dihedral(tta: int) -> list[tuple[bool, int]]:
 
 
 def to_labels(probabilities: np.ndarray, labels: LabelMap, threshold: float = 0.5) -> np.ndarray:
-    """Class indices uint8 (H, W) of probabilities (outputs, H, W).
+    """Class indices uint8 (H, W) from probabilities (outputs, H, W).
 
-    One output: above the threshold. Exclusive classes: the most probable one. Regions: the class whose regions, and no
-    others, are most probably here, Π p of its regions · Π (1 − p) of the others.
+    With one output, a pixel is foreground above the threshold. Of exclusive classes, the most probable wins. Of
+    regions, the class with the largest product Π p over its regions · Π (1 − p) over the others wins.
     """
     if labels.regions:
         p = np.clip(probabilities, 1e-6, 1 - 1e-6)
         inside, outside = np.log(p), np.log1p(-p)
         member = labels.membership.T.astype(np.float32)  # (classes, regions)
-        scores = np.tensordot(member, inside - outside, 1)  # log Π, less what all classes share
+        scores = np.tensordot(member, inside - outside, 1)  # log Π, up to a term common to all classes
         return scores.argmax(0).astype(np.uint8)
     if probabilities.shape[0] == 1:
         return (probabilities[0] > threshold).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""A model on disk: ``config.json`` with everything that prediction needs, and ``model.safetensors``; no pickle."""
+"""A model on disk: ``config.json`` with all that prediction needs, and ``model.safetensors``; no pickle."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from s2mnet.network import S2MNet
 from s2mnet.plan import Preprocessing
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-KEY = "s2mnet"  # in config.json, beside the arguments of the network
+KEY = "s2mnet"  # our section of config.json, next to the arguments of the network
 
 
 class ModelConfig(BaseModel):
-    """What a trained network needs beside its weights.
+    """What a trained network needs in addition to its weights.
 
     Attributes:
-        preprocessing: from an image to the input.
-        labels: from a class index to the value in a mask.
+        preprocessing: from an image to the input of the network.
+        labels: from class indices to the values in a mask.
         threshold: probability above which a pixel is foreground, for a network with one output.
         tta: transforms averaged by default, see :func:`s2mnet.inference.dihedral`.
     """
@@ -41,7 +41,7 @@ class ModelConfig(BaseModel):
 
 
 def save_model(network: S2MNet | PeerNetwork, config: ModelConfig, folder: Path) -> None:
-    """Write the two files, each atomically, through the Hugging Face mixin of the network."""
+    """Write the two files, each atomically, with the Hugging Face mixin of the network."""
     with tempfile.TemporaryDirectory() as temporary:
         network.save_pretrained(temporary)
         content = json.loads(Path(temporary, CONFIG).read_text())
@@ -54,28 +54,27 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[S2MNet
     """The network, in eval mode, and its configuration.
 
     Raises:
-        S2MNetError: the folder is no model, or a file of it is damaged.
+        S2MNetError: the folder does not hold a model, or one of its files is damaged.
     """
     folder = Path(folder)
-    expected = f"a model: {CONFIG} and {WEIGHTS}"
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
-            found = f"a folder without {name}" if folder.is_dir() else "no such folder"
-            raise S2MNetError(folder, found, expected, "Name the folder that s2mnet train wrote with -o.")
-    mend = "Copy the file again, or train again."
+            problem = f"holds no model: {name} is missing" if folder.is_dir() else "is not a folder"
+            raise S2MNetError(folder, problem, "Pass the folder that s2mnet train wrote with -o.")
+    fix = "Copy the file again, or train again."
     try:
         content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         config, kind = ModelConfig.model_validate(content[KEY]), PeerNetwork if "architecture" in content else S2MNet
-        with contextlib.redirect_stdout(io.StringIO()):  # the mixin prints that it loads
+        with contextlib.redirect_stdout(io.StringIO()):  # the mixin prints a message
             network = kind.from_pretrained(str(folder), strict=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:  # pydantic's and json's are ValueErrors
-        found = f"what is no configuration of a model ({_in_short(error)})"
-        raise S2MNetError(folder / CONFIG, found, expected, mend) from None
-    except Exception as error:  # safetensors raises an exception class of its own, with Exception as its only base
-        found = f"weights that do not load ({_in_short(error)})"
-        raise S2MNetError(folder / WEIGHTS, found, expected, mend) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:  # pydantic and json raise ValueErrors
+        problem = f"is not the configuration of a model ({_shortened(error)})"
+        raise S2MNetError(folder / CONFIG, problem, fix) from None
+    except Exception as error:  # safetensors has an exception class of its own, derived from Exception
+        problem = f"does not load into the network of {CONFIG} ({_shortened(error)})"
+        raise S2MNetError(folder / WEIGHTS, problem, fix) from None
     return network.eval().to(device), config
 
 
-def _in_short(error: Exception) -> str:
+def _shortened(error: Exception) -> str:
     return " ".join([type(error).__name__, *str(error).split()])[:200]

@@ -1,4 +1,4 @@
-"""One progress bar for everything that is slow, training apart."""
+"""A progress bar for slow steps other than training."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ Progress = Callable[[int, int], None]
 
 @contextlib.contextmanager
 def progress_bar(description: str, show: bool = True) -> Iterator[Progress]:
-    """A bar with the time left, on standard error if that is a terminal, gone when it is done.
+    """A bar with the remaining time, on standard error if that is a terminal; it disappears at the end.
 
     Args:
         description: what is being done.
         show: False shows nothing.
 
     Yields:
-        A function to call with what is done and what there is in all.
+        A function to call with the number of steps done and of all steps.
 
     Example:
         >>> with progress_bar("reading", show=False) as progress:

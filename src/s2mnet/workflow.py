@@ -1,4 +1,4 @@
-"""The main job in one piece: folder → plan → training → model → test → report."""
+"""The main workflow: folder → plan → training → model → test → report."""
 
 from __future__ import annotations
 
@@ -40,25 +40,26 @@ def run_training(
     command: str | None = None,
     **options: Any,
 ) -> Path:
-    """``s2mnet train``: read and check the folder, plan, train, test the best model, write the report.
+    """``s2mnet train``: read and check the folder, plan, train, test the best model and write the report.
 
     Args:
         data: folder of images and masks (:func:`s2mnet.data.find_cases`).
         run: folder to write to.
-        plan_file: a plan to follow instead of making one.
+        plan_file: a plan to follow; None makes one.
         labels: how to read the masks; "auto" follows a given plan.
-        resume: go on with the run in ``run`` and its plan.
-        command: stands in the report; None takes the command line.
+        resume: continue the run in ``run`` with its plan.
+        command: shown in the report; None is the command line.
         **options: of :func:`s2mnet.plan.make_plan`; None leaves the decision to it. Fields of
-            :class:`s2mnet.plan.Training` also override a given plan, minutes, epochs and workers one that is resumed.
+            :class:`s2mnet.plan.Training` override those of a given plan; with ``resume`` only minutes, epochs and
+            workers do.
 
-    Of several processes (``torchrun -m s2mnet train …``) one makes the plan, tests, and writes.
+    With several processes (``torchrun -m s2mnet train …``), one makes the plan, tests and writes.
 
     Returns:
         Path of the report.
 
     Raises:
-        S2MNetError: whatever is wrong with the folder, the plan or the run, before training starts.
+        S2MNetError: something is wrong with the folder, the plan or the run; raised before training starts.
     """
     connect()
     console = (console or Console()) if is_main() else Console(quiet=True)
@@ -69,27 +70,27 @@ def run_training(
     summary = from_main(lambda: read_folder(folder, rule))
     plan = from_main(lambda: given or make_plan(summary, machine=this_machine(), **options))
     if plan.labels.values != summary.label_map.values and given:
-        found = f"masks with the values {summary.label_map.values}"
-        raise S2MNetError(data, found, f"{plan.labels.values}, as the plan says", "Use the plan with its own data.")
+        problem = f"has masks with the values {summary.label_map.values}; the plan has {plan.labels.values}"
+        raise S2MNetError(data, problem, "Use the plan with the data it was made for.")
     describe(console, folder, summary, plan)
     history = train(folder, plan, run, resume, console)
     return finish(folder, summary, plan, run, console, history, command) if is_main() else run / REPORT
 
 
 def write_plan(data: Path, file: Path, labels: LabelRule = "auto", **options: Any) -> Plan:
-    """``s2mnet plan``: read and check the folder and write what :func:`run_training` would do with it.
+    """``s2mnet plan``: read and check the folder, and write what :func:`run_training` would do.
 
     Args:
         data: folder of images and masks.
-        file: the YAML file to write; one that is there is an error, since a person may have edited it.
+        file: the YAML file to write. It must not exist: someone may have edited it.
         labels: how to read the masks.
         **options: of :func:`s2mnet.plan.make_plan`.
 
     Raises:
-        S2MNetError: whatever is wrong with the folder or an option.
+        S2MNetError: something is wrong with the folder or an option.
     """
     if file.exists():
-        raise S2MNetError(file, "a file already", "a new one", "Name another with -o, or take it away.")
+        raise S2MNetError(file, "already exists", "Choose another name with -o, or delete the file.")
     folder = find_cases(data)
     summary = read_folder(folder, labels)
     plan = make_plan(summary, machine=this_machine(), **options)
@@ -99,7 +100,7 @@ def write_plan(data: Path, file: Path, labels: LabelRule = "auto", **options: An
 
 
 def _given_plan(run: Path, plan_file: Path | None, resume: bool, options: Mapping[str, Any]) -> Plan | None:
-    """The plan to follow with its overrides; an option that it cannot follow is an error rather than ignored."""
+    """The given plan with the options that override it; any other option is an error rather than ignored."""
     if not (resume or plan_file):
         return None
     source = run / PLAN if resume or not plan_file else plan_file
@@ -107,8 +108,8 @@ def _given_plan(run: Path, plan_file: Path | None, resume: bool, options: Mappin
     overrides = {name: value for name, value in options.items() if value is not None}
     for name in sorted(set(overrides) - allowed):
         option, how = "--" + name.replace("_", "-"), "--resume" if resume else "--plan"
-        mend = "Start a new run for it." if resume else f"Change it in {source}, or leave out {how}."
-        raise S2MNetError(option, f"{overrides[name]} beside {how}", f"what {source} says of it", mend)
+        fix = "Start a new run instead." if resume else f"Change it in {source}, or omit {how}."
+        raise S2MNetError(f"{option} {overrides[name]}", f"cannot be combined with {how}: {source} decides it", fix)
     return Plan.load(source).with_training(**overrides)
 
 
@@ -121,9 +122,9 @@ def finish(
     history: Sequence[Mapping[str, Any]],
     command: str | None = None,
 ) -> Path:
-    """Test the best model of a run on the test split (validation where there is none) and write its report."""
+    """Test the best model of a run on the test split, or on validation if there is none, and write the report."""
     split: Split = "test" if folder.splits.get("test") else "val"
-    predictor = Predictor(run, engine="torch")  # its figures are then the same wherever a run is repeated
+    predictor = Predictor(run, engine="torch")  # so that repeating a run elsewhere gives the same figures
     cases = folder.splits[split]
     provenance = {
         "command": command or command_line(),
@@ -151,7 +152,7 @@ def evaluate_cases(
 
 
 def describe(console: Console, folder: ImageFolder, summary: FolderSummary, plan: Plan) -> None:
-    """Say what was found and what is going to be done, before hours are spent on it."""
+    """Print what the folder holds and what training will do, before it takes hours."""
     counts = ", ".join(f"{count} {split}" for split, count in summary.counts.items())
     console.print(f"[bold]data[/]    {escape(str(folder.root))}: {counts} (split: {summary.split_rule})")
     reasons = {"labels": plan.labels.describe(), **plan.reasons}
@@ -163,7 +164,7 @@ def describe(console: Console, folder: ImageFolder, summary: FolderSummary, plan
 
 
 def command_line() -> str:
-    """The command as it was given, to stand beside its figures."""
+    """The command line, as a record of how its figures were made."""
     return " ".join(["s2mnet", *sys.argv[1:]])
 
 
@@ -176,7 +177,7 @@ def evaluate_against(
     engine: EngineName = "auto",
     precision: Precision = "float32",
 ) -> Evaluation:
-    """``s2mnet evaluate``: a run on a data folder, or a folder of masks against a folder of true ones.
+    """``s2mnet evaluate``: a run on a data folder, or a folder of predicted masks against true masks.
 
     Args:
         source: a run folder if it holds a model, else a folder of masks.
@@ -184,11 +185,11 @@ def evaluate_against(
             volumes, which are measured in 3-D.
         split: "test", "val", "train" or "all", of a data folder.
         tta: see :meth:`s2mnet.Predictor.predict`.
-        labels: how to read masks that are compared with masks.
-        engine, precision: of a run, see :class:`s2mnet.Predictor`.
+        labels: how to read the masks, if masks are compared.
+        engine, precision: for a run, see :class:`s2mnet.Predictor`.
 
     Raises:
-        S2MNetError: a folder or file that does not fit.
+        S2MNetError: a folder or file cannot be read, or does not match its counterpart.
     """
     if not (source / CONFIG).is_file():
         measured = evaluate_volumes if find_volumes(truth) else evaluate_folders
@@ -196,8 +197,8 @@ def evaluate_against(
     folder = find_cases(truth)
     cases = folder.cases_of(split)
     if not cases:
-        found = f"no {split} split (there is {', '.join(name for name, part in folder.splits.items() if part)})"
-        raise S2MNetError(truth, found, f"a {split} split", "Choose one with --split, or --split all.")
+        splits = ", ".join(name for name, part in folder.splits.items() if part)
+        raise S2MNetError(truth, f"has no {split} split, only {splits}", "Use --split with one of these, or all.")
     predictor = Predictor(source, engine=engine, precision=precision)
     if predictor.notice:
         Console(stderr=True).print(f"note: {predictor.notice}", markup=False, soft_wrap=True)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from s2mnet.cli import interruptible, run
+from s2mnet.cli import exit_on_interrupt, run
 from s2mnet.progress import progress_bar
 from s2mnet_lab.probe.commands import app as probe
 
@@ -201,7 +201,7 @@ def study(
         typer.echo(f"page: {write_pages(file.parent, results, page)}")
         return
     selection = Selection(dataset or (), variant or (), seed or ())
-    with interruptible("run the same command to continue from the last finished epoch"):
+    with exit_on_interrupt("run the same command to continue from the last finished epoch"):
         finished = run_study(Study.load(file), Places(data, results, work), selection, minutes, command=command_line())
     typer.echo(f"{len(finished)} cells finished")
 

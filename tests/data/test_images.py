@@ -231,7 +231,7 @@ def test_write_refuses(tmp_path: Path, name: str, array: np.ndarray, message: st
 
 def test_write_refuses_a_place_that_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(S2MNetError, match="can be written to"):
+    with pytest.raises(S2MNetError, match="cannot be written to"):
         write_mask(tmp_path / "file" / "a.png", np.zeros((2, 2), int))
 
 

@@ -131,7 +131,7 @@ def test_an_interruption_leaves_nothing(drive: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="a folder that cannot be made, by a file in its way")
 def test_an_output_that_cannot_be_written(drive: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(S2MNetError, match="a place that can be written to"):
+    with pytest.raises(S2MNetError, match="cannot be written to"):
         prepare("DRIVE", drive, tmp_path / "file/out")
 
 

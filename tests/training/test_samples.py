@@ -158,6 +158,23 @@ def test_patches_show_foreground() -> None:
     assert share_with_foreground(mask * 255, 255) == pytest.approx(33 / 89, abs=0.1)
 
 
+def test_the_first_of_ten_windows_with_half_a_percent_of_foreground_is_taken() -> None:
+    # Windows of 20² px: two pixels are 0.5 %, one is not enough. Two of three windows see none or one.
+    mask = (np.random.default_rng(1).random((90, 130)) < 1 / 400).astype(np.uint8)
+    taken = []
+    for seed in range(60):
+        used, drawn = np.random.default_rng(seed), np.random.default_rng(seed)
+        row, column = patch_centre(mask if seed % 2 else np.zeros_like(mask), (20, 20), used)
+        for attempt in range(1, 11):  # noqa: B007
+            top, left = int(drawn.integers(0, 71)), int(drawn.integers(0, 111))
+            if seed % 2 and mask[top : top + 20, left : left + 20].sum() >= 2:
+                break
+        assert (row, column) == (top + 9.5, left + 9.5)
+        assert used.bit_generator.state == drawn.bit_generator.state
+        taken.append(attempt)
+    assert set(taken[::2]) == {10} and len(set(taken[1::2])) > 2
+
+
 def test_patches_are_spread_over_the_image() -> None:
     mask = np.ones((200, 300), np.uint8)
     centres = np.array([patch_centre(mask, (32, 32), np.random.default_rng(seed)) for seed in range(400)])
@@ -186,6 +203,34 @@ def test_a_stride_visits_the_windows_of_a_grid_that_show_foreground(tmp_path: Pa
     assert len(samples) == cases * len(kept) and 2 <= len(kept) < 12
     found = samples[(0, 1)][1].numpy()
     assert np.array_equal(found, (mask > 0)[kept[1][0] :, kept[1][1] :][:32, :32])
+
+
+@pytest.mark.parametrize("foreground", ["everywhere", "one pixel"])
+def test_a_grid_reaches_the_far_edges_and_is_whole_where_no_window_shows_enough(
+    tiny_data: Path, foreground: str
+) -> None:
+    plan = tiny_plan(tiny_data, epochs=1, extent="patches", stride=16, repeats=1, augmentation=STILL)
+    mask = np.full((64, 80), int(foreground == "everywhere"), np.uint8)
+    mask[5, 5] = 1
+    samples = TrainingSamples([(np.zeros((3, 64, 80), np.uint8), mask)] * 2, plan)  # type: ignore[arg-type]
+    places = [(case, top, left) for case in (0, 1) for top in (0, 16, 32) for left in (0, 16, 32, 48)]
+    assert samples.windows == places and len(samples) == 24
+
+
+def test_a_sample_is_brightened_before_it_is_normalised(tiny_data: Path) -> None:
+    brighter = STILL.model_copy(update={"light_p": 1.0, "contrast": 0.0, "tint": 0.0, "brightness": 0.1})
+    still, plan = samples_of(tiny_data, extent="patches", augmentation=STILL)
+    light, _ = samples_of(tiny_data, extent="patches", augmentation=brighter)
+    std = torch.tensor(plan.preprocessing.std)[:, None, None]
+    mean = torch.tensor(plan.preprocessing.mean)[:, None, None]
+    gains = set()
+    for index in range(6):
+        before, after = (samples[(0, index)][0] * std + mean for samples in (still, light))
+        unclipped = (before > 0.1) & (before < 0.9)
+        gain = (after - before)[unclipped]
+        assert gain.std() < 1e-5 and gain.abs().max() <= 0.1
+        gains.add(round(float(gain.mean()), 4))
+    assert len(gains) == 6
 
 
 def test_prepared_cases_are_kept_by_their_content(tiny_data: Path, tmp_path: Path) -> None:
@@ -245,7 +290,7 @@ def test_where_nothing_can_be_written_all_stays_in_memory(tiny_data: Path, tmp_p
     (tmp_path / "file").write_text("not a folder")
     kept = PreparedCases(cases, plan.preprocessing, plan.labels, True, tmp_path / "file" / "cache")
     alone = PreparedCases(cases, plan.preprocessing, plan.labels, True, None)
-    assert kept.unwritable is not None and alone.unwritable is None
+    assert kept.write_error is not None and alone.write_error is None
     for index in range(len(cases)):
         for a, b in zip(kept[index], alone[index], strict=True):
             assert np.array_equal(a, b) and not isinstance(a, np.memmap)

@@ -19,7 +19,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from tiny import quiet, tiny_plan, train_tiny, untimed
+from tiny import module_of, quiet, tiny_plan, train_tiny, untimed
 
 from s2mnet import Predictor, S2MNetError
 from s2mnet.data import find_cases, load_case
@@ -29,8 +29,10 @@ from s2mnet.network import TruncatedSpectralFilter
 from s2mnet.plan import Plan, Training
 from s2mnet.training import run as run_module
 from s2mnet.training.callbacks import History, KeepBest, Schedule, learning_rate
-from s2mnet.training.module import SegmentationModule
+from s2mnet.training.module import validation_dice
 from s2mnet.training.run import check_run_folder
+from s2mnet.training.samples import TrainingSamples
+from s2mnet.training.store import PreparedCases
 from s2mnet.workflow import run_training
 
 
@@ -297,7 +299,7 @@ def test_the_model_kept_is_that_of_the_best_epoch(tiny_data: Path, tiny_run: Pat
 
 def test_the_first_of_the_best_is_kept_and_patience_ends_the_run(tiny_data: Path, tmp_path: Path) -> None:
     plan = tiny_plan(tiny_data, epochs=1)
-    module = SegmentationModule(plan, [])
+    module = module_of(plan)
     history = History(tmp_path, Schedule(plan.training), quiet())
     config = run_module.ModelConfig(preprocessing=plan.preprocessing, labels=plan.labels)
     keep, trainer = KeepBest(tmp_path, config, history, patience=2), SimpleNamespace(should_stop=False)
@@ -323,13 +325,39 @@ def test_training_without_gain_stops_and_stays_stopped(tiny_data: Path, tmp_path
     assert train_tiny(tiny_data, tmp_path / "run", resume=True, **changes) == history
 
 
+def test_the_figures_of_an_epoch_are_means_over_it_alone(tiny_data: Path) -> None:
+    plan = tiny_plan(tiny_data, epochs=1)
+    cases = {
+        split: PreparedCases(
+            find_cases(tiny_data).splits[split], plan.preprocessing, plan.labels, split == "train", None
+        )
+        for split in ("train", "val")
+    }
+    module, samples = module_of(plan, cases["val"]), TrainingSamples(cases["train"], plan)
+    losses, cores = [], []
+    for start in (0, 2, 4):
+        parts = zip(*(samples[(0, index)] for index in (start, start + 1)), strict=True)
+        losses.append(float(module.training_step(tuple(map(torch.stack, parts)), 0).detach()))
+        cores.append(float(module.criterion.log["term/core"]))
+        if start == 2:
+            module.eval()
+            module.validation_step([0, 1], 0)
+            dices = list(validation_dice(module.inference, [cases["val"][0], cases["val"][1]]))
+            module.train()
+            figures = module.finish_epoch()
+    assert figures.loss == pytest.approx((losses[0] + losses[1]) / 2)
+    assert figures.loss_log["term"]["core"] == pytest.approx((cores[0] + cores[1]) / 2)
+    assert figures.val_dice == pytest.approx(sum(dices) / 2)
+    assert module.finish_epoch().loss == pytest.approx(losses[2])
+
+
 # The loss in training -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("weighting", ["learned", "uncertainty"])
 def test_the_weights_of_the_loss_are_learned_within_bounds(tiny_data: Path, tmp_path: Path, weighting: str) -> None:
     changes = {"loss_options": {"weighting": weighting}, "weight_decay": 0.5}
-    module = SegmentationModule(tiny_plan(tiny_data, epochs=1, **changes), [])
+    module = module_of(tiny_plan(tiny_data, epochs=1, **changes))
     groups = module.configure_optimizers().param_groups
     weights = list(module.criterion.parameters())
     assert len(weights) == 1 and weights[0].numel() == 5
@@ -353,7 +381,7 @@ def test_the_weights_of_the_loss_are_learned_within_bounds(tiny_data: Path, tmp_
 
 
 def test_fixed_weights_and_the_plain_loss_are_not_learned(tiny_data: Path, tmp_path: Path) -> None:
-    fixed = SegmentationModule(tiny_plan(tiny_data, epochs=1, loss_options={"weighting": "fixed"}), [])
+    fixed = module_of(tiny_plan(tiny_data, epochs=1, loss_options={"weighting": "fixed"}))
     assert not list(fixed.criterion.parameters()) and len(fixed.configure_optimizers().param_groups) == 1
     history = train_tiny(tiny_data, tmp_path / "run", epochs=1, loss="dice_ce", loss_options={})
     assert "terms" not in history[0] and "weights" not in history[0] and history[0]["train_loss"] > 0
@@ -361,7 +389,7 @@ def test_fixed_weights_and_the_plain_loss_are_not_learned(tiny_data: Path, tmp_p
 
 def test_adam_and_adamw_are_what_they_say(tiny_data: Path) -> None:
     for name, kind in (("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)):
-        module = SegmentationModule(tiny_plan(tiny_data, epochs=1, optimiser=name), [])
+        module = module_of(tiny_plan(tiny_data, epochs=1, optimiser=name))
         optimiser = module.configure_optimizers()
         assert type(optimiser) is kind
         assert optimiser.param_groups[0]["betas"] == (0.9, 0.999)

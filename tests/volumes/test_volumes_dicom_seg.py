@@ -255,6 +255,6 @@ def test_the_command_line_refuses_images_that_are_not_dicom(tmp_path: Path, mode
     (tmp_path / "images").mkdir()
     Image.new("L", (40, 50)).save(tmp_path / "images" / "a.png")
     result = s2mnet("predict", model, tmp_path / "images", "-o", tmp_path / "out", "--dicom-seg")
-    refused(result, "images", "no DICOM images", "Leave --dicom-seg out")
+    refused(result, "images", "not a DICOM file or series", "Omit --dicom-seg")
     refused(s2mnet("predict", model, nifti(tmp_path), "-o", tmp_path / "out", "--dicom-seg"), "in.nii", "not DICOM")
     assert not (tmp_path / "out").exists()

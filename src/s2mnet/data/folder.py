@@ -17,7 +17,7 @@ from s2mnet.data.measure import PairFacts, contrast, mean_thickness, measure_pai
 from s2mnet.data.pairs import load_case
 from s2mnet.device import worker_count
 from s2mnet.errors import S2MNetError
-from s2mnet.files import ahead
+from s2mnet.files import prefetch
 from s2mnet.progress import progress_bar
 
 __all__ = ["SPLITS", "Case", "FolderError", "FolderSummary", "ImageFolder", "find_cases", "find_images", "read_folder"]
@@ -157,7 +157,7 @@ def _measure_all(folder: ImageFolder, progress: bool) -> dict[Path, PairFacts]:
     facts: dict[Path, PairFacts] = {}
     problems: list[S2MNetError] = []
     with progress_bar("Reading", progress) as advance, ThreadPoolExecutor(worker_count()) as pool:
-        for done, (case, result) in enumerate(ahead(pool, _try_measure, cases, 4 * worker_count()), 1):
+        for done, (case, result) in enumerate(prefetch(pool, _try_measure, cases, 4 * worker_count()), 1):
             if isinstance(result, PairFacts) and case.mask is not None:
                 facts[case.mask] = result
             elif isinstance(result, S2MNetError):

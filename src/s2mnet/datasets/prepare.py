@@ -20,7 +20,7 @@ from s2mnet.datasets.source import open_source
 from s2mnet.datasets.writing import write_record
 from s2mnet.device import worker_count
 from s2mnet.errors import S2MNetError
-from s2mnet.files import unwritable
+from s2mnet.files import write_error
 from s2mnet.progress import Progress
 
 
@@ -87,7 +87,7 @@ def prepare(
                 output.rmdir()  # it is empty; some systems do not replace it
             os.replace(scratch / "folder", output)
         except OSError as error:
-            raise unwritable(output, error) from None
+            raise write_error(output, error) from None
     return PreparedSummary(output, counts, dataset, _notes(public, found, counts))
 
 
@@ -100,7 +100,7 @@ def _scratch(output: Path) -> Iterator[Path]:
         try:
             scratch.mkdir(parents=True)
         except OSError as error:
-            raise unwritable(scratch, error) from None
+            raise write_error(scratch, error) from None
         yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

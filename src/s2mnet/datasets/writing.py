@@ -13,7 +13,7 @@ from s2mnet.data.casetable import CaseFacts
 from s2mnet.datasets.record import Record
 from s2mnet.datasets.volumes import Slices
 from s2mnet.errors import S2MNetError
-from s2mnet.files import unwritable, write_atomically, write_png
+from s2mnet.files import write_atomically, write_error, write_png
 from s2mnet.volumes.neighbours import with_neighbours
 
 
@@ -80,4 +80,4 @@ def _copy(source: Path, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
     except OSError as error:
-        raise unwritable(target, error) from None
+        raise write_error(target, error) from None

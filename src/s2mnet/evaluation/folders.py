@@ -16,7 +16,7 @@ from s2mnet.device import worker_count
 from s2mnet.errors import S2MNetError
 from s2mnet.evaluation.metrics import IGNORE_INDEX
 from s2mnet.evaluation.results import Evaluation, evaluate
-from s2mnet.files import ahead
+from s2mnet.files import prefetch
 
 AHEAD = 4  # pairs that are being read, or wait to be measured
 
@@ -71,7 +71,7 @@ def evaluate_folders(
 
     def masks() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         with _threads() as pool:
-            for _, read_pair in ahead(pool, read, pairs, AHEAD):
+            for _, read_pair in prefetch(pool, read, pairs, AHEAD):
                 yield read_pair
 
     return evaluate(masks(), true_labels.structures, progress=progress).with_context(
@@ -112,7 +112,7 @@ def _read_values(pairs: list[tuple[Path, Path]]) -> tuple[dict[Path, Histogram],
     predicted_values: dict[Path, Histogram] = {}
     true_values: dict[Path, Histogram] = {}
     with _threads() as pool:
-        for (predicted_file, true_file), (predicted, true) in ahead(pool, _values_of_pair, pairs, AHEAD):
+        for (predicted_file, true_file), (predicted, true) in prefetch(pool, _values_of_pair, pairs, AHEAD):
             predicted_values[predicted_file], true_values[true_file] = predicted, true
     return predicted_values, true_values
 

@@ -27,7 +27,7 @@ from s2mnet.evaluation.records import (
 )
 from s2mnet.evaluation.stacks import Stacks
 from s2mnet.evaluation.table import table
-from s2mnet.files import unwritable, write_atomically
+from s2mnet.files import write_atomically, write_error
 
 __all__ = ["MEAN", "Evaluation", "ImageResult", "evaluate", "load", "measure", "save", "table"]
 
@@ -168,7 +168,7 @@ def save(evaluation: Evaluation, folder: Path) -> None:
         try:
             (folder / name).unlink(missing_ok=True)
         except OSError as error:
-            raise unwritable(folder / name, error) from None
+            raise write_error(folder / name, error) from None
     write_atomically(folder / JSON_NAME, f"{evaluation.model_dump_json(indent=2)}\n".encode())
 
 

@@ -1,4 +1,4 @@
-"""Random changes of a training sample (SPEC 3), each a function of the generator it is given and of nothing else."""
+"""Augmentation of training samples (SPEC 3); every random number comes from the generator that is passed in."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def random_view(
     aug: Augmentation,
     rng: np.random.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """One window of an image and its mask, turned, flipped, zoomed, shifted and bent in one interpolation.
+    """One window of an image and its mask: rotated, flipped, scaled, shifted and deformed in a single interpolation.
 
-    Whole images and patches are the same thing here: a window of ``size`` around ``centre``. Outside of the image both
-    image and mask are mirrored.
+    Whole images and patches are treated alike, as a window of ``size`` around ``centre``. Image and mask are mirrored
+    beyond their edges.
 
     Args:
-        image: (C, H, W), any dtype; only the part that the window sees is read.
+        image: (C, H, W), any dtype; only the part inside the window is read.
         mask: uint8 (H, W) class indices, 255 ignore.
         centre: row and column of the window's centre, in pixels, pixel centres at integers.
         size: height and width of the window.
@@ -59,17 +59,17 @@ def random_view(
 
 
 def _mirrored(places: Tensor, side: int) -> Tensor:
-    """Positions of pixels brought into 0 … side − 1, as if the image went on mirrored at its edges."""
-    folded = (places + 0.5).remainder(2 * side)
-    return (torch.minimum(folded, 2 * side - folded) - 0.5).clamp(0, side - 1)
+    """Pixel positions reflected into 0 … side − 1, for an image that is mirrored at its edges."""
+    wrapped = (places + 0.5).remainder(2 * side)
+    return (torch.minimum(wrapped, 2 * side - wrapped) - 0.5).clamp(0, side - 1)
 
 
 def smooth_noise(size: tuple[int, int], alpha: float, sigma: float, rng: np.random.Generator) -> Tensor:
     """Two displacement maps (2, h, w) in pixels: noise in ±alpha, smoothed by a Gaussian of ``sigma`` pixels.
 
-    Smoothing white noise of variance alpha²/3 leaves a standard deviation of alpha/√3 / (2√π σ) and a correlation of
-    exp(−d²/4σ²) at distance d. White noise on a grid of one knot per σ, spread by the same Gaussian, has both at a
-    hundredth of the cost.
+    Smoothed white noise of variance alpha²/3 has a standard deviation of alpha/√3 / (2√π σ) and a correlation of
+    exp(−d²/4σ²) at distance d. White noise on a grid with one knot per σ, interpolated by the same Gaussian, has both,
+    at a hundredth of the cost.
     """
     deviation = alpha / math.sqrt(3) / (2 * math.sqrt(math.pi) * sigma)
     spread = []
@@ -82,7 +82,7 @@ def smooth_noise(size: tuple[int, int], alpha: float, sigma: float, rng: np.rand
 
 
 def random_light(image: Tensor, aug: Augmentation, rng: np.random.Generator) -> Tensor:
-    """Brightness, contrast, tint, noise and coarse dropout of an image in 0..1, (C, h, w) → the same, kept in 0..1."""
+    """Brightness, contrast, tint, noise and coarse dropout of an image (C, h, w) in 0..1; the result stays in 0..1."""
     channels, height, width = image.shape
     if rng.random() < aug.light_p:
         mean = image.mean()

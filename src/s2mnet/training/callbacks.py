@@ -1,4 +1,4 @@
-"""What happens around the steps: schedule and budget, the log, the best model. Each keeps its state for --resume."""
+"""Callbacks of the trainer: schedule and budget, the log, the best model. Each saves its state for --resume."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
 from s2mnet.modelfolder import ModelConfig, save_model
 from s2mnet.plan import Training
-from s2mnet.training.distributed import agreed, is_main, total
+from s2mnet.training.distributed import agreed, is_main
 from s2mnet.training.module import FACTOR, SegmentationModule
 
-STATE = "training"  # folder inside a run for what --resume needs
+STATE = "training"  # subfolder of a run: what --resume needs
 HISTORY = "history.json"
+# Keys of a record for what the loss logs, by the kind that the loss gives it.
+LOG_KEYS = {"term": "terms", "weight": "weights", "limit": "limits", "alpha": "alpha", "descriptor": "descriptors"}
 
 
 def learning_rate(progress: float, training: Training) -> float:
-    """Linear warm-up over the first share of the schedule, then a cosine down to ``min_lr`` (SPEC 3).
+    """Linear warm-up over the first ``warmup`` of the schedule, then a cosine down to ``min_lr`` (SPEC 3).
 
     Example:
         >>> plan = Training(lr=1.0, min_lr=0.0, warmup=0.1)
@@ -39,15 +41,15 @@ def learning_rate(progress: float, training: Training) -> float:
 
 
 class Schedule(pl.Callback):
-    """Learning rate by progress, and the end of the budget. Progress is time or steps, whichever is further on."""
+    """Learning rate and end of the budget, by progress: in time or in steps, whichever is further."""
 
     def __init__(self, training: Training) -> None:
         self.training = training
-        self.elapsed = 0.0  # seconds of training, earlier runs of the same folder included
+        self.elapsed = 0.0  # seconds of training before a resume
         self.started = time.monotonic()
 
     def progress(self, trainer: pl.Trainer) -> float:
-        """Share of the schedule that is done, 0..1."""
+        """The share of the schedule that is done, 0..1."""
         shares = [0.0]
         if self.training.minutes:
             shares.append(self.seconds() / (60 * self.training.minutes))
@@ -55,7 +57,7 @@ class Schedule(pl.Callback):
             shares.append(trainer.global_step / max(1, self.training.epochs * trainer.num_training_batches))
         if self.training.steps:
             shares.append(trainer.global_step / self.training.steps)
-        return agreed(min(max(shares), 1.0))  # by one clock
+        return agreed(min(max(shares), 1.0))  # all processes follow one clock
 
     def seconds(self) -> float:
         """Seconds of training so far."""
@@ -63,12 +65,12 @@ class Schedule(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.started = time.monotonic()
-        self._stop_if_spent(trainer)  # a finished run that is resumed stays as it is
+        self._stop_if_spent(trainer)  # resuming a finished run changes nothing
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, _: Any, batch_index: int) -> None:
         if batch_index == 0:
-            # Dropout draws from the global generator: tied to the epoch, a resumed run draws what a whole one would.
-            # (Not at the start of the epoch: the loader draws too, after it in a whole run, before in a resumed one.)
+            # Dropout draws from the global generator. Seeded by the epoch, a resumed run draws the same numbers as an
+            # uninterrupted one. (Not in on_train_epoch_start: the loader draws too, before or after it.)
             torch.manual_seed(
                 self.training.seed * 100_003 + trainer.current_epoch + 1_000_000_007 * trainer.global_rank
             )
@@ -93,7 +95,7 @@ class Schedule(pl.Callback):
 
 
 class History(pl.Callback):
-    """One record an epoch, in memory, in the training state and in ``history.json``; and the progress on screen."""
+    """Keeps one record for each epoch, in memory, in the training state and in ``history.json``, and shows progress."""
 
     def __init__(self, run: Path, schedule: Schedule, console: Console) -> None:
         self.run, self.schedule, self.console = run, schedule, console
@@ -125,13 +127,10 @@ class History(pl.Callback):
         self.bar.update(self.task, completed=done, left=f"{left / 60:.0f} min left" if done > 0.002 else "")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: SegmentationModule) -> None:  # type: ignore[override]
-        sums = [float(value) for value in module.epoch_sums.values()]
-        *sums, steps, dice, cases = total([*sums, module.epoch_steps, sum(module.val_dice), len(module.val_dice)])
-        logs = {key: value / steps for key, value in zip(module.epoch_sums, sums, strict=True)}
-        if not math.isfinite(logs["loss"]):
-            found, mend = "a loss that is not a number", "Go on with --resume and a lower --lr, or --precision 32."
-            raise S2MNetError(self.run, found, "finite losses", mend)
-        dice /= max(1, cases)
+        figures = module.finish_epoch()
+        if not math.isfinite(figures.loss):
+            fix = "Continue with --resume and a lower --lr, or with --precision float32."
+            raise S2MNetError(self.run, f"has a loss of {figures.loss} in epoch {trainer.current_epoch + 1}", fix)
         record: dict[str, Any] = {
             "epoch": trainer.current_epoch + 1,
             "steps": trainer.global_step,
@@ -139,27 +138,17 @@ class History(pl.Callback):
             "precision": "bf16" if trainer.precision.startswith("bf16") else "float32",
             "fast_forms": module.fast_forms,
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
-            "train_loss": logs["loss"],
-            "val_dice": dice,
+            "train_loss": figures.loss,
+            "val_dice": figures.val_dice,
             "data_share": self.waiting / max(self.waiting + self.working, 1e-9),
         }
-        for group, kind in (
-            ("term", "terms"),
-            ("weight", "weights"),
-            ("limit", "limits"),
-            ("alpha", "alpha"),
-            ("descriptor", "descriptors"),
-        ):
-            values = {key.split("/")[1]: value for key, value in logs.items() if key.startswith(f"{group}/")}
-            record |= {kind: values} if values else {}
+        record |= {key: figures.loss_log[kind] for kind, key in LOG_KEYS.items() if kind in figures.loss_log}
         self.records.append(record)
-        module.epoch_sums, module.epoch_steps = {}, 0
-        module.val_dice.clear()
         if is_main():
             write_atomically(self.run / HISTORY, json.dumps(self.records, indent=1).encode())
         self.console.print(
             f"epoch {record['epoch']:>3}  {record['seconds'] / 60:6.1f} min  loss {record['train_loss']:.4f}  "
-            f"validation Dice {dice:.4f}  data {100 * record['data_share']:.0f} % of the time"
+            f"validation Dice {figures.val_dice:.4f}  data {100 * record['data_share']:.0f} % of the time"
         )
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
@@ -176,7 +165,7 @@ class History(pl.Callback):
 
 
 class KeepBest(pl.Callback):
-    """Saves the model whenever validation Dice has not been better before, and stops when it stays so for long."""
+    """Saves the model after each new best validation Dice, and stops after ``patience`` epochs without one."""
 
     def __init__(self, run: Path, config: ModelConfig, history: History, patience: int) -> None:
         self.run, self.config, self.history, self.patience = run, config, history, patience
@@ -187,7 +176,7 @@ class KeepBest(pl.Callback):
         self._stop_if_stale(trainer)
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self._stop_if_stale(trainer)  # a finished run that is resumed stays as it is
+        self._stop_if_stale(trainer)  # resuming a finished run changes nothing
 
     def _epochs_since_best(self) -> int:
         scores = [record["val_dice"] for record in self.history.records]

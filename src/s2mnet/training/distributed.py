@@ -1,7 +1,7 @@
-"""Several processes training one network: who they are, what they agree on, and batch statistics over all of them.
+"""Training in several processes: their ranks, shared values and synchronised batch statistics.
 
-Processes are started by ``torchrun`` or a SLURM step; each sees its part of every batch. One process alone, the usual
-case, needs none of this: every function here is then the identity.
+``torchrun`` or a SLURM step starts the processes; each sees its part of every batch. With a single process, the usual
+case, every function here is the identity.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from torch.distributed.nn.functional import all_reduce
 from s2mnet.errors import S2MNetError
 
 Value = TypeVar("Value")
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def processes() -> tuple[int, int, int]:
-    """(number of this process, processes in all, processes on this machine), as the launcher says; else (0, 1, 1)."""
+    """(rank of this process, number of processes, number on this machine), from the launcher; else (0, 1, 1)."""
     env = os.environ
     if "TORCHELASTIC_RUN_ID" in env:
         return int(env["RANK"]), int(env["WORLD_SIZE"]), int(env["LOCAL_WORLD_SIZE"])
@@ -32,12 +33,12 @@ def processes() -> tuple[int, int, int]:
 
 
 def is_main() -> bool:
-    """Whether this process is the one that writes and speaks."""
+    """Whether this process is the one that writes and prints."""
     return processes()[0] == 0
 
 
 def connect() -> None:
-    """Meet the other processes, if there are any and it has not been done: NCCL on GPUs, gloo on CPUs."""
+    """Join the process group, if there are several processes: NCCL on GPUs, gloo on CPUs. Safe to call again."""
     rank, total, local = processes()
     if total > 1 and not dist.is_initialized():
         from lightning.fabric.plugins.environments import SLURMEnvironment
@@ -52,7 +53,7 @@ def connect() -> None:
 
 
 def agreed(value: Value) -> Value:
-    """What the main process says of it."""
+    """The value of the main process."""
     if not _many():
         return value
     values = [value]
@@ -60,9 +61,9 @@ def agreed(value: Value) -> Value:
     return values[0]
 
 
-def from_main(find: Callable[[], Value]) -> Value:
-    """What the main process finds; the others wait for it and do not look themselves."""
-    return agreed(cast(Value, find() if is_main() else None))
+def from_main(function: Callable[[], Value]) -> Value:
+    """The result of a function that only the main process calls; the others wait for it."""
+    return agreed(cast(Value, function() if is_main() else None))
 
 
 def total(values: list[float]) -> list[float]:
@@ -76,32 +77,32 @@ def total(values: list[float]) -> list[float]:
 
 
 def share_of(batch: int) -> int:
-    """Samples of a batch that each process takes.
+    """The number of samples of a batch for each process.
 
     Raises:
         S2MNetError: the batch cannot be divided evenly.
     """
     _, count, _ = processes()
     if batch % count:
-        found = f"{batch} for {count} processes"
-        raise S2MNetError("--batch-size", found, f"a multiple of {count}", "It is the batch of all of them together.")
+        problem = f"is {batch} for {count} processes together, but must be a multiple of {count}"
+        raise S2MNetError("--batch-size", problem, f"Use {max(1, batch // count) * count}, for instance.")
     return batch // count
 
 
-def synchronise_batch_norm(network: nn.Module) -> nn.Module:
-    """The network with batch statistics over all processes: so it trains as one process does on the whole batch."""
+def synchronise_batch_norm(network: Network) -> Network:
+    """Compute batch statistics over all processes, so that they train as one process does on the whole batch."""
     if not _many():
         return network
     if torch.cuda.is_available():
-        return nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        return cast(Network, nn.SyncBatchNorm.convert_sync_batchnorm(network))
     for module in network.modules():
         if type(module) is nn.BatchNorm2d:
-            module.__class__ = _BatchNormOfAll  # the same parameters and buffers; PyTorch's own is for GPUs alone
+            module.__class__ = _BatchNormOfAll  # same parameters and buffers; PyTorch's SyncBatchNorm needs a GPU
     return network
 
 
 class _BatchNormOfAll(nn.BatchNorm2d):
-    """Batch normalisation whose mean and variance are those of all processes' samples; each has equally many."""
+    """Batch normalisation with mean and variance over all processes, which have equally many samples each."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.running_mean is None or self.running_var is None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
 import numpy as np
@@ -12,36 +12,63 @@ from torch import Tensor, nn
 
 from s2mnet.architecture import PeerNetwork, build_architecture
 from s2mnet.data import IGNORE_INDEX, LabelMap
-from s2mnet.inference import predict_prepared, to_labels
+from s2mnet.inference import Inference, to_labels
 from s2mnet.loss import MASL
 from s2mnet.loss.dice_ce import DiceCrossEntropy
+from s2mnet.modelfolder import ModelConfig
 from s2mnet.network import S2MNet, TruncatedSpectralFilter
 from s2mnet.network.fast import accelerate
 from s2mnet.plan import Plan
-from s2mnet.training.store import PreparedCases
+from s2mnet.training.distributed import synchronise_batch_norm, total
+from s2mnet.training.store import Pair, PreparedCases
 
-FACTOR = "factor"  # of a group's learning rate
+FACTOR = "factor"  # key of a parameter group: multiplies its learning rate
+
+
+class EpochFigures(NamedTuple):
+    """The figures of one epoch, over all processes.
+
+    Attributes:
+        loss: mean over the steps.
+        val_dice: mean over the validation images.
+        loss_log: mean over the steps of what the loss logs, by kind ("term", "weight", …) and name.
+    """
+
+    loss: float
+    val_dice: float
+    loss_log: dict[str, dict[str, float]]
 
 
 class SegmentationModule(pl.LightningModule):
-    """Trains a network on a plan; validates it as it will be used: whole images, own size, same extent.
+    """Trains a network by a plan and validates it as it will be used: whole images, at their own size.
+
+    Args:
+        plan: what to do.
+        network, criterion: from :func:`build_network` and :func:`build_loss`.
+        val_cases: prepared validation images, with masks in their own size.
 
     Attributes:
         fast_forms: names of the network's fast forms, once training has started.
-        val_cases: prepared images with their masks in their own size.
-        epoch_sums: sums over the steps of this epoch of the loss and of what it logs; epoch_steps: how many these are.
-        val_dice: of the images that this process validated in this epoch.
     """
 
-    def __init__(self, plan: Plan, val_cases: Sequence[tuple[np.ndarray, np.ndarray]] | PreparedCases = ()) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        network: S2MNet | PeerNetwork,
+        criterion: nn.Module,
+        val_cases: Sequence[Pair] | PreparedCases = (),
+    ) -> None:
         super().__init__()
-        self.plan, self.val_cases = plan, val_cases
-        self.network = build_network(plan).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.plan, self.criterion, self.val_cases = plan, criterion, val_cases
+        self.network = synchronise_batch_norm(network)
         self.fast_forms: list[str] = []
-        self.criterion = build_loss(plan)
-        self.epoch_sums: dict[str, Tensor] = {}
-        self.epoch_steps = 0
-        self.val_dice: list[float] = []
+        self.inference = Inference(self.network, ModelConfig(preprocessing=plan.preprocessing, labels=plan.labels))
+        self._start_epoch()
+
+    def _start_epoch(self) -> None:
+        self._sums: dict[str, Tensor] = {}  # over the steps: the loss and what it logs
+        self._steps = 0
+        self._val_dice: list[float] = []  # of the images that this process validated
 
     def on_fit_start(self) -> None:
         self.fast_forms = accelerate(self.network, "train", self.device).installed
@@ -51,32 +78,33 @@ class SegmentationModule(pl.LightningModule):
         logits = self.network(images.contiguous(memory_format=torch.channels_last))
         loss = self.criterion(logits, targets(masks, self.plan.labels))
         figures = {"loss": loss.detach(), **getattr(self.criterion, "log", {})}
-        self.epoch_sums = {name: self.epoch_sums.get(name, 0) + value for name, value in figures.items()}
-        self.epoch_steps += 1
+        self._sums = {name: self._sums.get(name, 0) + value for name, value in figures.items()}
+        self._steps += 1
         return loss
+
+    def finish_epoch(self) -> EpochFigures:
+        """The figures since the last call, over all processes; the next epoch starts from zero."""
+        sums = [float(value) for value in self._sums.values()]
+        *sums, steps, dice, cases = total([*sums, self._steps, sum(self._val_dice), len(self._val_dice)])
+        means = {name: value / steps for name, value in zip(self._sums, sums, strict=True)}
+        self._start_epoch()
+        loss, log = means.pop("loss"), dict[str, dict[str, float]]()
+        for name, value in means.items():
+            kind, _, part = name.partition("/")
+            log.setdefault(kind, {})[part] = value
+        return EpochFigures(loss, dice / max(1, cases), log)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
         if isinstance(self.criterion, MASL):
-            self.criterion.project_()  # keeps the weights in [0.1, 10] (SPEC 2.4)
+            self.criterion.project_()  # clips the weights to [0.1, 10] (SPEC 2.4)
 
     def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
-        # Lightning's own refuses fused optimisers, which undo the scaling that float16 needs; neither 32 nor bf16 does.
+        # Lightning refuses to clip for fused optimisers, because of float16's loss scaling, which is not used here.
         nn.utils.clip_grad_norm_(self.parameters(), self.plan.training.clip)
 
     def validation_step(self, batch: list[int], batch_idx: int) -> None:
-        labels = self.plan.labels
-        pairs = [self.val_cases[index] for index in batch]
-        predictions = predict_prepared(
-            self.network,
-            [image for image, _ in pairs],
-            [(truth.shape[0], truth.shape[1]) for _, truth in pairs],
-            self.plan.preprocessing,
-            labels,
-            batch_size=len(batch),
-        )
-        for (_, truth), (probabilities, _) in zip(pairs, predictions, strict=True):
-            self.val_dice.append(mean_dice(to_labels(probabilities, labels), truth, labels.structures.values()))
+        self._val_dice += validation_dice(self.inference, [self.val_cases[index] for index in batch])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         training = self.plan.training
@@ -90,14 +118,15 @@ class SegmentationModule(pl.LightningModule):
             groups[0]["params"] = [weight for weight in groups[0]["params"] if id(weight) not in named]
             groups.append({"params": filters, "weight_decay": training.weight_decay, FACTOR: training.filter_lr})
         optimiser = torch.optim.Adam if training.optimiser == "adam" else torch.optim.AdamW
-        # Fused: one call instead of a dozen for each of some 250 weights, a fortieth of a step at 128² on one core.
+        # Fused: one call instead of a dozen for each of about 250 weights saves 2.5 % of a step at 128² on one core.
         return optimiser([group for group in groups if group["params"]], lr=training.lr, betas=(0.9, 0.999), fused=True)
 
 
 def build_network(plan: Plan) -> S2MNet | PeerNetwork:
-    """The network of a plan, untrained."""
+    """The untrained network of a plan, in the memory format of training."""
     channels = len(plan.preprocessing.channels)
-    return build_architecture(plan.architecture, channels, plan.labels.num_outputs, plan.network)
+    network = build_architecture(plan.architecture, channels, plan.labels.num_outputs, plan.network)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def build_loss(plan: Plan) -> nn.Module:
@@ -108,12 +137,12 @@ def build_loss(plan: Plan) -> nn.Module:
 
 
 def targets(masks: Tensor, labels: LabelMap) -> Tensor:
-    """What the loss compares with: class indices as they are, or the regions if the labels have some."""
+    """The targets of the loss: the class indices, or maps of the regions if the labels have regions."""
     return region_maps(masks, labels) if labels.regions else masks
 
 
 def region_maps(masks: Tensor, labels: LabelMap) -> Tensor:
-    """Class indices (B, H, W) → 0 or 1 for each region, 255 where there is no truth: int64 (B, regions, H, W).
+    """Class indices (B, H, W) → 0 or 1 for each region, 255 for ignored pixels: int64 (B, regions, H, W).
 
     Example:
         >>> labels = LabelMap(kind="classes", values=[0, 1, 2], regions={"tumour": [1, 2], "core": [2]})
@@ -125,12 +154,23 @@ def region_maps(masks: Tensor, labels: LabelMap) -> Tensor:
     return table.to(masks.device)[masks].movedim(-1, 1)
 
 
+def validation_dice(inference: Inference, pairs: Sequence[Pair]) -> Iterator[float]:
+    """:func:`mean_dice` of prepared images with masks in their own size; whole images are predicted in one batch."""
+    labels, count = inference.config.labels, len(pairs)
+    groups = [pairs] if inference.config.preprocessing.extent == "whole" else [[pair] for pair in pairs]
+    for group in groups:
+        maps = inference.run(np.stack([image for image, _ in group]), windows=count)
+        for one, (_, truth) in zip(maps, group, strict=True):
+            probabilities, _ = inference.at_own_size(one, (truth.shape[0], truth.shape[1]))
+            yield mean_dice(to_labels(probabilities, labels), truth, labels.structures.values())
+
+
 def mean_dice(prediction: np.ndarray, truth: np.ndarray, structures: Iterable[Sequence[int]]) -> float:
-    """Dice of an image, mean over its structures; both empty is 1, one empty 0; ignored pixels left out.
+    """Mean Dice over the structures of one image. Both empty counts as 1, one empty as 0; ignored pixels do not count.
 
     Args:
-        prediction, truth: class indices (H, W), 255 without a truth.
-        structures: the class indices that each is made of.
+        prediction, truth: class indices (H, W); 255 in the truth is ignored.
+        structures: the class indices of each structure.
     """
     valid = truth != IGNORE_INDEX
     scores = []

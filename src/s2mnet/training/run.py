@@ -1,4 +1,4 @@
-"""Training from a plan into a run folder, to the end or from where it stopped."""
+"""Train by a plan into a run folder, from the start or from the last finished epoch."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from rich.console import Console
 from rich.markup import escape
+from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from s2mnet.architecture import OURS
+from s2mnet.architecture import OURS, PeerNetwork
 from s2mnet.data import ImageFolder
 from s2mnet.device import multiplies_bf16
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
 from s2mnet.modelfolder import ModelConfig
+from s2mnet.network import S2MNet
 from s2mnet.plan import Plan
 from s2mnet.training.callbacks import STATE, History, KeepBest, Schedule
-from s2mnet.training.distributed import connect, is_main, processes, share_of, synchronise_batch_norm
-from s2mnet.training.module import SegmentationModule
+from s2mnet.training.distributed import connect, is_main, processes, share_of
+from s2mnet.training.module import SegmentationModule, build_loss, build_network
 from s2mnet.training.samples import EpochSampler, TrainingSamples
 from s2mnet.training.store import VARIABLE, PreparedCases, cache_folder
 
@@ -41,20 +43,20 @@ def train(
     console: Console | None = None,
     callbacks: Sequence[pl.Callback] = (),
 ) -> list[dict[str, Any]]:
-    """Train and leave in ``run`` the best model by validation Dice, the plan, the log and the state for resuming.
+    """Train and write the best model by validation Dice, the plan, the log and the state for --resume to ``run``.
 
-    On a CPU the same plan gives the same run, bit for bit, as long as the schedule follows epochs, not minutes;
-    interrupted and resumed or not.
+    On a CPU the same plan gives the same run, bit for bit, interrupted and resumed or not, as long as epochs and not
+    minutes bound it.
 
     Args:
         folder: cases with train and val splits.
         plan: what to do.
         run: folder to write to.
-        resume: go on from the last finished epoch of the run in this folder.
-        callbacks: of the trainer, beside our own.
+        resume: continue after the last finished epoch of the run in this folder.
+        callbacks: of the trainer, in addition to our own.
 
     Returns:
-        The log, one record an epoch (``history.json``).
+        The log, one record for each epoch (``history.json``).
 
     Raises:
         S2MNetError: the plan asks for a network or a loss that does not exist; nothing is written then.
@@ -66,10 +68,9 @@ def train(
     pl.seed_everything(plan.training.seed, workers=True, verbose=False)
     connect()
     rank, count, local = processes()
-    module = _module(plan)
-    module.network = synchronise_batch_norm(module.network)
+    network, criterion = _build(plan)
     stored = _prepare(folder, plan, console)
-    module.val_cases = stored["val"]
+    module = SegmentationModule(plan, network, criterion, stored["val"])
     if is_main():
         plan.save(run / PLAN)
     samples = TrainingSamples(stored["train"], plan)
@@ -83,8 +84,8 @@ def train(
         persistent_workers=plan.training.workers > 0,
         pin_memory=torch.cuda.is_available(),
     )
-    # Each case is validated by one process. A range has all that a Dataset needs.
-    numbers = cast("Dataset[int]", range(rank, len(module.val_cases), count))
+    # Each case is validated by one process. A range serves as a Dataset.
+    numbers = cast("Dataset[int]", range(rank, len(stored["val"]), count))
     validation = DataLoader(numbers, plan.training.batch_size, collate_fn=list)
     schedule = Schedule(plan.training)
     history = History(run, schedule, console)
@@ -108,7 +109,7 @@ def train(
     )
     try:
         trainer.fit(module, loader, validation, ckpt_path=state if resume else None, weights_only=True)
-    except SystemExit:  # what the trainer makes of an interrupt
+    except SystemExit:  # the trainer exits on an interrupt
         if trainer.interrupted:
             raise KeyboardInterrupt from None
         raise
@@ -116,62 +117,61 @@ def train(
 
 
 def check_run_folder(run: Path, resume: bool) -> None:
-    """Refuse to train over finished epochs, and to resume where there are none.
+    """Refuse to train over finished epochs, and to resume a run without any.
 
-    A run that was stopped before its first epoch was finished holds nothing worth keeping and is started anew.
+    A run that stopped during its first epoch holds nothing worth keeping; training starts again.
     """
     finished = has_finished_epoch(run)
     if finished and not resume:
-        raise S2MNetError(run, "a run already", "a new folder", "Go on with --resume, or name another folder with -o.")
+        raise S2MNetError(run, "already exists", "Use --resume, or choose another folder with -o.")
     if resume and not (finished and (run / PLAN).is_file()):
-        raise S2MNetError(run, "no finished epoch", f"{PLAN} and {STATE}/{LAST}", "Start it without --resume.")
+        problem = f"has no finished epoch to resume: {PLAN} or {STATE}/{LAST} is missing"
+        raise S2MNetError(run, problem, "Start without --resume.")
 
 
 def has_finished_epoch(run: Path) -> bool:
-    """Whether there is a run in the folder that can go on."""
+    """Whether the folder holds a run that can be resumed."""
     return (run / STATE / LAST).is_file()
 
 
 def _strategy(plan: Plan) -> str:
-    """Of several processes. Some networks that ours is compared with have parameters that no output depends on."""
+    """For several processes. Some peer networks have parameters that no output depends on."""
     return "ddp" if plan.architecture == OURS else "ddp_find_unused_parameters_true"
 
 
 def _precision(plan: Plan) -> Any:
-    """Lightning's name."""
+    """Lightning's name for the precision of the plan."""
     asked = plan.training.precision
     native = multiplies_bf16("cuda" if torch.cuda.is_available() else "cpu")
     return "bf16-mixed" if asked == "bf16" or (asked == "auto" and native) else "32-true"
 
 
 def _prepare(folder: ImageFolder, plan: Plan, console: Console) -> dict[str, PreparedCases]:
-    """The cases to train and to validate on, decoded."""
+    """The decoded train and validation cases; warns if the cache cannot be written."""
     place = cache_folder()
     stored = {
         split: PreparedCases(folder.splits[split], plan.preprocessing, plan.labels, split == "train", place, split)
         for split in ("train", "val")
     }
-    for cases in stored.values():
-        if cases.unwritable:
-            reason = f"{cases.unwritable.where}: {cases.unwritable.found}"
-            console.print(f"[yellow]warning[/] decoded images stay in memory ({escape(reason)}); ${VARIABLE} names a "
-                          "folder for them")  # fmt: skip
-            break
+    errors = [cases.write_error for cases in stored.values() if cases.write_error]
+    if errors:
+        reason = f"{errors[0].where} {errors[0].problem}"
+        console.print(f"[yellow]warning[/] decoded images stay in memory: {escape(reason)}. Set ${VARIABLE} to a "
+                      "folder for them.")  # fmt: skip
     return stored
 
 
-def _module(plan: Plan) -> SegmentationModule:
+def _build(plan: Plan) -> tuple[S2MNet | PeerNetwork, nn.Module]:
+    """The network and the loss of a plan."""
     try:
-        return SegmentationModule(plan)
+        return build_network(plan), build_loss(plan)
     except (TypeError, ValueError) as error:
-        expected = "an architecture, arguments of S2MNet and of the loss"
-        raise S2MNetError(
-            "architecture, network or loss_options of the plan", str(error), expected, "Correct the plan."
-        ) from None
+        where = "The plan's architecture, network or loss_options"
+        raise S2MNetError(where, f"cannot be used ({error})", "Correct the plan.") from None
 
 
 class _AtomicCheckpoint(TorchCheckpointIO):
-    """Lightning's own way writes into the system's temporary folder and moves: a copy, if that is another disk."""
+    """Lightning writes to the system's temporary folder and moves the file: not atomic if that is another disk."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         buffer = io.BytesIO()
@@ -180,6 +180,6 @@ class _AtomicCheckpoint(TorchCheckpointIO):
 
 
 def _quieten() -> None:
-    """Keep hints for developers of the trainer off a user's screen."""
+    """Hide messages of Lightning that are meant for developers."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")

@@ -1,4 +1,4 @@
-"""Training samples: a function of (seed, epoch, index) alone, so that workers and resuming change nothing."""
+"""Training samples: a function of (seed, epoch, index) only, so workers and resuming change nothing."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ TRIES = 10
 
 
 class TrainingSamples(Dataset):
-    """The train cases, each visited ``repeats`` times an epoch; or the windows of a grid over them, for a stride.
+    """The train cases, each visited ``repeats`` times per epoch; with a stride, the windows of a grid over them.
 
-    An item is asked for as (epoch, index) and gives image float (C, h, w), normalised, and mask int64 (h, w).
+    The key is (epoch, index); the item is a normalised image, float (C, h, w), and a mask, int64 (h, w).
     """
 
     def __init__(self, cases: PreparedCases, plan: Plan) -> None:
@@ -54,7 +54,7 @@ class TrainingSamples(Dataset):
 
 
 def _grid(cases: PreparedCases, size: tuple[int, int], stride: int) -> list[tuple[int, int, int]]:
-    """(case, top, left) of every window with at least 0.5 % foreground (SPEC 3); of all if none has that much."""
+    """(case, top, left) of every window with at least 0.5 % foreground (SPEC 3), or of all windows if there is none."""
     windows, enough = [], []
     for case in range(len(cases)):
         mask = cases[case][1]
@@ -72,9 +72,9 @@ def _foreground(mask: np.ndarray, top: int, left: int, size: tuple[int, int]) ->
 
 
 def patch_centre(mask: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> tuple[float, float]:
-    """Centre of a window inside the image, the first of ten random ones with at least 0.5 % foreground (SPEC 3).
+    """Centre of a window inside the image: the first of ten random ones with at least 0.5 % foreground (SPEC 3).
 
-    If none has that much the last one is taken: background is worth seeing too.
+    If none qualifies, the last one is used: background is worth seeing too.
     """
     top = left = 0
     for _ in range(TRIES):
@@ -85,14 +85,14 @@ def patch_centre(mask: np.ndarray, size: tuple[int, int], rng: np.random.Generat
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
-    """All (epoch, index) of an epoch in an order drawn from (seed, epoch); or one process's part of each batch.
+    """All (epoch, index) of an epoch, shuffled by (seed, epoch); with several processes, this one's part of each batch.
 
     Args:
         length: number of samples.
         seed: of the order.
-        batch: samples of a batch over all processes.
-        part: (number of this process, processes in all). The k-th batches of all processes are together the k-th batch
-            of one process; what does not fill a batch is left out.
+        batch: size of a batch over all processes.
+        part: (rank of this process, number of processes). The k-th batches of all processes together are the k-th batch
+            of a single process. An incomplete last batch is dropped.
     """
 
     def __init__(self, length: int, seed: int, batch: int = 1, part: tuple[int, int] = (0, 1)) -> None:

@@ -1,4 +1,4 @@
-"""Decoded, prepared cases: made once, kept in files that are mapped into memory and shared by all runs."""
+"""Prepared cases, decoded once: cached in files that are memory-mapped and shared by all runs."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ import numpy as np
 from s2mnet.data import Case, LabelMap, load_case
 from s2mnet.device import worker_count
 from s2mnet.errors import S2MNetError
-from s2mnet.files import ahead, write_atomically
+from s2mnet.files import prefetch, write_atomically
 from s2mnet.inference import prepare_image, prepare_mask
 from s2mnet.plan import Preprocessing
 from s2mnet.progress import progress_bar
 
 VARIABLE = "S2MNET_CACHE"
-FORMAT = 1  # to be raised whenever the same files would be prepared in another way
+FORMAT = 1  # increase it when the same files are prepared differently
 KEPT_DAYS = 30
 
 Pair = tuple[np.ndarray, np.ndarray]
 
 
 class _Stored(NamedTuple):
-    """Where a prepared image and its mask lie."""
+    """The files of a prepared image and its mask."""
 
     image: Path
     mask: Path
 
 
 def cache_folder() -> Path | None:
-    """Where prepared cases are kept: ``$S2MNET_CACHE``, else ``s2mnet`` in the user's cache; "off" is nowhere."""
+    """The folder for prepared cases: ``$S2MNET_CACHE`` ("off": None), else ``s2mnet`` in the user's cache folder."""
     named = os.environ.get(VARIABLE)
     if named:
         return None if named == "off" else Path(named)
@@ -45,23 +45,24 @@ def cache_folder() -> Path | None:
 
 
 class PreparedCases:
-    """Cases as the network takes them, each decoded once and for all.
+    """Cases as the network takes them, each decoded only once.
 
-    A pair is found again by the content of its two files and by what the plan does to them, so that a changed file or
-    plan is prepared anew, and runs share what they have in common. What nobody used for 30 days is taken away. Where
-    the folder cannot be written to, what is missing there is kept in memory.
+    The key of an entry is the content of its two files and what the plan does to them: a changed file or plan makes a
+    new entry, and runs share entries. Entries unused for 30 days are deleted. What cannot be written is kept in memory.
 
     Args:
         cases: each with a mask.
         preprocessing: what is done to the images.
         labels: what the mask values mean.
-        resized: whether masks are brought to the size of the input, too, as training needs them; else they keep their
-            own size, as validation does.
-        folder: see :func:`cache_folder`; None keeps all in memory.
+        resized: whether to resize masks to the input size, for training; validation keeps their own size.
+        folder: see :func:`cache_folder`; None keeps everything in memory.
         title: of the progress bar.
 
+    Attributes:
+        write_error: why entries are kept in memory although there is a folder; None if they are not.
+
     Raises:
-        S2MNetError: a file that cannot be read or does not fit its partner.
+        S2MNetError: a file that cannot be read, or an image and mask that do not match.
     """
 
     def __init__(
@@ -74,48 +75,47 @@ class PreparedCases:
         title: str = "preparing",
     ) -> None:
         self.preprocessing, self.labels, self.resized, self.folder = preprocessing, labels, resized, folder
-        self.unwritable: S2MNetError | None = None
+        self.write_error: S2MNetError | None = None
         if folder:
-            _take_away_the_old(folder)
+            _delete_unused(folder)
         self.entries: list[_Stored | Pair] = []
         workers = worker_count()
         with progress_bar(title) as advance, ThreadPoolExecutor(workers) as pool:
-            for done, (_, entry) in enumerate(ahead(pool, self._entry, cases, 4 * workers), 1):
+            for done, (_, (entry, error)) in enumerate(prefetch(pool, self._entry, cases, 4 * workers), 1):
                 self.entries.append(entry)
+                self.write_error = self.write_error or error
                 advance(done, len(cases))
 
     def __len__(self) -> int:
         return len(self.entries)
 
     def __getitem__(self, index: int) -> Pair:
-        """Image uint8 (channels, h, w) and class indices uint8 (h, w): not to be written to.
+        """Image uint8 (channels, h, w) and class indices uint8 (h, w); do not write to them.
 
-        The files are opened for this one look: a map holds a file open, and a system allows about a thousand.
+        The files are mapped anew each time: a map holds its file open, and a system allows about a thousand open files.
         """
         entry = self.entries[index]
-        # "c": changes would not reach the file; unlike "r" it gives torch no reason to warn.
+        # "c": copy on write. With "r", torch warns of arrays that are not writable.
         return (np.load(entry.image, "c"), np.load(entry.mask, "c")) if isinstance(entry, _Stored) else entry
 
-    def _entry(self, case: Case) -> _Stored | Pair:
+    def _entry(self, case: Case) -> tuple[_Stored | Pair, S2MNetError | None]:
+        """The entry of a case, and why it could not be written, if so."""
         stored = self._place(case) if self.folder else None
         if stored and _is_whole(stored):
-            return stored
+            return stored, None
         image, mask = load_case(case, self.labels)
-        pair = (
-            prepare_image(image, self.preprocessing),
-            prepare_mask(mask, self.preprocessing) if self.resized else mask,
-        )
+        mask = prepare_mask(mask, self.preprocessing) if self.resized else mask
+        pair = prepare_image(image, self.preprocessing), mask
         if stored is None:
-            return pair
+            return pair, None
         try:
             for path, array in zip(stored, pair, strict=True):
                 content = io.BytesIO()
                 np.save(content, array)
                 write_atomically(path, content.getvalue())
         except S2MNetError as error:
-            self.unwritable = error
-            return pair
-        return stored
+            return pair, error
+        return stored, None
 
     def _place(self, case: Case) -> _Stored | None:
         changes = self.preprocessing.model_dump(include={"extent", "size", "channels", "stored", "clahe"})
@@ -125,7 +125,7 @@ class PreparedCases:
             for file in (case.image, case.mask, case.field):
                 digest.update(hashlib.blake2b(file.read_bytes()).digest() if file else b"")
         except OSError:
-            return None  # reading it says what is wrong with it
+            return None  # load_case will say what is wrong with the file
         key = digest.hexdigest()
         folder = (self.folder or Path()) / key[:2]
         return _Stored(folder / f"{key[2:]}.image.npy", folder / f"{key[2:]}.mask.npy")
@@ -136,16 +136,16 @@ def _is_whole(stored: _Stored) -> bool:
         for path in stored:
             np.load(path, "r")
             os.utime(path)
-    except (OSError, ValueError, EOFError):  # not there, or cut off
+    except (OSError, ValueError, EOFError):  # missing or truncated
         return False
     return True
 
 
-def _take_away_the_old(folder: Path) -> None:
+def _delete_unused(folder: Path) -> None:
     limit = time.time() - KEPT_DAYS * 86400
     for path in folder.glob("??/*.npy"):
         try:
             if path.stat().st_mtime < limit:
                 path.unlink()
-        except OSError:  # another run took it away, or it may not be taken away
+        except OSError:  # another run deleted it, or permission is denied
             continue
