@@ -20,7 +20,8 @@ from s2mnet.evaluation.metrics import METRIC_NAMES, image_metrics
 from s2mnet.evaluation.records import MEAN
 from s2mnet.evaluation.results import Evaluation, evaluate, load, save, table
 from s2mnet.evaluation.volumes import evaluate_volumes
-from s2mnet.report.metric_tables import metric_tables, reading
+from s2mnet.report.content import Report
+from s2mnet.report.page import render
 
 SPACING = (8.0, 1.5, 1.25)
 STRUCTURES = {"rim": [1], "all": [1, 2]}
@@ -191,16 +192,22 @@ def test_files_and_tables(volumes: dict, tmp_path: Path) -> None:
         assert f"{s.mean:.1f} [{s.low:.1f}, {s.high:.1f}] mm" in after
     assert "Surface Dice 2 mm" in text and "px" not in text
 
-    page = metric_tables(got.model_dump())
+    page = results_on_the_page(got)
     assert page.count("<table") == 3 and "3 volumes, each measured as a whole" in page and "HD95, mm" in page
     for held in (got, got.volumes, got.patients):
         assert f"{held.summary['rim']['dice'].mean:.3f}<small>{held.summary['rim']['dice'].low:.3f}" in page
-    assert "millimetres" in reading(got.model_dump()) and "pixels" not in reading(got.model_dump())
+    assert "millimetres" in page and "pixels" not in page
 
     flat = evaluate(cut(volumes)[0], STRUCTURES)
     save(flat, tmp_path)  # in the same place: the volumes of before are gone
     assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.csv", "metrics.json"]
-    assert metric_tables(flat.model_dump()).count("<table") == 1
+    assert results_on_the_page(flat).count("<table") == 1
+
+
+def results_on_the_page(evaluation: Evaluation) -> str:
+    """The section of the report that holds the tables of metrics."""
+    page = render(Report("volumes", evaluation.class_names, evaluation=evaluation))
+    return page[page.index('<section id="results">') : page.index('<section id="training">')]
 
 
 def rendered(evaluation: Evaluation) -> str:

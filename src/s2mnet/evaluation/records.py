@@ -135,6 +135,16 @@ class Evaluation(_Record):
         """A copy with more context; a key given again is replaced."""
         return self.model_copy(update={"context": self.context | context})
 
+    def groups(self) -> dict[str, Evaluation | Volumes | Patients]:
+        """What has a summary of its own, by the noun for its cases: "image", "volume" and "patient", as far as known.
+
+        Example:
+            >>> Evaluation(class_names=["lesion"], cases=[], summary={}, empty={}).groups()
+            {}
+        """
+        groups = {"image": self, "volume": self.volumes, "patient": self.patients}
+        return {noun: group for noun, group in groups.items() if group and group.cases}
+
 
 def volumes_of(cases: list[VolumeResult], unit: Unit) -> Volumes:
     """Volumes with their summary."""

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from s2mnet.inspection.fingerprint import ClassFacts, Distribution, ImageFacts, SpectralEnergy
-from s2mnet.report.figures import draw_figure
+from s2mnet.pages.drawing import BLUE, GREY, ORANGE, draw_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#8a939c"
-_SIZE = (5.4, 3.1)
 
 
 def sizes(images: Sequence[ImageFacts]) -> bytes:
@@ -33,11 +31,11 @@ def sizes(images: Sequence[ImageFacts]) -> bytes:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        axes.hist([height, width], bins=edges, color=[_BLUE, _ORANGE], label=["height", "width"])
+        axes.hist([height, width], bins=edges, color=[BLUE, ORANGE], label=["height", "width"])
         axes.set(xlabel="px", ylabel="images")
         axes.legend()
 
-    return draw_figure(draw, _SIZE)
+    return draw_figure(draw)
 
 
 def foreground(images: Sequence[ImageFacts]) -> bytes:
@@ -46,10 +44,10 @@ def foreground(images: Sequence[ImageFacts]) -> bytes:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        axes.hist(shares, bins=24, color=_BLUE, alpha=0.75, edgecolor="white", linewidth=0.8)
+        axes.hist(shares, bins=24, color=BLUE, alpha=0.75, edgecolor="white", linewidth=0.8)
         axes.set(xlabel="foreground, % of the image", ylabel="masks")
 
-    return draw_figure(draw, _SIZE)
+    return draw_figure(draw)
 
 
 def label_shares(classes: Sequence[ClassFacts]) -> bytes:
@@ -64,7 +62,7 @@ def label_shares(classes: Sequence[ClassFacts]) -> bytes:
             (left, [100 * entry.share for entry in classes], [f"{100 * entry.share:.3g}" for entry in classes]),
             (right, masks, [str(count) for count in masks]),
         ):
-            bars = axes.barh(rows, values, color=_BLUE, alpha=0.75)
+            bars = axes.barh(rows, values, color=BLUE, alpha=0.75)
             axes.bar_label(bars, text, padding=3, fontsize=9)
             axes.margins(x=0.18)
             axes.grid(visible=False, axis="y")
@@ -90,7 +88,7 @@ def shapes(entry: ClassFacts) -> bytes:
         _dots(right, {"thickness, px": found.thickness_px})
         right.set_ylim(0, 1.05 * max(found.thickness_px.values))
 
-    return draw_figure(draw, _SIZE)
+    return draw_figure(draw)
 
 
 def spectrum(energies: Sequence[SpectralEnergy]) -> bytes:
@@ -99,8 +97,8 @@ def spectrum(energies: Sequence[SpectralEnergy]) -> bytes:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         for offset, colour, text, field in (
-            (-0.2, _GREY, "with the mean of the image (DC)", "with_dc"),
-            (0.2, _BLUE, "without it", "without_dc"),
+            (-0.2, GREY, "with the mean of the image (DC)", "with_dc"),
+            (0.2, BLUE, "without it", "without_dc"),
         ):
             known = [(i, getattr(energy, field)) for i, energy in enumerate(energies) if getattr(energy, field)]
             if not known:
@@ -115,15 +113,15 @@ def spectrum(energies: Sequence[SpectralEnergy]) -> bytes:
         axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2)
         axes.grid(visible=False, axis="x")
 
-    return draw_figure(draw, _SIZE)
+    return draw_figure(draw)
 
 
 def _dots(axes: Axes, parts: dict[str, Distribution]) -> None:
     spread = np.random.default_rng(0)
     for place, part in enumerate(parts.values()):
         aside = place + spread.uniform(-0.25, 0.25, len(part.values))
-        axes.plot(aside, part.values, ".", color=_BLUE, alpha=0.3, markersize=4)
-        axes.vlines(place, part.lower, part.upper, color=_ORANGE, linewidth=5, alpha=0.6)
-        axes.plot([place - 0.32, place + 0.32], [part.median] * 2, color=_ORANGE, linewidth=2)
+        axes.plot(aside, part.values, ".", color=BLUE, alpha=0.3, markersize=4)
+        axes.vlines(place, part.lower, part.upper, color=ORANGE, linewidth=5, alpha=0.6)
+        axes.plot([place - 0.32, place + 0.32], [part.median] * 2, color=ORANGE, linewidth=2)
     axes.set(xticks=range(len(parts)), xticklabels=list(parts), xlim=(-0.6, len(parts) - 0.4))
     axes.grid(visible=False, axis="x")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from s2mnet.report.figures import COLOURS, draw_figure
+from s2mnet.pages.drawing import COLOURS, draw_figure
 from s2mnet_lab.study.collected import Collected
 
 if TYPE_CHECKING:

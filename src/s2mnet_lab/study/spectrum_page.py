@@ -13,7 +13,7 @@ from s2mnet.data.channels import to_show
 from s2mnet.errors import S2MNetError
 from s2mnet.evaluation.records import Summary
 from s2mnet.files import write_atomically
-from s2mnet.report.figures import COLOURS, draw_figure
+from s2mnet.pages.drawing import COLOURS, draw_figure
 from s2mnet_lab.markdown import table
 from s2mnet_lab.study.spectrum import Band, SpectrumResult, reconstruction
 
