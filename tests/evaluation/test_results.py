@@ -172,7 +172,7 @@ def test_a_file_is_replaced_not_overwritten(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "{", '{"cases": []}'])
 def test_load_refuses_what_is_no_evaluation(tmp_path: Path, content: str) -> None:
     (tmp_path / "metrics.json").write_text(content)
-    with pytest.raises(S2MNetError, match=r"metrics\.json: found"):
+    with pytest.raises(S2MNetError, match=r"metrics\.json is not the result of an evaluation: .* at "):
         load(tmp_path)
 
 

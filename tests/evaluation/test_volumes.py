@@ -165,7 +165,7 @@ def test_ignored_voxels_and_a_miss() -> None:
 def test_slices_of_two_sizes_are_refused() -> None:
     pairs, facts = cut({"p1": blob(1)})
     pairs[3] = (pairs[3][0], pairs[3][1][:-1], pairs[3][2][:-1])
-    with pytest.raises(S2MNetError, match=r"volume p1: found a slice of 19 × 24 px; .* one size, 20 × 24"):
+    with pytest.raises(S2MNetError, match=r"volume p1 has a slice of 19 × 24 px, but its first slice is 20 × 24 px"):
         measured((pairs, facts))
 
 
@@ -267,10 +267,10 @@ def test_volumes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     nifti(tmp_path / "t/a.nii.gz", truth)
     file = tmp_path / "p/a.nii.gz"
     for mask, spacing, message in (
-        (prediction, (8.0, 1.5, 1.5), r"p/a\.nii\.gz: found an affine"),
-        (prediction[1:], SPACING, r"p/a\.nii\.gz: found a grid of 24 × 20 × 5"),
-        (prediction * 7, SPACING, r"p/a\.nii\.gz: found the value 7, 14"),
-        (prediction / 3, SPACING, r"p/a\.nii\.gz: found fractional values"),
+        (prediction, (8.0, 1.5, 1.5), r"p/a\.nii\.gz .*an affine .* 5\.75 mm"),
+        (prediction[1:], SPACING, r"p/a\.nii\.gz .*a grid of 24 × 20 × 5"),
+        (prediction * 7, SPACING, r"p/a\.nii\.gz holds the values 7 and 14; the truth has "),
+        (prediction / 3, SPACING, r"p/a\.nii\.gz .*fractional values"),
     ):
         nifti(file, mask, spacing)
         with pytest.raises(S2MNetError, match=message):
@@ -279,5 +279,5 @@ def test_volumes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(S2MNetError, match=r"no prediction for 1 of 1 masks .*a\.nii\.gz"):
         evaluate_volumes(tmp_path / "p", tmp_path / "t")
     nifti(tmp_path / "t/a.nii", truth)
-    with pytest.raises(S2MNetError, match=r"two volumes of one name: a\.nii and a\.nii\.gz"):
+    with pytest.raises(S2MNetError, match=r"two volumes with one name: a\.nii and a\.nii\.gz"):
         evaluate_volumes(tmp_path / "p", tmp_path / "t")

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-
 def sizes(images: Sequence[ImageFacts]) -> bytes:
     """How often which image height and width occurs, in pixels; at least one image.
 
