@@ -120,7 +120,13 @@ def _quartiles(morphology: Morphology) -> dict[str, str]:
 def _spectrum(fingerprint: Fingerprint) -> list[Picture]:
     if not fingerprint.spectrum:
         return []
-    return [plot(plots.spectrum(fingerprint.spectrum), "Spectral energy within K", "Energy within K.")]
+    return [
+        plot(
+            plots.spectrum(fingerprint.spectrum),
+            "Spectral energy within K",
+            "Energy within the central K × K frequencies.",
+        )
+    ]
 
 
 def _look_alikes(fingerprint: Fingerprint, folder: Path) -> Iterator[Picture]:

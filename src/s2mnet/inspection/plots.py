@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def sizes(images: Sequence[ImageFacts]) -> bytes:
-    """How often which image height and width occurs, in pixels; at least one image.
+    """Histogram of the heights and widths of the images, in pixels; at least one image.
 
     Example:
         >>> image = ImageFacts(name="a", split="train", image="", mask="", height=9, width=12, channels=1, mode="L",
@@ -32,25 +32,27 @@ def sizes(images: Sequence[ImageFacts]) -> bytes:
         axes = figure.subplots()
         axes.hist([height, width], bins=edges, color=[BLUE, ORANGE], label=["height", "width"])
         axes.set(xlabel="px", ylabel="images")
+        axes.locator_params(axis="y", integer=True)
         axes.legend()
 
     return draw_figure(draw)
 
 
 def foreground(images: Sequence[ImageFacts]) -> bytes:
-    """How large the foreground of the masks is, as a share of each image; at least one with a known share."""
+    """Foreground as a share of each image; at least one image with a known share."""
     shares = [100 * image.foreground for image in images if image.foreground is not None]
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         axes.hist(shares, bins=24, color=BLUE, alpha=0.75, edgecolor="white", linewidth=0.8)
         axes.set(xlabel="foreground, % of the image", ylabel="masks")
+        axes.locator_params(axis="y", integer=True)
 
     return draw_figure(draw)
 
 
 def label_shares(classes: Sequence[ClassFacts]) -> bytes:
-    """Pixel share of each class and share of the masks that hold it; at least one class."""
+    """Share of the pixels and number of masks of each class; at least one class."""
     names = [entry.name if len(entry.name) < 28 else entry.name[:26] + "…" for entry in classes]
     masks = [sum(entry.masks.values()) for entry in classes]
     rows = np.arange(len(classes))
@@ -65,33 +67,33 @@ def label_shares(classes: Sequence[ClassFacts]) -> bytes:
             axes.bar_label(bars, text, padding=3, fontsize=9)
             axes.margins(x=0.18)
             axes.grid(visible=False, axis="y")
-        left.set(yticks=rows, yticklabels=names, xlabel="% of the pixels with a truth")
+        left.set(yticks=rows, yticklabels=names, xlabel="% of the labelled pixels")
         left.invert_yaxis()
-        right.set_xlabel("masks that hold it")
+        right.set_xlabel("masks that contain it")
 
     return draw_figure(draw, (5.4, max(1.8, 0.9 + 0.4 * len(classes))))
 
 
 def shapes(entry: ClassFacts) -> bytes:
-    """Descriptors and thickness of one class that has a morphology: every mask a dot, quartiles and median."""
-    found = entry.morphology
-    if found is None:
+    """Descriptors and thickness of one class with a morphology: a dot for each mask, quartiles and median."""
+    morphology = entry.morphology
+    if morphology is None:
         return b""
     names = ("tubularity", "compactness", "irregularity", "size")
 
     def draw(figure: Figure) -> None:
         left, right = figure.subplots(1, 2, width_ratios=(4, 1))
-        _dots(left, {name: getattr(found, name) for name in names})
+        _dots(left, {name: getattr(morphology, name) for name in names})
         left.set_ylim(-0.03, 1.03)
         left.tick_params(axis="x", labelsize=8.5)
-        _dots(right, {"thickness, px": found.thickness_px})
-        right.set_ylim(0, 1.05 * max(found.thickness_px.values))
+        _dots(right, {"thickness, px": morphology.thickness_px})
+        right.set_ylim(0, 1.05 * max(morphology.thickness_px.values))
 
     return draw_figure(draw)
 
 
 def spectrum(energies: Sequence[SpectralEnergy]) -> bytes:
-    """Median energy within K with and without DC, quartiles as whiskers; at least one K."""
+    """Median energy within K, with and without the mean, quartiles as whiskers; at least one K."""
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()

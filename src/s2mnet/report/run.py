@@ -16,6 +16,7 @@ from s2mnet.network import SpectralSelectiveTokenMixer
 from s2mnet.plan import Plan
 from s2mnet.report.content import Report
 from s2mnet.report.page import write
+from s2mnet.text import counted
 
 REPORT = "report.html"
 
@@ -50,7 +51,7 @@ def write_run_report(
         drawn=plan.labels.names[1:],
         counts={split: count for split, count in summary.counts.items()},
         data_sentences=_data_sentences(summary),
-        label_sentences=[plan.labels.describe() + "."],
+        label_sentences=[f"The masks hold {plan.labels.describe()}."],
         settings=_settings(plan, network),
         reasons=plan.reasons,
         history=json.loads((run / "history.json").read_text()),
@@ -83,9 +84,9 @@ def _span(spread: tuple[int, float, int]) -> str:
 def _settings(plan: Plan, network: nn.Module) -> dict[str, object]:
     training, preprocessing = plan.training, plan.preprocessing
     budget = [
-        f"{training.minutes:g} minutes" if training.minutes else "",
-        f"{training.epochs} epochs" if training.epochs else "",
-        f"{training.steps} steps" if training.steps else "",
+        f"{training.minutes:g} min" if training.minutes else "",
+        counted(training.epochs, "epoch") if training.epochs else "",
+        counted(training.steps, "step") if training.steps else "",
     ]
     return {
         "preset": training.preset,
