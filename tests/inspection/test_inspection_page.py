@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from htmlpage import Page
-from planted import blob, cases, clean_folder, put, texture
+from planted import blob, cases, put, texture
 
 from s2mnet.data import Dataset
 from s2mnet.inspection import Fingerprint, inspect_folder, write_page
