@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from direct import image_metrics
 from PIL import Image
 
 from s2mnet.errors import S2MNetError
 from s2mnet.evaluation.folders import evaluate_folders
-from s2mnet.evaluation.metrics import image_metrics
 
 RNG = np.random.default_rng(0)
 TRUE = {name: RNG.integers(0, 2, (16, 24)).astype(np.uint8) for name in ("a", "b")}

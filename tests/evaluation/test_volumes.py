@@ -12,11 +12,12 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from direct import image_metrics
 from rich.console import Console
 
 from s2mnet.data.casetable import CaseFacts
 from s2mnet.errors import S2MNetError
-from s2mnet.evaluation.metrics import METRIC_NAMES, image_metrics
+from s2mnet.evaluation.metrics import METRIC_NAMES
 from s2mnet.evaluation.records import MEAN
 from s2mnet.evaluation.results import Evaluation, evaluate, load, save, table
 from s2mnet.evaluation.volumes import evaluate_volumes

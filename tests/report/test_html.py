@@ -17,9 +17,10 @@ from scipy.ndimage import binary_dilation, binary_erosion
 from s2mnet.errors import S2MNetError
 from s2mnet.evaluation.examples import CaseFigure
 from s2mnet.evaluation.results import evaluate
+from s2mnet.pages.render import write_page
 from s2mnet.report.cases import edge_correlation
 from s2mnet.report.content import Report
-from s2mnet.report.page import render, write
+from s2mnet.report.page import render
 
 
 def disc(size: int, shift: int = 0) -> np.ndarray:
@@ -214,10 +215,10 @@ def test_write_replaces_whole_and_leaves_nothing_behind(plain: Report, tmp_path:
     path.write_text("old")
     broken = dataclasses.replace(plain.cases[0], image=np.zeros((3, 3)))
     with pytest.raises(S2MNetError, match="uint8"):
-        write(dataclasses.replace(plain, cases=[broken]), path)
+        write_page(render(dataclasses.replace(plain, cases=[broken])), path)
     assert path.read_text() == "old"
     unreadable = dataclasses.replace(plain.cases[0], name="caf\udce9.png")
-    assert write(dataclasses.replace(plain, cases=[unreadable]), path) == path
+    assert write_page(render(dataclasses.replace(plain, cases=[unreadable])), path) == path
     assert "caf?.png" in Page(path.read_text(encoding="utf-8")).text
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
 

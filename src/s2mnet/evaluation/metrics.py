@@ -56,14 +56,13 @@ def metrics_in(unit: Unit) -> tuple[Metric, ...]:
 METRIC_NAMES = tuple(metric.name for metric in metrics_in("px"))
 
 
-def image_metrics(
+def structure_masks(
     prediction: np.ndarray,
     truth: np.ndarray,
     structures: Mapping[str, Sequence[int]],
     ignore_index: int = IGNORE_INDEX,
-    spacing: Sequence[float] | None = None,
-) -> dict[str, dict[str, float]]:
-    """All metrics of one image or volume, for each structure.
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield (name, predicted mask, true mask) for each structure, boolean, with ignored pixels False in both.
 
     Args:
         prediction: (H, W) or (D, H, W) integers, class indices; anything where the truth is ``ignore_index``.
@@ -71,33 +70,9 @@ def image_metrics(
         structures: name → class indices, 1 or more, of each structure; structures may overlap. Index 0, the background,
             belongs to none; every other index belongs to at least one.
         ignore_index: pixels with this truth do not count.
-        spacing: size of a pixel along each axis (of a voxel: slices, rows, columns) in millimetres, or None.
-
-    Returns:
-        For each structure a dictionary with the keys ``METRIC_NAMES``; see the module for conventions.
 
     Raises:
-        ValueError: not two integer arrays of one shape, a value that belongs to no structure, or a spacing that is not
-            positive.
-
-    Example:
-        >>> truth = np.array([[0, 1, 1, 255]])
-        >>> image_metrics(np.array([[0, 0, 1, 1]]), truth, {"lesion": [1]})["lesion"]["precision"]
-        1.0
-    """
-    pairs = structure_masks(prediction, truth, structures, ignore_index)
-    return {name: mask_metrics(predicted, true, spacing) for name, predicted, true in pairs}
-
-
-def structure_masks(
-    prediction: np.ndarray,
-    truth: np.ndarray,
-    structures: Mapping[str, Sequence[int]],
-    ignore_index: int = IGNORE_INDEX,
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Yield (name, predicted mask, true mask) for each structure, ignored pixels False in both.
-
-    Args and errors as in `image_metrics`; the masks are boolean.
+        ValueError: not two integer arrays of one shape, or a value that belongs to no structure.
 
     Example:
         >>> truth, parts = np.array([[0, 1, 2, 255]]), {"whole": [1, 2], "core": [2]}

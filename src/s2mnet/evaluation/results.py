@@ -51,8 +51,8 @@ def evaluate(
     of each patient's volumes, or images, are summarised too.
 
     Args:
-        pairs: (name, prediction, truth); the arrays (H, W) integer class indices as in `metrics.image_metrics`.
-        structures: what is measured, as in `metrics.image_metrics`.
+        pairs: (name, prediction, truth); the arrays (H, W) integer class indices as in `metrics.structure_masks`.
+        structures: what is measured, as in `metrics.structure_masks`.
         ignore_index: pixels with this truth do not count.
         progress: called after each image with the number of images done and the name of this one.
         split: the split of the images, kept with each of them.
@@ -63,8 +63,8 @@ def evaluate(
         The evaluation, with an empty context.
 
     Raises:
-        ValueError: no pair, a name given twice, facts of other images, or an array that `metrics.image_metrics`
-            refuses (naming the image).
+        ValueError: no pair, a name given twice, facts of other images, or an array that
+            `metrics.structure_masks` refuses (naming the image).
         S2MNetError: slices of one volume that differ in size.
 
     Example:
@@ -124,7 +124,7 @@ def measure(
 ) -> tuple[dict[str, dict[str, float]], dict[str, Empty]]:
     """The metrics of one image or volume, and which of its two masks were empty, for each structure.
 
-    Args and errors as in `metrics.image_metrics`; errors begin with ``name``.
+    Args and errors as in `metrics.structure_masks` and `metrics.mask_metrics`; errors begin with ``name``.
     """
     metrics: dict[str, dict[str, float]] = {}
     empty: dict[str, Empty] = {}

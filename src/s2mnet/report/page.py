@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from s2mnet.evaluation.metrics import metrics_in
 from s2mnet.evaluation.records import MEAN
 from s2mnet.pages.embed import plot
 from s2mnet.pages.render import render as fill
-from s2mnet.pages.render import write_page
 from s2mnet.report import cases, figures, results, training
 from s2mnet.report.content import Report
 
@@ -51,21 +48,3 @@ def render(report: Report) -> str:
         metrics_in=metrics_in,
         MEAN=MEAN,
     )
-
-
-def write(report: Report, path: str | Path) -> Path:
-    """Render the page and write it to `path`, whole or not at all; an earlier page is replaced.
-
-    Returns:
-        The path.
-
-    Raises:
-        S2MNetError: an array cannot be drawn, or the place cannot be written to.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write(Report("Polyps", ["polyp"]), Path(folder) / "report.html").name
-        'report.html'
-    """
-    return write_page(render(report), path)

@@ -13,9 +13,10 @@ from s2mnet.data import FolderSummary
 from s2mnet.evaluation.examples import CaseFigure
 from s2mnet.evaluation.records import Evaluation
 from s2mnet.network import SpectralSelectiveTokenMixer
+from s2mnet.pages.render import write_page
 from s2mnet.plan import Plan
 from s2mnet.report.content import Report
-from s2mnet.report.page import write
+from s2mnet.report.page import render
 from s2mnet.text import counted
 
 REPORT = "report.html"
@@ -62,7 +63,7 @@ def write_run_report(
         provenance=provenance,
         warnings=summary.warnings,
     )
-    return write(report, run / REPORT)
+    return write_page(render(report), run / REPORT)
 
 
 def _data_sentences(summary: FolderSummary) -> list[str]:
