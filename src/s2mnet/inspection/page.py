@@ -13,10 +13,9 @@ from s2mnet.data.labels import LabelMap
 from s2mnet.data.pairs import read_pair
 from s2mnet.errors import S2MNetError
 from s2mnet.inspection import plots, wording
-from s2mnet.inspection.fingerprint import Fingerprint, ImageFacts, Morphology
+from s2mnet.inspection.fingerprint import Fingerprint, ImageFacts
 from s2mnet.overlay import PALETTE, as_rgb, overlay
 from s2mnet.pages import embed
-from s2mnet.pages.embed import Picture, plot
 from s2mnet.pages.render import render
 from s2mnet.pages.render import write_page as write
 
@@ -52,12 +51,9 @@ def write_page(fingerprint: Fingerprint, folder: str | Path, path: str | Path) -
         "inspection/inspection.html",
         fingerprint=fingerprint,
         wording=wording,
+        plots=plots,
         classes=list(zip(cycle(PALETTE), names, strict=False)),
         pictures=list(_pictures(fingerprint, folder)),
-        sizes=_sizes(fingerprint),
-        shares=list(_shares(fingerprint)),
-        shapes=list(_shapes(fingerprint)),
-        spectrum=_spectrum(fingerprint),
         look_alikes=list(_look_alikes(fingerprint, folder)),
         MAX_PROBLEMS=MAX_PROBLEMS,
         MAX_VALUES=MAX_VALUES,
@@ -65,7 +61,7 @@ def write_page(fingerprint: Fingerprint, folder: str | Path, path: str | Path) -
     return write(page, path)
 
 
-def _pictures(fingerprint: Fingerprint, folder: Path) -> Iterator[Picture]:
+def _pictures(fingerprint: Fingerprint, folder: Path) -> Iterator[embed.Picture]:
     """Some images, evenly chosen, with their masks as outlines."""
     marked = [image for image in fingerprint.images if image.foreground] or fingerprint.images
     places = np.unique(np.linspace(0, len(marked) - 1, min(len(marked), MAX_PICTURES)).round().astype(int))
@@ -87,49 +83,7 @@ def _outlined(image: ImageFacts, folder: Path, labels: LabelMap | None) -> np.nd
     return overlay(pixels, indices, thickness=max(1, round(2 * max(pixels.shape) / embed.LONGEST)))
 
 
-def _sizes(fingerprint: Fingerprint) -> list[Picture]:
-    if not fingerprint.images:
-        return []
-    return [plot(plots.sizes(fingerprint.images), "Sizes of the images", "Height and width of the images.")]
-
-
-def _shares(fingerprint: Fingerprint) -> Iterator[Picture]:
-    if fingerprint.classes:
-        drawn = plots.label_shares(fingerprint.classes)
-        yield plot(drawn, "Shares of the classes", "Pixels of each class, and masks that contain it.")
-        drawn = plots.foreground(fingerprint.images)
-        yield plot(drawn, "Size of the foreground", "Foreground as a share of each image.")
-
-
-def _shapes(fingerprint: Fingerprint) -> Iterator[tuple[str, Picture, dict[str, str]]]:
-    """Name, picture and table of each class whose shapes were measured."""
-    for entry in fingerprint.classes:
-        if entry.morphology:
-            over = f"{entry.name}, {len(entry.morphology.size.values)} masks"
-            caption = f"{over}: a dot for each mask, with median and quartiles."
-            yield entry.name, plot(plots.shapes(entry), f"Shapes of {over}", caption), _quartiles(entry.morphology)
-
-
-def _quartiles(morphology: Morphology) -> dict[str, str]:
-    return {
-        name.replace("_px", ", px"): f"{part.median:.3g} ({part.lower:.3g} to {part.upper:.3g})"
-        for name, part in morphology
-    }
-
-
-def _spectrum(fingerprint: Fingerprint) -> list[Picture]:
-    if not fingerprint.spectrum:
-        return []
-    return [
-        plot(
-            plots.spectrum(fingerprint.spectrum),
-            "Spectral energy within K",
-            "Energy within the central K × K frequencies.",
-        )
-    ]
-
-
-def _look_alikes(fingerprint: Fingerprint, folder: Path) -> Iterator[Picture]:
+def _look_alikes(fingerprint: Fingerprint, folder: Path) -> Iterator[embed.Picture]:
     for pair in fingerprint.duplicates[:MAX_PAIRS]:
         likeness = "identical" if pair.kind == "exact" else f"similar, correlation {pair.correlation:.2f}"
         for file, split in zip((pair.first, pair.second), pair.splits, strict=True):
@@ -137,4 +91,4 @@ def _look_alikes(fingerprint: Fingerprint, folder: Path) -> Iterator[Picture]:
             try:
                 yield embed.photo(as_rgb(read_image(folder / file)), caption, caption)
             except S2MNetError:
-                yield Picture("", caption, caption)  # its partner stays next to its caption
+                yield embed.Picture("", caption, caption)  # its partner stays next to its caption

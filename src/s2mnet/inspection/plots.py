@@ -1,4 +1,4 @@
-"""Figures of the inspection page, as SVG."""
+"""Figures of the inspection page."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from s2mnet.inspection.fingerprint import ClassFacts, Distribution, ImageFacts, SpectralEnergy
+from s2mnet.inspection.fingerprint import ClassFacts, Distribution, ImageFacts, Morphology, SpectralEnergy
 from s2mnet.pages.drawing import BLUE, GREY, ORANGE, draw_figure
+from s2mnet.pages.embed import Picture, plot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-def sizes(images: Sequence[ImageFacts]) -> bytes:
+def sizes(images: Sequence[ImageFacts]) -> Picture:
     """Histogram of the heights and widths of the images, in pixels; at least one image.
 
     Example:
         >>> image = ImageFacts(name="a", split="train", image="", mask="", height=9, width=12, channels=1, mode="L",
         ...     mask_mode="L", bits=8, foreground=None)
-        >>> sizes([image])[:5]
-        b'<?xml'
+        >>> sizes([image]).caption
+        'Height and width of the images.'
     """
     height, width = ([getattr(image, side) for image in images] for side in ("height", "width"))
     room = max(4, (max(*height, *width) - min(*height, *width)) // 20)
@@ -35,10 +36,10 @@ def sizes(images: Sequence[ImageFacts]) -> bytes:
         axes.locator_params(axis="y", integer=True)
         axes.legend()
 
-    return draw_figure(draw)
+    return plot(draw_figure(draw), "Sizes of the images", "Height and width of the images.")
 
 
-def foreground(images: Sequence[ImageFacts]) -> bytes:
+def foreground(images: Sequence[ImageFacts]) -> Picture:
     """Foreground as a share of each image; at least one image with a known share."""
     shares = [100 * image.foreground for image in images if image.foreground is not None]
 
@@ -48,10 +49,10 @@ def foreground(images: Sequence[ImageFacts]) -> bytes:
         axes.set(xlabel="foreground, % of the image", ylabel="masks")
         axes.locator_params(axis="y", integer=True)
 
-    return draw_figure(draw)
+    return plot(draw_figure(draw), "Size of the foreground", "Foreground as a share of each image.")
 
 
-def label_shares(classes: Sequence[ClassFacts]) -> bytes:
+def label_shares(classes: Sequence[ClassFacts]) -> Picture:
     """Share of the pixels and number of masks of each class; at least one class."""
     names = [entry.name if len(entry.name) < 28 else entry.name[:26] + "…" for entry in classes]
     masks = [sum(entry.masks.values()) for entry in classes]
@@ -71,14 +72,12 @@ def label_shares(classes: Sequence[ClassFacts]) -> bytes:
         left.invert_yaxis()
         right.set_xlabel("masks that contain it")
 
-    return draw_figure(draw, (5.4, max(1.8, 0.9 + 0.4 * len(classes))))
+    drawn = draw_figure(draw, (5.4, max(1.8, 0.9 + 0.4 * len(classes))))
+    return plot(drawn, "Shares of the classes", "Pixels of each class, and masks that contain it.")
 
 
-def shapes(entry: ClassFacts) -> bytes:
-    """Descriptors and thickness of one class with a morphology: a dot for each mask, quartiles and median."""
-    morphology = entry.morphology
-    if morphology is None:
-        return b""
+def shapes(entry: ClassFacts, morphology: Morphology) -> Picture:
+    """Descriptors and thickness of one class: a dot for each mask, quartiles and median."""
     names = ("tubularity", "compactness", "irregularity", "size")
 
     def draw(figure: Figure) -> None:
@@ -89,10 +88,11 @@ def shapes(entry: ClassFacts) -> bytes:
         _dots(right, {"thickness, px": morphology.thickness_px})
         right.set_ylim(0, 1.05 * max(morphology.thickness_px.values))
 
-    return draw_figure(draw)
+    over = f"{entry.name}, {len(morphology.size.values)} masks"
+    return plot(draw_figure(draw), f"Shapes of {over}", f"{over}: a dot for each mask, with median and quartiles.")
 
 
-def spectrum(energies: Sequence[SpectralEnergy]) -> bytes:
+def spectrum(energies: Sequence[SpectralEnergy]) -> Picture:
     """Median energy within K, with and without the mean, quartiles as whiskers; at least one K."""
 
     def draw(figure: Figure) -> None:
@@ -114,7 +114,7 @@ def spectrum(energies: Sequence[SpectralEnergy]) -> bytes:
         axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2)
         axes.grid(visible=False, axis="x")
 
-    return draw_figure(draw)
+    return plot(draw_figure(draw), "Spectral energy within K", "Energy within the central K × K frequencies.")
 
 
 def _dots(axes: Axes, parts: dict[str, Distribution]) -> None:
