@@ -14,11 +14,11 @@ import numpy as np
 
 from s2mnet import Predictor
 from s2mnet.data import find_cases, load_case
+from s2mnet.evaluation.examples import best_median_worst
 from s2mnet.evaluation.results import Evaluation
 from s2mnet.files import write_png
 from s2mnet.overlay import as_rgb, errors, overlay
-from s2mnet.report.embed import enlarge
-from s2mnet.report.run import best_median_worst
+from s2mnet.pages.embed import enlarge
 
 GAP = 8
 

@@ -157,8 +157,8 @@ def labels_of_predictions(values: Mapping[Path, Histogram], true_labels: LabelMa
                 return LabelMap(kind="classes", values=[0, foreground], names=true_labels.names)
         if (own := _noisy(values)) is not None:
             return own.model_copy(update={"names": true_labels.names})
-    for file, held in values.items():
-        strange = sorted(set(held) - set(true_labels.values))
+    for file, counts in values.items():
+        strange = sorted(set(counts) - set(true_labels.values))
         if strange:
             shown = listed([str(value) for value in strange], 5)
             problem = f"holds the value{'s' * (len(strange) > 1)} {shown}; the truth has {true_labels.describe()}"

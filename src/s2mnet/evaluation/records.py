@@ -43,7 +43,7 @@ class ImageResult(Result):
     patient: str | None = None
     volume: str | None = None
     empty: dict[str, Empty]
-    """structure → which mask held no pixel of it."""
+    """Structure → which mask has no pixel of it."""
 
 
 class VolumeResult(Result):
@@ -54,7 +54,7 @@ class VolumeResult(Result):
     slices: int
     """How many slices were measured."""
     empty: dict[str, Empty]
-    """structure → which mask held no voxel of it."""
+    """Structure → which mask has no voxel of it."""
 
 
 class PatientResult(Result):

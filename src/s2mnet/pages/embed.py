@@ -1,4 +1,4 @@
-"""Pictures held in the page itself."""
+"""Pictures embedded in the page itself."""
 
 from __future__ import annotations
 
