@@ -15,8 +15,8 @@ from s2mnet.errors import S2MNetError
 
 Colour = tuple[int, int, int]
 
-# Okabe and Ito's colours, safe for the common forms of colour blindness; their yellow is kept for the truth and their
-# black, which vanishes in dark images, is replaced by light grey.
+# Okabe and Ito's colours, safe for the common forms of colour blindness. Their yellow is reserved for the truth, and
+# light grey replaces their black, which vanishes in dark images.
 PALETTE: tuple[Colour, ...] = (
     (86, 180, 233),
     (213, 94, 0),
@@ -28,7 +28,7 @@ PALETTE: tuple[Colour, ...] = (
     (136, 34, 85),
 )
 TRUTH: Colour = (255, 225, 25)
-# Blue and yellow keep their meaning in both pictures: blue is the model's, yellow the expert's.
+# Blue and yellow mean the same in both pictures: blue is the model's, yellow the expert's.
 BOTH: Colour = (240, 240, 240)
 ONLY_PREDICTED: Colour = PALETTE[0]
 ONLY_TRUE: Colour = TRUTH
@@ -46,17 +46,17 @@ def overlay(
     thickness: int = 1,
     ignore_index: int = IGNORE_INDEX,
 ) -> NDArray[np.uint8]:
-    """The image with the prediction as a light fill with a contour, and the truth as a contour over it.
+    """The image with the prediction as a light fill with a contour, and the truth as a contour on top.
 
-    Contours lie inside the object they bound and are `thickness` pixels wide; the edge of the image is no contour.
-    Where the two contours coincide they alternate in dashes, so that neither hides the other, on thin vessels either.
+    Contours lie inside the object they bound and are `thickness` pixels wide; the edge of the image is not a contour.
+    Where the two contours coincide they alternate in dashes, so that neither hides the other, even on thin vessels.
     Every pixel outside the prediction and the truth's contour keeps its value.
 
     Args:
         image: (H, W) or (H, W, 3) uint8.
         prediction: (H, W) class indices, 0 is background. bool is read as 0 and 1.
         truth: (H, W) class indices, `ignore_index` where nothing is known, or None.
-        colours: one colour per foreground class, used again from the start beyond the last one.
+        colours: one per foreground class; further classes start again from the first.
         thickness: width of the contours in pixels, at least 1.
         ignore_index: the label that is never drawn.
 
@@ -81,7 +81,7 @@ def overlay(
         inside = predicted == index
         rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
         box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-        # By a table of the 256 levels, a channel at a time: twice as fast as floats for every pixel.
+        # A table of the 256 levels, one channel at a time: twice as fast as floats for every pixel.
         blend = np.round((1 - _FILL) * np.arange(256)[:, None] + _FILL * colour).astype(np.uint8)
         for channel, table in enumerate(blend.T):
             plane = picture[box][..., channel]
@@ -146,7 +146,7 @@ def heat(map01: ArrayLike) -> NDArray[np.uint8]:
         (H, W, 3) uint8.
 
     Raises:
-        S2MNetError: the map is not two-dimensional or leaves [0, 1].
+        S2MNetError: the map is not two-dimensional or has values outside [0, 1].
 
     Example:
         >>> heat([[0.0, 1.0]]).tolist()
@@ -156,10 +156,10 @@ def heat(map01: ArrayLike) -> NDArray[np.uint8]:
 
     values = np.asarray(map01, dtype=np.float64)
     if values.ndim != 2 or not values.size:
-        raise S2MNetError("the map", f"shape {values.shape}", "(H, W)", "Pass one map at a time.")
+        raise S2MNetError("the map", f"has the shape {values.shape} instead of (H, W)", "Pass one map at a time.")
     if not ((values >= 0) & (values <= 1)).all():  # also catches NaN
-        found = f"values from {values.min():g} to {values.max():g}"
-        raise S2MNetError("the map", found, "values in [0, 1]", "Pass probabilities, not logits.")
+        problem = f"has values from {values.min():g} to {values.max():g}, not in [0, 1]"
+        raise S2MNetError("the map", problem, "Pass probabilities, not logits.")
     return np.asarray(colormaps["magma"](values, bytes=True))[..., :3].copy()
 
 
@@ -175,8 +175,8 @@ def as_rgb(image: ArrayLike) -> NDArray[np.uint8]:
     """
     array = np.asarray(image)
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or not array.size:
-        found = f"{array.dtype} of shape {array.shape}"
-        raise S2MNetError("the image", found, "uint8 of shape (H, W) or (H, W, C)", "Convert it to 8-bit grey or RGB.")
+        problem = f"is {array.dtype} of shape {array.shape} instead of uint8 of shape (H, W) or (H, W, C)"
+        raise S2MNetError("the image", problem, "Convert it to 8-bit grey or RGB.")
     array = to_show(array)
     return np.repeat(array[..., None], 3, axis=2) if array.ndim == 2 else array.copy()
 
@@ -186,26 +186,27 @@ def _indices(mask: ArrayLike, image: NDArray[np.uint8], what: str, ignore_index:
     if array.dtype == bool:
         array = array.astype(np.uint8)
     if not np.issubdtype(array.dtype, np.integer):
-        raise S2MNetError(what, f"{array.dtype} values", "class indices", "Threshold or take the argmax first.")
+        raise S2MNetError(what, f"has {array.dtype} values, not class indices", "Threshold or take the argmax first.")
     if array.shape != image.shape[:2]:
-        raise S2MNetError(what, f"shape {array.shape}", f"the image's {image.shape[:2]}", "Bring both to one size.")
+        problem = f"has the shape {array.shape}, but the image has {image.shape[:2]}"
+        raise S2MNetError(what, problem, "Resize one to the size of the other.")
     return np.where(array == ignore_index, array.dtype.type(0), array)
 
 
 def _present(indices: NDArray[Any]) -> list[int]:
-    """The classes that are there, but for the background."""
+    """The foreground classes that occur."""
     if indices.max() == 1:  # as in most masks: nothing to count
         return [1]
     return [index for index in histogram(indices) if index > 0]
 
 
 def _paint(picture: NDArray[np.uint8], where: NDArray[np.bool_], colour: ArrayLike) -> None:
-    # By the places of the few pixels of a contour: several times as fast as picture[where] = colour.
+    # By the indices of the few contour pixels: several times as fast as picture[where] = colour.
     picture.reshape(-1, 3)[np.flatnonzero(where)] = colour
 
 
 def _contour(inside: NDArray[np.bool_], thickness: int) -> NDArray[np.bool_]:
-    # Erosion by a cross, with all inside beyond the edge of the image, in a quarter of the time of SciPy's.
+    # Erosion by a cross, as if the object went on beyond the edge of the image; takes a quarter of SciPy's time.
     core = inside
     for _ in range(thickness):
         wider, core = core, core.copy()

@@ -16,6 +16,7 @@ from s2mnet.data.labels import LabelRule
 from s2mnet.device import Precision
 from s2mnet.engines import EngineName
 from s2mnet.errors import S2MNetError
+from s2mnet.evaluation.examples import predict_examples
 from s2mnet.evaluation.folders import evaluate_folders
 from s2mnet.evaluation.results import Evaluation, save, table
 from s2mnet.evaluation.run import evaluate_run
@@ -140,7 +141,8 @@ def finish(
     )
     save(evaluation, run / "evaluation" / split)
     console.print(table(evaluation))
-    return write_run_report(run, folder.name, plan, summary, predictor, evaluation, cases, split, provenance)
+    examples = predict_examples(predictor, cases, evaluation)
+    return write_run_report(run, folder.name, plan, summary, predictor.network, evaluation, examples, split, provenance)
 
 
 def evaluate_cases(

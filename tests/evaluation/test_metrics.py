@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from direct import image_metrics
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
@@ -16,7 +17,7 @@ from scipy.spatial.distance import cdist
 from skimage.draw import disk
 from skimage.segmentation import find_boundaries
 
-from s2mnet.evaluation.metrics import METRIC_NAMES, image_metrics, metrics_in
+from s2mnet.evaluation.metrics import METRIC_NAMES, metrics_in
 
 RATIOS = [metric.name for metric in metrics_in("px") if not metric.unit]
 

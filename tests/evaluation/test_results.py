@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from direct import image_metrics
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
 from s2mnet.data.casetable import CaseFacts
 from s2mnet.errors import S2MNetError
-from s2mnet.evaluation.metrics import METRIC_NAMES, image_metrics
+from s2mnet.evaluation.metrics import METRIC_NAMES
 from s2mnet.evaluation.records import summarise, summarise_values
 from s2mnet.evaluation.results import MEAN, Evaluation, evaluate, load, save, table
 
@@ -172,7 +173,7 @@ def test_a_file_is_replaced_not_overwritten(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "{", '{"cases": []}'])
 def test_load_refuses_what_is_no_evaluation(tmp_path: Path, content: str) -> None:
     (tmp_path / "metrics.json").write_text(content)
-    with pytest.raises(S2MNetError, match=r"metrics\.json: found"):
+    with pytest.raises(S2MNetError, match=r"metrics\.json is not the result of an evaluation: .* at "):
         load(tmp_path)
 
 

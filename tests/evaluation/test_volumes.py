@@ -12,15 +12,17 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from direct import image_metrics
 from rich.console import Console
 
 from s2mnet.data.casetable import CaseFacts
 from s2mnet.errors import S2MNetError
-from s2mnet.evaluation.metrics import METRIC_NAMES, image_metrics
+from s2mnet.evaluation.metrics import METRIC_NAMES
 from s2mnet.evaluation.records import MEAN
 from s2mnet.evaluation.results import Evaluation, evaluate, load, save, table
 from s2mnet.evaluation.volumes import evaluate_volumes
-from s2mnet.report.metric_tables import metric_tables, reading
+from s2mnet.report.content import Report
+from s2mnet.report.page import render
 
 SPACING = (8.0, 1.5, 1.25)
 STRUCTURES = {"rim": [1], "all": [1, 2]}
@@ -164,7 +166,7 @@ def test_ignored_voxels_and_a_miss() -> None:
 def test_slices_of_two_sizes_are_refused() -> None:
     pairs, facts = cut({"p1": blob(1)})
     pairs[3] = (pairs[3][0], pairs[3][1][:-1], pairs[3][2][:-1])
-    with pytest.raises(S2MNetError, match=r"volume p1: found a slice of 19 × 24 px; .* one size, 20 × 24"):
+    with pytest.raises(S2MNetError, match=r"volume p1 has a slice of 19 × 24 px, but its first slice is 20 × 24 px"):
         measured((pairs, facts))
 
 
@@ -191,16 +193,22 @@ def test_files_and_tables(volumes: dict, tmp_path: Path) -> None:
         assert f"{s.mean:.1f} [{s.low:.1f}, {s.high:.1f}] mm" in after
     assert "Surface Dice 2 mm" in text and "px" not in text
 
-    page = metric_tables(got.model_dump())
+    page = results_on_the_page(got)
     assert page.count("<table") == 3 and "3 volumes, each measured as a whole" in page and "HD95, mm" in page
     for held in (got, got.volumes, got.patients):
         assert f"{held.summary['rim']['dice'].mean:.3f}<small>{held.summary['rim']['dice'].low:.3f}" in page
-    assert "millimetres" in reading(got.model_dump()) and "pixels" not in reading(got.model_dump())
+    assert "millimetres" in page and "pixels" not in page
 
     flat = evaluate(cut(volumes)[0], STRUCTURES)
     save(flat, tmp_path)  # in the same place: the volumes of before are gone
     assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.csv", "metrics.json"]
-    assert metric_tables(flat.model_dump()).count("<table") == 1
+    assert results_on_the_page(flat).count("<table") == 1
+
+
+def results_on_the_page(evaluation: Evaluation) -> str:
+    """The section of the report that holds the tables of metrics."""
+    page = render(Report("volumes", evaluation.class_names, evaluation=evaluation))
+    return page[page.index('<section id="results">') : page.index('<section id="training">')]
 
 
 def rendered(evaluation: Evaluation) -> str:
@@ -260,10 +268,10 @@ def test_volumes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     nifti(tmp_path / "t/a.nii.gz", truth)
     file = tmp_path / "p/a.nii.gz"
     for mask, spacing, message in (
-        (prediction, (8.0, 1.5, 1.5), r"p/a\.nii\.gz: found an affine"),
-        (prediction[1:], SPACING, r"p/a\.nii\.gz: found a grid of 24 × 20 × 5"),
-        (prediction * 7, SPACING, r"p/a\.nii\.gz: found the value 7, 14"),
-        (prediction / 3, SPACING, r"p/a\.nii\.gz: found fractional values"),
+        (prediction, (8.0, 1.5, 1.5), r"p/a\.nii\.gz .*an affine .* 5\.75 mm"),
+        (prediction[1:], SPACING, r"p/a\.nii\.gz .*a grid of 24 × 20 × 5"),
+        (prediction * 7, SPACING, r"p/a\.nii\.gz holds the values 7 and 14; the truth has "),
+        (prediction / 3, SPACING, r"p/a\.nii\.gz .*fractional values"),
     ):
         nifti(file, mask, spacing)
         with pytest.raises(S2MNetError, match=message):
@@ -272,5 +280,5 @@ def test_volumes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(S2MNetError, match=r"no prediction for 1 of 1 masks .*a\.nii\.gz"):
         evaluate_volumes(tmp_path / "p", tmp_path / "t")
     nifti(tmp_path / "t/a.nii", truth)
-    with pytest.raises(S2MNetError, match=r"two volumes of one name: a\.nii and a\.nii\.gz"):
+    with pytest.raises(S2MNetError, match=r"two volumes with one name: a\.nii and a\.nii\.gz"):
         evaluate_volumes(tmp_path / "p", tmp_path / "t")

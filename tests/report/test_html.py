@@ -6,55 +6,21 @@ import base64
 import dataclasses
 import io
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from htmlpage import Page
 from PIL import Image
 from scipy.ndimage import binary_dilation, binary_erosion
 
 from s2mnet.errors import S2MNetError
+from s2mnet.evaluation.examples import CaseFigure
 from s2mnet.evaluation.results import evaluate
-from s2mnet.report.html import CaseFigure, Report, render, write
-from s2mnet.report.result_sections import edge_correlation
-
-VOID = {"meta", "img", "br", "hr", "link", "input"}
-
-
-class Page(HTMLParser):
-    """Collects what a browser would see and checks that every tag is closed in order."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.style = ""
-        self.feed(text)
-        self.close()
-        assert not self.open, f"never closed: {self.open}"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
-
-    def handle_data(self, data: str) -> None:
-        if self.open[-1:] == ["style"]:
-            self.style += data
-        else:
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\s+", " ", " ".join(self.words))
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
+from s2mnet.pages.render import write_page
+from s2mnet.report.cases import edge_correlation
+from s2mnet.report.content import Report
+from s2mnet.report.page import render
 
 
 def disc(size: int, shift: int = 0) -> np.ndarray:
@@ -75,7 +41,7 @@ def full() -> Report:
     evaluation = evaluate(pairs, {"polyp": [1]}, split="test").with_context(images="10")
     keys = ("core", "bnd", "str", "sca", "tex")
     history = [
-        {"epoch": e, "seconds": 30.0 * e, "lr": 1e-3, "train_loss": 1 / e, "val_loss": 1.1 / e, "val_dice": 1 - 0.6 / e}
+        {"epoch": e, "seconds": 30.0 * e, "lr": 1e-3, "train_loss": 1 / e, "val_dice": 1 - 0.6 / e}
         | {name: dict.fromkeys(keys, 1.0 / e) for name in ("terms", "weights", "limits", "alpha")}
         | {"descriptors": {"tubularity": 0.03, "size": 0.2}, "data_share": 0.25}
         for e in range(1, 5)
@@ -88,7 +54,7 @@ def full() -> Report:
         ["0 and 255, above 127 is polyp."],
         {"batch size": 8},
         history,
-        evaluation.model_dump(),
+        evaluation,
         "test",
         [case("a.png", "best"), case("b.png", "median"), case("c.png", "worst")],
         [np.ones((4, 8, 8)) + 0j, np.ones((4, 5, 5)) + 0j],
@@ -111,9 +77,9 @@ def plain(full: Report) -> Report:
 def test_answers_first(full: Report, page: Page) -> None:
     text = page.text
     opening = text[: text.index("Pictures")]
-    dice = full.evaluation["summary"]["polyp"]["dice"]
+    dice = full.evaluation.summary["polyp"]["dice"]
     assert "marks polyp in an image" in opening
-    for value in (dice["mean"], dice["low"], dice["high"]):
+    for value in (dice.mean, dice.low, dice.high):
         assert f"{value:.3f}" in opening
     assert "Complete misses 1 of 10" in opening
     assert "in 1 more" in opening  # both masks hold pixels and share none
@@ -151,10 +117,10 @@ def test_every_picture_decodes_and_has_a_text(page: Page) -> None:
 
 def test_table_holds_every_metric_with_interval(full: Report, page: Page) -> None:
     text = page.text
-    for metric, summary in full.evaluation["summary"]["polyp"].items():
+    for metric, summary in full.evaluation.summary["polyp"].items():
         form = ".1f" if metric == "hd95" else ".3f"
-        assert f"{summary['mean']:{form}}" in text
-        assert f"{summary['low']:{form}} – {summary['high']:{form}}" in text
+        assert f"{summary.mean:{form}}" in text
+        assert f"{summary.low:{form}} – {summary.high:{form}}" in text
     assert text.count("↑") == 5 and text.count("↓") == 1
 
 
@@ -169,7 +135,7 @@ def test_all_that_was_given_is_said(full: Report, page: Page) -> None:
 def test_classes_have_rows_and_a_mean(plain: Report) -> None:
     truth = disc(64) + disc(64, 10) * disc(64)
     evaluation = evaluate([("a", np.roll(truth, 2, 1), truth), ("b", truth, truth)], {"rim": [1], "core": [2]})
-    report = dataclasses.replace(plain, class_names=["rim", "core"], evaluation=evaluation.model_dump())
+    report = dataclasses.replace(plain, class_names=["rim", "core"], evaluation=evaluation)
     page = Page(render(report))
     assert "marks rim and core in" in page.text
     assert "Mean over classes" in page.text and "predicted: core" in page.text
@@ -187,7 +153,7 @@ def test_escapes_every_text(full: Report) -> None:
         [bad],
         {bad: [bad]},
         [{"epoch": 1, "terms": {bad: 1.0}, "descriptors": {bad: 1.0}}],
-        evaluation.model_dump(),
+        evaluation,
         "test",
         [dataclasses.replace(full.cases[0], name=bad)],
         (),
@@ -249,10 +215,10 @@ def test_write_replaces_whole_and_leaves_nothing_behind(plain: Report, tmp_path:
     path.write_text("old")
     broken = dataclasses.replace(plain.cases[0], image=np.zeros((3, 3)))
     with pytest.raises(S2MNetError, match="uint8"):
-        write(dataclasses.replace(plain, cases=[broken]), path)
+        write_page(render(dataclasses.replace(plain, cases=[broken])), path)
     assert path.read_text() == "old"
     unreadable = dataclasses.replace(plain.cases[0], name="caf\udce9.png")
-    assert write(dataclasses.replace(plain, cases=[unreadable]), path) == path
+    assert write_page(render(dataclasses.replace(plain, cases=[unreadable])), path) == path
     assert "caf?.png" in Page(path.read_text(encoding="utf-8")).text
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
 

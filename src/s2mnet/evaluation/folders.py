@@ -1,4 +1,4 @@
-"""Two folders of masks, predictions and truth, measured against each other."""
+"""A folder of predicted masks measured against a folder of true ones."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 from s2mnet.data.folder import find_images
 from s2mnet.data.images import read_mask
 from s2mnet.data.label_rules import Histogram, histogram
-from s2mnet.data.labels import LabelMap, LabelRule, infer_labels
+from s2mnet.data.labels import IGNORE_INDEX, LabelMap, LabelRule, infer_labels
 from s2mnet.device import worker_count
 from s2mnet.errors import S2MNetError
-from s2mnet.evaluation.metrics import IGNORE_INDEX
 from s2mnet.evaluation.results import Evaluation, evaluate
 from s2mnet.files import prefetch
+from s2mnet.text import listed
 
-AHEAD = 4  # pairs that are being read, or wait to be measured
+AHEAD = 4  # pairs being read, or waiting to be measured
 
 
 def evaluate_folders(
@@ -27,11 +27,11 @@ def evaluate_folders(
     labels: LabelRule = "auto",
     progress: Callable[[int, str], None] | None = None,
 ) -> Evaluation:
-    """Measure every mask of ``truth`` against the prediction of the same file stem.
+    """Measure every mask of ``truth`` against the prediction with the same file stem.
 
-    What the values mean is inferred from the truth and holds for the predictions too. Two classes may be written 0/1 on
-    one side and 0/255 (exact or with JPEG noise) on the other. Predictions without a truth are not measured, and named
-    in the context. All files are checked before the first is measured.
+    The meaning of the values is inferred from the truth and holds for the predictions too. Two classes may be written
+    0/1 on one side and 0/255 (exact or with JPEG noise) on the other. Predictions without a truth are not measured but
+    named in the context. All files are checked before the first is measured.
 
     Args:
         predictions: a folder of masks, or one mask.
@@ -40,11 +40,11 @@ def evaluate_folders(
         progress: called after each image with the number of images done and the name of this one.
 
     Returns:
-        The evaluation; its context says where the masks are and what their values were taken to be.
+        The evaluation; its context says where the masks are and how their values were read.
 
     Raises:
-        S2MNetError: a truth without prediction, a pair of different sizes, a file that cannot be read, a prediction
-            with values that the truth's labels do not explain, or that is ignored where there is a truth.
+        S2MNetError: a truth without prediction, a pair of different sizes, an unreadable file, a prediction with values
+            that the truth's labels do not explain, or with ignored pixels where the truth is known.
 
     Example:
         >>> import tempfile
@@ -86,11 +86,11 @@ def evaluate_folders(
 def match(
     predictions: Path, truth: Path, find: Callable[[Path], Mapping[str, Path]]
 ) -> tuple[list[tuple[Path, Path]], list[str]]:
-    """(prediction, truth) of each truth, and the names of predictions that have none.
+    """Pairs (prediction, truth), one for each truth, and the names of the predictions without a truth.
 
     Args:
         predictions, truth: folders, or one file each.
-        find: gives the masks of a folder by stem.
+        find: returns the masks of a folder by stem.
 
     Raises:
         S2MNetError: a truth without prediction.
@@ -100,10 +100,8 @@ def match(
     predicted, true = find(predictions), find(truth)
     missing = [file.name for stem, file in true.items() if stem not in predicted]
     if missing:
-        names = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-        found = f"no prediction for {len(missing)} of {len(true)} masks in {truth}: {names}"
-        mend = "Predict them too, name both files alike, or take the truth away."
-        raise S2MNetError(predictions, found, "a mask of the same stem for each", mend)
+        problem = f"has no prediction for {len(missing)} of {len(true)} masks in {truth}: {listed(missing, 5)}"
+        raise S2MNetError(predictions, problem, "Predict them too with the same file stem, or remove those masks.")
     pairs = [(predicted[stem], file) for stem, file in true.items()]
     return pairs, [file.name for stem, file in predicted.items() if stem not in true]
 
@@ -121,10 +119,9 @@ def _values_of_pair(pair: tuple[Path, Path]) -> tuple[Histogram, Histogram]:
     predicted_file, true_file = pair
     predicted, true = read_mask(predicted_file), read_mask(true_file)
     if predicted.shape != true.shape:
-        (height, width), (true_height, true_width) = predicted.shape, true.shape
-        expected = f"the {true_width} × {true_height} of {true_file}"
-        mend = "Write the prediction in the size of the original image."
-        raise S2MNetError(predicted_file, f"{width} × {height} pixels", expected, mend)
+        sizes = [f"{width} × {height}" for height, width in (predicted.shape, true.shape)]
+        problem = f"is {sizes[0]} px, but its truth {true_file} is {sizes[1]} px"
+        raise S2MNetError(predicted_file, problem, "Write the prediction at the size of the original image.")
     return histogram(predicted), histogram(true)
 
 
@@ -133,19 +130,18 @@ def _threads() -> ThreadPoolExecutor:
 
 
 def check_clear(file: Path, predicted: np.ndarray, true: np.ndarray, labels: LabelMap) -> None:
-    """Raise if a prediction, as class indices, is ignored where there is a truth."""
+    """Raise if a prediction, as class indices, has ignored pixels where the truth is known."""
     unclear = int(np.count_nonzero((predicted == IGNORE_INDEX) & (true != IGNORE_INDEX)))
     if unclear:
-        found = f"the ignored value {labels.ignore_value} on {unclear} px that have a truth"
-        expected = "one of " + ", ".join(map(str, labels.values)) + " there"
-        raise S2MNetError(file, found, expected, "Write the prediction with the truth's labels.")
+        problem = f"holds the ignored value {labels.ignore_value} on {unclear} px that have a truth"
+        raise S2MNetError(file, problem, f"Write one of {', '.join(map(str, labels.values))} there.")
 
 
 def labels_of_predictions(values: Mapping[Path, Histogram], true_labels: LabelMap, labels: LabelRule) -> LabelMap:
-    """The labels of the truth, unless both are 0/1 or 0/255 (exact or noisy) and differ in that alone.
+    """The labels of the truth, unless both are 0/1 or 0/255 (exact or noisy) and differ only in that.
 
-    A threshold takes every value, so that predictions of 0/1 or of class indices would pass as all background: what the
-    truth's labels do not explain is refused here.
+    A threshold accepts every value, so predictions in 0/1 or in class indices would pass as all background. Values that
+    the truth's labels do not explain are therefore refused here.
 
     Raises:
         S2MNetError: a value that they do not explain.
@@ -161,17 +157,18 @@ def labels_of_predictions(values: Mapping[Path, Histogram], true_labels: LabelMa
                 return LabelMap(kind="classes", values=[0, foreground], names=true_labels.names)
         if (own := _noisy(values)) is not None:
             return own.model_copy(update={"names": true_labels.names})
-    for file, held in values.items():
-        strange = sorted(set(held) - set(true_labels.values))
+    for file, counts in values.items():
+        strange = sorted(set(counts) - set(true_labels.values))
         if strange:
-            shown = ", ".join(map(str, strange[:5])) + (", …" if len(strange) > 5 else "")
-            mend = "Write the predictions with the truth's labels, or say how to read the truth with --labels."
-            raise S2MNetError(file, f"the value {shown}", f"the labels of the truth ({true_labels.describe()})", mend)
+            shown = listed([str(value) for value in strange], 5)
+            problem = f"holds the value{'s' * (len(strange) > 1)} {shown}; the truth has {true_labels.describe()}"
+            fix = "Write the predictions with the truth's labels, or say how to read the truth with --labels."
+            raise S2MNetError(file, problem, fix)
     return true_labels
 
 
 def _noisy(values: Mapping[Path, Histogram]) -> LabelMap | None:
-    """The reading of predictions that are 0/255 with noise, None if they are not."""
+    """The labels of predictions in 0/255 with noise; None for other predictions."""
     try:
         own = infer_labels(values)
     except S2MNetError:

@@ -1,17 +1,17 @@
-"""The six metrics of a predicted mask against its truth, image or volume, defined for every pair, empty ones too.
+"""The six metrics of a predicted mask against its truth, in 2-D and 3-D, defined for every pair, even an empty one.
 
-Conventions, the same for every metric and documented only here:
+Conventions of all metrics, documented only here:
 
 - Pixels whose truth is ``ignore_index`` become background in prediction and truth before anything is counted.
 - Both masks empty is agreement: Dice, IoU, precision, recall and surface Dice are 1, HD95 is 0.
-- One mask empty is a complete miss: those five are 0 (so precision of an empty prediction and recall of an empty truth
-  are 0, too), and HD95 is the diagonal of the image or volume, which is longer than any distance inside it.
-- No value is ever NaN or infinite, so no mean over images can leave an image out.
-- Distances are in millimetres where a spacing is given, else in pixels or voxels, whatever their shape.
+- One mask empty is a complete miss: those five are 0 (also the precision of an empty prediction and the recall of an
+  empty truth), and HD95 is the diagonal of the image or volume, which is longer than any distance inside it.
+- No value is ever NaN or infinite, so no mean over images leaves an image out.
+- Distances are in millimetres if a spacing is given, else in pixels or voxels, whatever their shape.
 
-The surface of a mask is its pixels with a face neighbour (4 in an image, 6 in a volume) outside the mask or outside the
-image. HD95 is the larger of the two directed 95th percentiles of the distances from one surface to the other, surface
-Dice the share of both surfaces' pixels that lie within 2 mm, pixels or voxels of the other surface (Nikolov et al.,
+The surface of a mask is its pixels with a face neighbour (4 in an image, 6 in a volume) outside the mask or the image.
+HD95 is the larger of the two directed 95th percentiles of the distances from one surface to the other. Surface Dice is
+the share of the pixels of both surfaces that lie within 2 mm, pixels or voxels of the other (Nikolov et al.,
 arXiv:1809.04430).
 """
 
@@ -32,7 +32,7 @@ Unit = Literal["px", "voxels", "mm"]
 
 
 class Metric(NamedTuple):
-    """Name, title for people, direction and unit of one metric."""
+    """Name, displayed title, direction and unit of one metric."""
 
     name: str
     title: str
@@ -56,48 +56,23 @@ def metrics_in(unit: Unit) -> tuple[Metric, ...]:
 METRIC_NAMES = tuple(metric.name for metric in metrics_in("px"))
 
 
-def image_metrics(
-    prediction: np.ndarray,
-    truth: np.ndarray,
-    structures: Mapping[str, Sequence[int]],
-    ignore_index: int = IGNORE_INDEX,
-    spacing: Sequence[float] | None = None,
-) -> dict[str, dict[str, float]]:
-    """All metrics of one image or volume, for each structure.
-
-    Args:
-        prediction: (H, W) or (D, H, W) integers, class indices; anything where the truth is ``ignore_index``.
-        truth: the same shape, integers, class indices or ``ignore_index``.
-        structures: by name the class indices, 1 or more, that a structure is made of; they may overlap. Index 0, the
-            background, is of none; every other index is of at least one.
-        ignore_index: the value of ``truth`` whose pixels do not count.
-        spacing: size of a pixel along each axis (of a voxel: slices, rows, columns) in millimetres, or None.
-
-    Returns:
-        For each structure a dictionary with the keys ``METRIC_NAMES``; see the module for conventions.
-
-    Raises:
-        ValueError: not two integer arrays of one shape, a value that is of no structure, or a spacing that is not
-            positive.
-
-    Example:
-        >>> truth = np.array([[0, 1, 1, 255]])
-        >>> image_metrics(np.array([[0, 0, 1, 1]]), truth, {"lesion": [1]})["lesion"]["precision"]
-        1.0
-    """
-    pairs = structure_masks(prediction, truth, structures, ignore_index)
-    return {name: mask_metrics(predicted, true, spacing) for name, predicted, true in pairs}
-
-
 def structure_masks(
     prediction: np.ndarray,
     truth: np.ndarray,
     structures: Mapping[str, Sequence[int]],
     ignore_index: int = IGNORE_INDEX,
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Yield (name, predicted mask, true mask) for each structure, ignored pixels False in both.
+    """Yield (name, predicted mask, true mask) for each structure, boolean, with ignored pixels False in both.
 
-    Args and errors as in `image_metrics`; the masks are boolean.
+    Args:
+        prediction: (H, W) or (D, H, W) integers, class indices; anything where the truth is ``ignore_index``.
+        truth: the same shape, integers, class indices or ``ignore_index``.
+        structures: name → class indices, 1 or more, of each structure; structures may overlap. Index 0, the background,
+            belongs to none; every other index belongs to at least one.
+        ignore_index: pixels with this truth do not count.
+
+    Raises:
+        ValueError: not two integer arrays of one shape, or a value that belongs to no structure.
 
     Example:
         >>> truth, parts = np.array([[0, 1, 2, 255]]), {"whole": [1, 2], "core": [2]}
@@ -110,15 +85,15 @@ def structure_masks(
         raise ValueError(f"structures must be made of class indices above 0, not {dict(structures)}")
     for role, mask in (("prediction", prediction), ("truth", truth)):
         if mask.ndim not in (2, 3) or mask.size == 0 or mask.dtype.kind not in "iub":
-            found = f"{mask.dtype} of shape {mask.shape}"
-            raise ValueError(f"{role} must be a non-empty (H, W) or (D, H, W) integer array, not {found}")
+            given = f"{mask.dtype} of shape {mask.shape}"
+            raise ValueError(f"{role} must be a non-empty (H, W) or (D, H, W) integer array, not {given}")
     if prediction.shape != truth.shape:
         raise ValueError(f"prediction is {prediction.shape} and truth is {truth.shape}; they must have one shape")
     counted = truth != ignore_index
     for role, mask in (("prediction", prediction), ("truth", truth)):
         wrong = np.unique(mask[counted & ~np.isin(mask, known)])
         if wrong.size:
-            raise ValueError(f"{role} holds {wrong[:5].tolist()}, which are no class indices among {known}")
+            raise ValueError(f"{role} holds {wrong[:5].tolist()}, which are not among the class indices {known}")
     for name, members in structures.items():
         yield name, np.isin(prediction, members) & counted, np.isin(truth, members) & counted
 
@@ -150,9 +125,9 @@ def mask_metrics(predicted: np.ndarray, true: np.ndarray, spacing: Sequence[floa
         overlap = float(in_predicted == in_true)
         hd95 = 0.0 if in_predicted == in_true else float(np.linalg.norm(true.shape * sizes))
         return dict.fromkeys(METRIC_NAMES, overlap) | {"hd95": hd95}
-    # SciPy and not MONAI: the definitions are the same (the tests use MONAI as oracle), but MONAI needs one pass for
-    # each metric and 62 ms an image and class at DRIVE's 584×565, against 23 ms here on the same core. A k-d tree of
-    # the surface pixels and not a distance transform: that took 32 ms there, and 4 to 5 times as long on discs.
+    # SciPy, not MONAI: the definitions are the same (MONAI is the tests' oracle), but MONAI needs one pass per metric,
+    # 62 ms per image and class at DRIVE's 584×565, against 23 ms here on the same core. A k-d tree of the surface
+    # pixels, not a distance transform: that took 32 ms there, and 4 to 5 times as long on discs.
     to_true, to_predicted = surface_distances(predicted, true, sizes)
     near = np.count_nonzero(to_true <= SURFACE_TOLERANCE) + np.count_nonzero(to_predicted <= SURFACE_TOLERANCE)
     return {

@@ -1,4 +1,4 @@
-"""What an evaluation holds: a record for each image, volume and patient, and their summaries."""
+"""The contents of an evaluation: a record for each image, volume and patient, and their summaries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from s2mnet.evaluation.metrics import METRIC_NAMES, Unit
 
 MEAN = "mean over classes"
-"""The key of a summary under which the mean over the structures stands."""
+"""The key of a summary for the mean over the structures."""
 RESAMPLES = 2000
 BOOTSTRAP_SEED = 0
 
@@ -32,18 +32,18 @@ class Result(_Record):
     """structure → metric → value."""
 
     def mean(self, metric: str) -> float:
-        """Mean of the structures' values of ``metric``."""
+        """Mean of ``metric`` over the structures."""
         return float(np.mean([values[metric] for values in self.metrics.values()]))
 
 
 class ImageResult(Result):
-    """One image: its metrics and which of its two masks were empty, for each structure."""
+    """One image: for each structure its metrics, and which of the two masks were empty."""
 
     split: str | None = None
     patient: str | None = None
     volume: str | None = None
     empty: dict[str, Empty]
-    """structure → which mask held no pixel of it."""
+    """Structure → which mask has no pixel of it."""
 
 
 class VolumeResult(Result):
@@ -52,22 +52,22 @@ class VolumeResult(Result):
     split: str | None = None
     patient: str | None = None
     slices: int
-    """Slices that were measured."""
+    """How many slices were measured."""
     empty: dict[str, Empty]
-    """structure → which mask held no voxel of it."""
+    """Structure → which mask has no voxel of it."""
 
 
 class PatientResult(Result):
-    """One patient: the mean over his or her volumes, or images."""
+    """One patient: the mean over the patient's volumes, or images."""
 
     parts: int
-    """Volumes, or images."""
+    """How many volumes, or images."""
 
 
 class Summary(_Record):
-    """One metric over all images: ``low`` and ``high`` bound the mean (95 % percentile bootstrap over images).
+    """One metric over all images, volumes or patients.
 
-    The same of volumes and patients.
+    ``low`` and ``high`` bound the mean (95 % percentile bootstrap over images, volumes or patients).
     """
 
     mean: Finite
@@ -79,11 +79,11 @@ class Summary(_Record):
 
 
 Summaries = dict[str, dict[str, Summary]]
-"""structure, or `MEAN` for the mean over structures of each image → metric → summary over images."""
+"""Structure, or `MEAN` for each image's mean over structures → metric → summary over images."""
 
 
 class EmptyCounts(_Record):
-    """How many images or volumes of a structure had an empty mask."""
+    """How many images or volumes had an empty mask of a structure."""
 
     complete_misses: int
     """Exactly one of prediction and truth is empty."""
@@ -95,14 +95,14 @@ class Volumes(_Record):
     """The volumes that the images are slices of."""
 
     unit: Unit
-    """Of HD95, and of the tolerance of the surface Dice: millimetres where all three spacings are known of all."""
+    """Of HD95 and the tolerance of the surface Dice: millimetres if all three spacings of all volumes are known."""
     cases: list[VolumeResult]
     summary: Summaries
     empty: dict[str, EmptyCounts]
 
 
 class Patients(_Record):
-    """The patients that the volumes, or images, are of."""
+    """The patients that the volumes, or images, belong to."""
 
     unit: Unit
     mean_over: Literal["volumes", "images"]
@@ -113,27 +113,37 @@ class Patients(_Record):
 class Evaluation(_Record):
     """The metrics of a set of images, their summary, and what they were measured on.
 
-    Of volumes that were measured as such, ``cases``, ``summary`` and ``empty`` are empty.
+    If only volumes were measured, ``cases``, ``summary`` and ``empty`` are empty.
     """
 
     class_names: list[str]
-    """The structures that were measured: foreground classes or regions, in their order."""
+    """The measured structures: foreground classes or regions, in their order."""
     unit: Unit = "px"
-    """Of HD95 of an image, and of the tolerance of its surface Dice: millimetres where the spacing of all is known."""
+    """Of HD95 of an image and the tolerance of its surface Dice: millimetres if the spacing of all images is known."""
     cases: list[ImageResult]
     summary: Summaries
     empty: dict[str, EmptyCounts]
     """structure → counts."""
     volumes: Volumes | None = None
-    """Where every image is of a volume."""
+    """None unless every image belongs to a volume."""
     patients: Patients | None = None
-    """Where every image is of a patient."""
+    """None unless every image belongs to a patient."""
     context: dict[str, Any] = Field(default_factory=dict)
-    """Data, split, command, commit, versions, hardware, date: whatever the caller knows, as JSON values."""
+    """What the caller knows, as JSON values: data, split, command, commit, versions, hardware, date."""
 
     def with_context(self, **context: Any) -> Evaluation:
-        """A copy with more context; a key given again is replaced."""
+        """A copy with more context; a key that exists is replaced."""
         return self.model_copy(update={"context": self.context | context})
+
+    def groups(self) -> dict[str, Evaluation | Volumes | Patients]:
+        """The parts with a summary, by the noun for their cases: "image", "volume" and "patient", as far as present.
+
+        Example:
+            >>> Evaluation(class_names=["lesion"], cases=[], summary={}, empty={}).groups()
+            {}
+        """
+        groups = {"image": self, "volume": self.volumes, "patient": self.patients}
+        return {noun: group for noun, group in groups.items() if group and group.cases}
 
 
 def volumes_of(cases: list[VolumeResult], unit: Unit) -> Volumes:
@@ -142,12 +152,12 @@ def volumes_of(cases: list[VolumeResult], unit: Unit) -> Volumes:
 
 
 def patients_of(parts: Sequence[ImageResult | VolumeResult], unit: Unit) -> Patients | None:
-    """The mean of each patient's parts; None unless every part is of a patient."""
-    held: dict[str, list[ImageResult | VolumeResult]] = {}
+    """The means of each patient's parts; None unless every part belongs to a patient."""
+    by_patient: dict[str, list[ImageResult | VolumeResult]] = {}
     for part in parts:
         if part.patient is None:
             return None
-        held.setdefault(part.patient, []).append(part)
+        by_patient.setdefault(part.patient, []).append(part)
     cases = [
         PatientResult(
             name=patient,
@@ -157,7 +167,7 @@ def patients_of(parts: Sequence[ImageResult | VolumeResult], unit: Unit) -> Pati
                 for name in own[0].metrics
             },
         )
-        for patient, own in sorted(held.items())
+        for patient, own in sorted(by_patient.items())
     ]
     over: Literal["volumes", "images"] = "volumes" if isinstance(parts[0], VolumeResult) else "images"
     return Patients(unit=unit, mean_over=over, cases=cases, summary=summarise(cases))
@@ -179,11 +189,11 @@ def summarise(cases: Sequence[Result]) -> Summaries:
 
 
 def count_empty(cases: Sequence[ImageResult | VolumeResult]) -> dict[str, EmptyCounts]:
-    """How often which structure was missed altogether, or rightly nowhere."""
-    kinds = {name: Counter(case.empty[name] for case in cases) for name in cases[0].empty}
+    """How often each structure was missed completely, and how often both masks were empty."""
+    counters = {name: Counter(case.empty[name] for case in cases) for name in cases[0].empty}
     return {
-        name: EmptyCounts(complete_misses=held["prediction"] + held["truth"], both_empty=held["both"])
-        for name, held in kinds.items()
+        name: EmptyCounts(complete_misses=counter["prediction"] + counter["truth"], both_empty=counter["both"])
+        for name, counter in counters.items()
     }
 
 
@@ -191,7 +201,7 @@ def summarise_values(values: np.ndarray) -> list[Summary]:
     """Mean, spread and the 95 % percentile bootstrap interval of the mean over images, with a fixed seed.
 
     Args:
-        values: (quantities, images) finite numbers; every quantity is resampled by the same images.
+        values: (quantities, images), finite; all quantities share the same resampled images.
 
     Returns:
         One summary for each quantity.

@@ -1,4 +1,4 @@
-"""The metrics of many images, of their volumes and patients, with 95 % intervals, and on disk as JSON and CSV."""
+"""The metrics of many images, their volumes and patients, with 95 % intervals, stored as JSON and CSV."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 from pydantic import ValidationError
 
 from s2mnet.data.casetable import UNKNOWN, CaseFacts
+from s2mnet.data.labels import IGNORE_INDEX
 from s2mnet.errors import S2MNetError
-from s2mnet.evaluation.metrics import IGNORE_INDEX, METRIC_NAMES, Unit, mask_metrics, structure_masks
+from s2mnet.evaluation.metrics import METRIC_NAMES, Unit, mask_metrics, structure_masks
 from s2mnet.evaluation.records import (
     MEAN,
     Empty,
@@ -33,7 +34,7 @@ __all__ = ["MEAN", "Evaluation", "ImageResult", "evaluate", "load", "measure", "
 
 JSON_NAME, CSV_NAME, VOLUMES_NAME = "metrics.json", "metrics.csv", "volumes.csv"
 Structures = Mapping[str, Sequence[int]]
-"""By name the class indices that a structure is made of, as `s2mnet.data.LabelMap.structures` gives them."""
+"""Name of each structure → its class indices, see `s2mnet.data.LabelMap.structures`."""
 
 
 def evaluate(
@@ -44,26 +45,26 @@ def evaluate(
     split: str | None = None,
     facts: Mapping[str, CaseFacts] | None = None,
 ) -> Evaluation:
-    """Measure predictions against their truth, one pair, and the volume it is of, in memory at a time.
+    """Measure predictions against their truth, with one pair and its volume in memory at a time.
 
-    Where every image is of a volume, volumes are measured in 3-D too; where every image is of a patient, the mean of
-    each patient's volumes, or images, is summed up too.
+    If every image belongs to a volume, volumes are measured in 3-D too. If every image belongs to a patient, the means
+    of each patient's volumes, or images, are summarised too.
 
     Args:
-        pairs: (name, prediction, truth); the arrays (H, W) integer class indices as in `metrics.image_metrics`.
-        structures: what is measured, as in `metrics.image_metrics`.
-        ignore_index: the value of a truth whose pixels do not count.
+        pairs: (name, prediction, truth); the arrays (H, W) integer class indices as in `metrics.structure_masks`.
+        structures: what is measured, as in `metrics.structure_masks`.
+        ignore_index: pixels with this truth do not count.
         progress: called after each image with the number of images done and the name of this one.
-        split: which part of the data the images are, kept with each of them.
-        facts: what is known of each image, by name; of exactly the images that come. Distances are in millimetres
-            where row and column spacing (for volumes, slice spacing too) are known of all of them.
+        split: the split of the images, kept with each of them.
+        facts: patient, volume and spacing of each image, by name, for exactly the images of ``pairs``. Distances are in
+            millimetres if all row and column spacings (for volumes, slice spacings too) are known.
 
     Returns:
-        The evaluation, its context still empty.
+        The evaluation, with an empty context.
 
     Raises:
-        ValueError: no pair, a name given twice, facts of other images, or an array that `metrics.image_metrics`
-            refuses (naming the image).
+        ValueError: no pair, a name given twice, facts of other images, or an array that
+            `metrics.structure_masks` refuses (naming the image).
         S2MNetError: slices of one volume that differ in size.
 
     Example:
@@ -123,7 +124,7 @@ def measure(
 ) -> tuple[dict[str, dict[str, float]], dict[str, Empty]]:
     """The metrics of one image or volume, and which of its two masks were empty, for each structure.
 
-    Args and errors as in `metrics.image_metrics`; errors begin with ``name``.
+    Args and errors as in `metrics.structure_masks` and `metrics.mask_metrics`; errors begin with ``name``.
     """
     metrics: dict[str, dict[str, float]] = {}
     empty: dict[str, Empty] = {}
@@ -137,13 +138,13 @@ def measure(
 
 
 def save(evaluation: Evaluation, folder: Path) -> None:
-    """Write metrics.json (everything), metrics.csv (one row for each image and class) and, of volumes, volumes.csv.
+    """Write metrics.json (everything), metrics.csv (a row per image and class) and, for volumes, volumes.csv.
 
-    Each appears whole or not at all; a table that was there and is not written is taken away.
+    Each file appears whole or not at all. An earlier table that no longer applies is deleted.
 
     Args:
         evaluation: what to write.
-        folder: made if it is missing.
+        folder: created if missing.
 
     Raises:
         S2MNetError: the folder cannot be written to.
@@ -176,35 +177,36 @@ def load(folder: Path) -> Evaluation:
     """Read back what `save` wrote.
 
     Raises:
-        S2MNetError: there is no metrics.json in ``folder``, or it is not one that this program wrote.
+        S2MNetError: ``folder`` has no metrics.json, or one that this program did not write.
 
     Example:
         >>> load(Path("no-such-run"))
         Traceback (most recent call last):
-        s2mnet.errors.S2MNetError: no-such-run/metrics.json: found no file; expected the result of an evaluation. ...
+        s2mnet.errors.S2MNetError: no-such-run/metrics.json does not exist. Run `s2mnet evaluate` first.
     """
     path = folder / JSON_NAME
     if not path.is_file():
-        raise S2MNetError(path, "no file", "the result of an evaluation", "Run `s2mnet evaluate` first.")
+        raise S2MNetError(path, "does not exist", "Run `s2mnet evaluate` first.")
     try:
         return Evaluation.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
-        found = f"{first['msg']} at {'.'.join(map(str, first['loc'])) or 'the top'}"
-        raise S2MNetError(path, found, "the result of an evaluation", "Run `s2mnet evaluate` again.") from error
+        place = ".".join(map(str, first["loc"])) or "the top level"
+        problem = f"is not the result of an evaluation: {first['msg']} at {place}"
+        raise S2MNetError(path, problem, "Run `s2mnet evaluate` again.") from error
 
 
-def _rows(held: Evaluation | Volumes, about: list[str]) -> str:
+def _rows(group: Evaluation | Volumes, columns: list[str]) -> str:
     """A row for each image, or volume, and structure."""
     rows = io.StringIO(newline="")
     writer = csv.writer(rows)
-    first = "image" if isinstance(held, Evaluation) else "volume"
-    writer.writerow([first, *about, "class", "empty", *METRIC_NAMES, "unit"])
-    for case in held.cases:
+    first = "image" if isinstance(group, Evaluation) else "volume"
+    writer.writerow([first, *columns, "class", "empty", *METRIC_NAMES, "unit"])
+    for case in group.cases:
         for name, values in case.metrics.items():
-            cells = ["" if getattr(case, column) is None else getattr(case, column) for column in about]
+            cells = [getattr(case, column) for column in columns]  # None is written as an empty cell
             numbers = [values[metric] for metric in METRIC_NAMES]
-            writer.writerow([case.name, *cells, name, case.empty[name], *numbers, held.unit])
+            writer.writerow([case.name, *cells, name, case.empty[name], *numbers, group.unit])
     return rows.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""Test a trained model on a part of a data folder."""
+"""Test a trained model on one split of a data folder."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def evaluate_run(
 ) -> Evaluation:
     """Predict each case at its own size and compare it with its mask, read with the model's own labels.
 
-    What ``cases.csv`` says of patients, volumes and spacing is used as in :func:`~s2mnet.evaluation.results.evaluate`.
+    Patients, volumes and spacing from ``cases.csv`` are used as in :func:`~s2mnet.evaluation.results.evaluate`.
 
     Args:
         predictor: the model.
         cases: images with masks.
-        split: the name of this part of the data, kept in the result.
+        split: the name of this split, kept in the result.
         tta: see :meth:`s2mnet.Predictor.predict`.
-        progress: called with images done and the name of the latest.
+        progress: called with the number of images done and the name of the latest.
 
     Raises:
-        S2MNetError: a file that cannot be read, a mask of another size or with a label the model does not know.
+        S2MNetError: an unreadable file, a mask of another size or with a label that the model does not know.
     """
 
     def pairs() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:

@@ -1,4 +1,4 @@
-"""Slices put together into volumes as they come, each volume let go when its last slice is in."""
+"""Slices assembled into volumes as they come; each volume is released when its last slice is in."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from s2mnet.errors import S2MNetError
 class Stack:
     """Prediction and truth of a volume, (D, H, W) class indices.
 
-    A slice number that is missing between the first and the last is background in both: ``s2mnet prepare`` leaves out
-    slices without signal.
+    A slice missing between the first and the last is background in both: ``s2mnet prepare`` leaves out slices without
+    signal.
     """
 
     facts: CaseFacts
@@ -30,7 +30,7 @@ class Stacks:
     """Collects slices by the number that ``cases.csv`` gives them.
 
     Args:
-        facts: of all the slices that will come; each has a volume.
+        facts: of all slices to come; each names a volume.
 
     Example:
         >>> one, two = (CaseFacts(volume="v", slice=number) for number in (4, 6))
@@ -49,10 +49,10 @@ class Stacks:
         self._open: dict[str, Stack] = {}
 
     def add(self, facts: CaseFacts, prediction: np.ndarray, truth: np.ndarray) -> Stack | None:
-        """Put a slice (H, W) into its volume; gives the volume if that was its last slice.
+        """Put a slice (H, W) into its volume; returns the volume if that was its last slice, else None.
 
         Raises:
-            S2MNetError: slices of one volume have different sizes.
+            S2MNetError: slices of one volume differ in size.
         """
         volume, number = _place(facts)
         numbers = self._numbers[volume]
@@ -62,8 +62,8 @@ class Stacks:
         stack = self._open[volume]
         if stack.truth.shape != shape:
             sizes = [f"{height} × {width}" for height, width in (truth.shape, stack.truth.shape[1:])]
-            expected = f"slices of one size, {sizes[1]} as the first"
-            raise S2MNetError(f"volume {volume}", f"a slice of {sizes[0]} px", expected, "Correct cases.csv.")
+            problem = f"has a slice of {sizes[0]} px, but its first slice is {sizes[1]} px"
+            raise S2MNetError(f"volume {volume}", problem, "Correct cases.csv.")
         stack.prediction[number - first], stack.truth[number - first] = prediction, truth
         stack.slices += 1
         return self._open.pop(volume) if stack.slices == len(numbers) else None
@@ -71,5 +71,5 @@ class Stacks:
 
 def _place(facts: CaseFacts) -> tuple[str, int]:
     if facts.volume is None or facts.slice is None:
-        raise ValueError(f"{facts} is of no volume")
+        raise ValueError(f"{facts} names no volume or slice")
     return facts.volume, facts.slice

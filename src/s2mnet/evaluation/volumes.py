@@ -1,4 +1,4 @@
-"""Two folders of NIfTI masks, predictions and truth, measured against each other in 3-D."""
+"""A folder of predicted NIfTI masks measured against a folder of true ones, in 3-D."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from s2mnet.volumes.nifti import is_nifti_name, read_nifti, whole_numbers
 
 
 def find_volumes(path: Path) -> dict[str, Path]:
-    """The NIfTI files of a folder, or the file itself, by name without .nii or .nii.gz, sorted; hidden ones left out.
+    """The NIfTI files of a folder, or the file itself, by name without .nii or .nii.gz, sorted, without hidden files.
 
     Raises:
-        S2MNetError: two files with one such name, or a folder that cannot be read.
+        S2MNetError: two files with the same name, or a folder that cannot be read.
     """
     try:
         files = sorted(path.iterdir()) if path.is_dir() else [path]
     except OSError as error:
-        unread, mend = f"what cannot be read ({error.strerror or error})", "Check the path and its permissions."
-        raise S2MNetError(path, unread, "a folder that you may read", mend) from None
-    found: dict[str, Path] = {}
+        problem = f"cannot be read ({error.strerror or error})"
+        raise S2MNetError(path, problem, "Check the path and its permissions.") from None
+    volumes: dict[str, Path] = {}
     for file in files:
         if is_nifti_name(file) and file.is_file() and not file.name.startswith("."):
             stem = file.name[: file.name.lower().rindex(".nii")]
-            if stem in found:
-                both = f"{found[stem].name} and {file.name}"
-                raise S2MNetError(path, f"two volumes of one name: {both}", "one file per name", "Remove one.")
-            found[stem] = file
-    return found
+            if stem in volumes:
+                problem = f"has two volumes with one name: {volumes[stem].name} and {file.name}"
+                raise S2MNetError(path, problem, "Remove or rename one of them.")
+            volumes[stem] = file
+    return volumes
 
 
 def evaluate_volumes(predictions: str | Path, truth: str | Path, labels: LabelRule = "auto") -> Evaluation:
-    """Measure every volume of ``truth`` against the prediction of the same name, in 3-D.
+    """Measure every volume of ``truth`` against the prediction with the same name, in 3-D.
 
-    What the values mean is inferred as in :func:`~s2mnet.evaluation.folders.evaluate_folders`. Distances are in
-    millimetres where the headers of all give all three voxel sizes, else in voxels. All files are checked before the
-    first is measured; one pair is in memory at a time.
+    The meaning of the values is inferred as in :func:`~s2mnet.evaluation.folders.evaluate_folders`. Distances are in
+    millimetres if every header gives all three voxel sizes, else in voxels. All files are checked before the first is
+    measured; one pair is in memory at a time.
 
     Args:
         predictions: a folder of masks .nii or .nii.gz, or one mask.
@@ -51,10 +51,10 @@ def evaluate_volumes(predictions: str | Path, truth: str | Path, labels: LabelRu
         labels: how to read the values of the truth.
 
     Returns:
-        The evaluation, of volumes alone.
+        The evaluation, of volumes only.
 
     Raises:
-        S2MNetError: a truth without prediction, a pair of different grids, a file that cannot be read or holds
+        S2MNetError: a truth without prediction, a pair with different grids, a file that is unreadable or holds
             fractions, a prediction with values that the truth's labels do not explain.
 
     Example:
@@ -100,6 +100,6 @@ def evaluate_volumes(predictions: str | Path, truth: str | Path, labels: LabelRu
 
 
 def _read(path: Path) -> Volume:
-    """A mask with whole numbers, int32."""
+    """A mask of whole numbers, int32."""
     volume = read_nifti(path)
     return replace(volume, array=whole_numbers(volume))

@@ -1,4 +1,4 @@
-"""Figures of the inspection page, as SVG."""
+"""Figures of the inspection page."""
 
 from __future__ import annotations
 
@@ -7,25 +7,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from s2mnet.inspection.fingerprint import ClassFacts, Distribution, ImageFacts, SpectralEnergy
-from s2mnet.report.figures import draw_figure
+from s2mnet.inspection.fingerprint import ClassFacts, Distribution, ImageFacts, Morphology, SpectralEnergy
+from s2mnet.pages.drawing import BLUE, GREY, ORANGE, draw_figure
+from s2mnet.pages.embed import Picture, plot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#8a939c"
-_SIZE = (5.4, 3.1)
 
-
-def sizes(images: Sequence[ImageFacts]) -> bytes:
-    """How often which image height and width occurs, in pixels; at least one image.
+def sizes(images: Sequence[ImageFacts]) -> Picture:
+    """Histogram of the heights and widths of the images, in pixels; at least one image.
 
     Example:
         >>> image = ImageFacts(name="a", split="train", image="", mask="", height=9, width=12, channels=1, mode="L",
         ...     mask_mode="L", bits=8, foreground=None)
-        >>> sizes([image])[:5]
-        b'<?xml'
+        >>> sizes([image]).caption
+        'Height and width of the images.'
     """
     height, width = ([getattr(image, side) for image in images] for side in ("height", "width"))
     room = max(4, (max(*height, *width) - min(*height, *width)) // 20)
@@ -33,27 +31,29 @@ def sizes(images: Sequence[ImageFacts]) -> bytes:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        axes.hist([height, width], bins=edges, color=[_BLUE, _ORANGE], label=["height", "width"])
+        axes.hist([height, width], bins=edges, color=[BLUE, ORANGE], label=["height", "width"])
         axes.set(xlabel="px", ylabel="images")
+        axes.locator_params(axis="y", integer=True)
         axes.legend()
 
-    return draw_figure(draw, _SIZE)
+    return plot(draw_figure(draw), "Sizes of the images", "Height and width of the images.")
 
 
-def foreground(images: Sequence[ImageFacts]) -> bytes:
-    """How large the foreground of the masks is, as a share of each image; at least one with a known share."""
+def foreground(images: Sequence[ImageFacts]) -> Picture:
+    """Foreground as a share of each image; at least one image with a known share."""
     shares = [100 * image.foreground for image in images if image.foreground is not None]
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        axes.hist(shares, bins=24, color=_BLUE, alpha=0.75, edgecolor="white", linewidth=0.8)
+        axes.hist(shares, bins=24, color=BLUE, alpha=0.75, edgecolor="white", linewidth=0.8)
         axes.set(xlabel="foreground, % of the image", ylabel="masks")
+        axes.locator_params(axis="y", integer=True)
 
-    return draw_figure(draw, _SIZE)
+    return plot(draw_figure(draw), "Size of the foreground", "Foreground as a share of each image.")
 
 
-def label_shares(classes: Sequence[ClassFacts]) -> bytes:
-    """Pixel share of each class and share of the masks that hold it; at least one class."""
+def label_shares(classes: Sequence[ClassFacts]) -> Picture:
+    """Share of the pixels and number of masks of each class; at least one class."""
     names = [entry.name if len(entry.name) < 28 else entry.name[:26] + "…" for entry in classes]
     masks = [sum(entry.masks.values()) for entry in classes]
     rows = np.arange(len(classes))
@@ -64,43 +64,42 @@ def label_shares(classes: Sequence[ClassFacts]) -> bytes:
             (left, [100 * entry.share for entry in classes], [f"{100 * entry.share:.3g}" for entry in classes]),
             (right, masks, [str(count) for count in masks]),
         ):
-            bars = axes.barh(rows, values, color=_BLUE, alpha=0.75)
+            bars = axes.barh(rows, values, color=BLUE, alpha=0.75)
             axes.bar_label(bars, text, padding=3, fontsize=9)
             axes.margins(x=0.18)
             axes.grid(visible=False, axis="y")
-        left.set(yticks=rows, yticklabels=names, xlabel="% of the pixels with a truth")
+        left.set(yticks=rows, yticklabels=names, xlabel="% of the labelled pixels")
         left.invert_yaxis()
-        right.set_xlabel("masks that hold it")
+        right.set_xlabel("masks that contain it")
 
-    return draw_figure(draw, (5.4, max(1.8, 0.9 + 0.4 * len(classes))))
+    drawn = draw_figure(draw, (5.4, max(1.8, 0.9 + 0.4 * len(classes))))
+    return plot(drawn, "Shares of the classes", "Pixels of each class, and masks that contain it.")
 
 
-def shapes(entry: ClassFacts) -> bytes:
-    """Descriptors and thickness of one class that has a morphology: every mask a dot, quartiles and median."""
-    found = entry.morphology
-    if found is None:
-        return b""
+def shapes(entry: ClassFacts, morphology: Morphology) -> Picture:
+    """Descriptors and thickness of one class: a dot for each mask, quartiles and median."""
     names = ("tubularity", "compactness", "irregularity", "size")
 
     def draw(figure: Figure) -> None:
         left, right = figure.subplots(1, 2, width_ratios=(4, 1))
-        _dots(left, {name: getattr(found, name) for name in names})
+        _dots(left, {name: getattr(morphology, name) for name in names})
         left.set_ylim(-0.03, 1.03)
         left.tick_params(axis="x", labelsize=8.5)
-        _dots(right, {"thickness, px": found.thickness_px})
-        right.set_ylim(0, 1.05 * max(found.thickness_px.values))
+        _dots(right, {"thickness, px": morphology.thickness_px})
+        right.set_ylim(0, 1.05 * max(morphology.thickness_px.values))
 
-    return draw_figure(draw, _SIZE)
+    over = f"{entry.name}, {len(morphology.size.values)} masks"
+    return plot(draw_figure(draw), f"Shapes of {over}", f"{over}: a dot for each mask, with median and quartiles.")
 
 
-def spectrum(energies: Sequence[SpectralEnergy]) -> bytes:
-    """Median energy within K with and without DC, quartiles as whiskers; at least one K."""
+def spectrum(energies: Sequence[SpectralEnergy]) -> Picture:
+    """Median energy within K, with and without the mean, quartiles as whiskers; at least one K."""
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         for offset, colour, text, field in (
-            (-0.2, _GREY, "with the mean of the image (DC)", "with_dc"),
-            (0.2, _BLUE, "without it", "without_dc"),
+            (-0.2, GREY, "with the mean of the image (DC)", "with_dc"),
+            (0.2, BLUE, "without it", "without_dc"),
         ):
             known = [(i, getattr(energy, field)) for i, energy in enumerate(energies) if getattr(energy, field)]
             if not known:
@@ -115,15 +114,15 @@ def spectrum(energies: Sequence[SpectralEnergy]) -> bytes:
         axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2)
         axes.grid(visible=False, axis="x")
 
-    return draw_figure(draw, _SIZE)
+    return plot(draw_figure(draw), "Spectral energy within K", "Energy within the central K × K frequencies.")
 
 
 def _dots(axes: Axes, parts: dict[str, Distribution]) -> None:
     spread = np.random.default_rng(0)
     for place, part in enumerate(parts.values()):
         aside = place + spread.uniform(-0.25, 0.25, len(part.values))
-        axes.plot(aside, part.values, ".", color=_BLUE, alpha=0.3, markersize=4)
-        axes.vlines(place, part.lower, part.upper, color=_ORANGE, linewidth=5, alpha=0.6)
-        axes.plot([place - 0.32, place + 0.32], [part.median] * 2, color=_ORANGE, linewidth=2)
+        axes.plot(aside, part.values, ".", color=BLUE, alpha=0.3, markersize=4)
+        axes.vlines(place, part.lower, part.upper, color=ORANGE, linewidth=5, alpha=0.6)
+        axes.plot([place - 0.32, place + 0.32], [part.median] * 2, color=ORANGE, linewidth=2)
     axes.set(xticks=range(len(parts)), xticklabels=list(parts), xlim=(-0.6, len(parts) - 0.4))
     axes.grid(visible=False, axis="x")

@@ -12,15 +12,15 @@ def summary(fingerprint: Fingerprint) -> list[tuple[str, str, str]]:
     count, read = sum(fingerprint.counts.values()), len(fingerprint.images)
     split = ", ".join(f"{number} {name}" for name, number in fingerprint.counts.items())
     unread = f"{count - read} could not be read. " if read < count else ""
-    tiles = [("images with masks", str(count), unread + split)]
+    tiles = [("Images with masks", str(count), unread + split)]
     if fingerprint.height and fingerprint.width:
         middle = f"{fingerprint.height.median:.0f} × {fingerprint.width.median:.0f}"
-        tiles.append(("px, median height × width", middle, stored_text(fingerprint)))
+        tiles.append(("Median height × width, px", middle, stored_text(fingerprint)))
     if fingerprint.label_map:
         classes = len(fingerprint.classes) - 1
         names = ", ".join(entry.name for entry in fingerprint.classes[1:])
-        tiles.append(("class" if classes == 1 else "classes", str(classes), names))
-    tiles.append(("problems", str(len(fingerprint.problems)), severity_text(fingerprint) or "none were found"))
+        tiles.append(("Class" if classes == 1 else "Classes", str(classes), names))
+    tiles.append(("Problems", str(len(fingerprint.problems)), severity_text(fingerprint) or "none were found"))
     return tiles
 
 

@@ -1,7 +1,5 @@
-"""The report: pictures and one self-contained page from plain data and arrays, without training or prediction.
+"""The report: one self-contained page from plain data and arrays, without training or prediction.
 
-`overlay` draws masks over images, `figures` the training curves and spectral filters, `content` says what a report
-holds, `html` writes the page. Matplotlib is loaded only when a picture needs it.
+``content`` says what a report holds, ``figures`` draws it, ``cases``, ``results`` and ``training`` prepare the sections
+of ``report.html``, ``page`` fills and writes it, and ``run`` collects the content from a run folder.
 """
-
-from __future__ import annotations

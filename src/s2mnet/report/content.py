@@ -1,4 +1,4 @@
-"""What a report holds: plain values and arrays, whoever made them."""
+"""What a report holds: plain values and arrays."""
 
 from __future__ import annotations
 
@@ -6,39 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
-Role = Literal["best", "median", "worst", "example"]
-
-
-@dataclass(frozen=True, eq=False)
-class CaseFigure:
-    """One image with its masks, as it is to be shown.
-
-    Example:
-        >>> pixels = np.zeros((8, 8), np.uint8)
-        >>> CaseFigure("case 1", "best", 0.9, pixels, pixels, pixels).boundary is None
-        True
-    """
-
-    name: str
-    role: Role
-    dice: float | None
-    """None where there is no truth to compare with."""
-    image: NDArray[np.uint8]
-    """(H, W) or (H, W, 3)."""
-    truth: NDArray[np.integer[Any]] | None
-    """(H, W) class indices, 255 where nothing is known."""
-    prediction: NDArray[np.integer[Any]]
-    """(H, W) class indices."""
-    boundary: NDArray[np.floating[Any]] | None = None
-    """β (h, w) in [0, 1] (SPEC 1.3), of any size; it is shown at the size of the image."""
+from s2mnet.evaluation.examples import CaseFigure
+from s2mnet.evaluation.records import Evaluation
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """Everything the page shows. What is left empty is left out of the page, with a sentence saying so.
+    """Everything the page shows. For an empty field the page says what is missing.
 
     Example:
         >>> Report("Polyps", ["polyp"]).history
@@ -49,16 +25,15 @@ class Report:
     class_names: Sequence[str]
     """What is measured: the foreground classes in the order of their indices 1, 2, …, or regions made of them."""
     counts: Mapping[str, int] = field(default_factory=dict)
-    """Images of each part of the data: "train", "val", "test"."""
+    """Images in each split: "train", "val", "test"."""
     data_sentences: Sequence[str] = ()
     label_sentences: Sequence[str] = ()
-    """What the masks' values were taken to mean."""
+    """How the values of the masks were read."""
     settings: Mapping[str, object] = field(default_factory=dict)
     history: Sequence[Mapping[str, Any]] = ()
     """One record per epoch: see `figures.curves`; also "seconds" (since the start), "descriptors",
     "data_share" (in [0, 1])."""
-    evaluation: Mapping[str, Any] | None = None
-    """As `s2mnet.evaluation.results.Evaluation.model_dump()` gives it."""
+    evaluation: Evaluation | None = None
     evaluated_on: Literal["test", "validation"] = "test"
     cases: Sequence[CaseFigure] = ()
     filters: Sequence[NDArray[Any] | None] = ()
@@ -67,3 +42,5 @@ class Report:
     warnings: Sequence[str] = ()
     drawn: Sequence[str] = ()
     """The foreground classes in that order, where regions are measured; empty if `class_names` are the classes."""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """Why the plan chose what it did, by setting."""

@@ -2,48 +2,38 @@
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from s2mnet.errors import S2MNetError
+from s2mnet.pages.drawing import BLUE, DARK, GREEN, ORANGE, PURPLE, draw_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 History = Sequence[Mapping[str, Any]]
+Points = list[tuple[float, float]]
 
-_BLUE, _ORANGE, _GREEN, _PURPLE, _DARK = "#0072B2", "#D55E00", "#009E73", "#A6568A", "#444444"
-COLOURS = (_BLUE, _ORANGE, _GREEN, _PURPLE, _DARK, "#E69F00", "#56B4E9", "#8a939c")
-"""Of lines that are compared, told apart by most who do not see all colours."""
-_LINES = ((_BLUE, "-"), (_ORANGE, "--"), (_GREEN, "-."), (_PURPLE, (0, (5, 1))), (_DARK, ":"))
-_NAMES = {
+_LINES = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), (PURPLE, (0, (5, 1))), (DARK, ":"))
+_SINGLE = {
+    "dice": ("val_dice", "Dice on validation images"),
+    "loss": ("train_loss", "training loss"),
+    "lr": ("lr", "learning rate"),
+}
+_BY_TERM = {"terms": "value of the term", "weights": "weight w", "limits": "share of w", "alpha": "modulation α"}
+_TERMS = {
     "core": "core (overlap)",
     "bnd": "boundary",
     "str": "structure",
     "sca": "scale",
     "tex": "texture",
-}
-_STYLE: Any = {
-    "font.size": 10,
-    "axes.edgecolor": "#8a939c",
-    "axes.labelcolor": "#333333",
-    "xtick.color": "#555555",
-    "ytick.color": "#555555",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e4e8ec",
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "text.parse_math": False,
-    "svg.hashsalt": "s2mnet",  # the same data give the same file
 }
 
 
@@ -51,9 +41,8 @@ def curves(history: History) -> dict[str, bytes]:
     """Training curves as SVG, one figure each, for what the history holds.
 
     Args:
-        history: one record per epoch with "epoch" and any of "train_loss", "val_loss", "val_dice", "lr" (numbers) and
-            "terms", "weights", "limits", "alpha" (name → number). What is missing, None or not finite is left out of
-            its curve.
+        history: one record per epoch with "epoch" and any of "train_loss", "val_dice", "lr" (numbers) and "terms",
+            "weights", "limits", "alpha" (name → number). What is missing, None or not finite is left out of its curve.
 
     Returns:
         SVG by name, in this order and only where there is something to draw: "dice", "loss", "lr", "terms", "weights",
@@ -63,21 +52,16 @@ def curves(history: History) -> dict[str, bytes]:
         >>> list(curves([{"epoch": 1, "train_loss": 0.9, "val_dice": 0.4}]))
         ['dice', 'loss']
     """
-    groups: dict[str, tuple[str, dict[str, str]]] = {
-        "dice": ("Dice on validation images", {"val_dice": "validation"}),
-        "loss": ("loss", {"train_loss": "training", "val_loss": "validation"}),
-        "lr": ("learning rate", {"lr": "learning rate"}),
+    charts = {name: (label, {label: _points(history, key)}) for name, (key, label) in _SINGLE.items()}
+    for name, label in _BY_TERM.items():
+        terms = dict.fromkeys(term for record in history for term in (record.get(name) or {}))
+        charts[name] = (label, {_TERMS.get(term, term): _points(history, name, term) for term in terms})
+    axes = {"dice": _mark_best, "lr": _from_zero}
+    return {
+        name: draw_figure(partial(_draw_lines, label, lines, axes.get(name, _fit)))
+        for name, (label, lines) in charts.items()
+        if any(lines.values())
     }
-    figures: dict[str, bytes] = {}
-    for name, (label, keys) in groups.items():
-        lines = {text: _points(history, key) for key, text in keys.items()}
-        figures |= _lines(name, label, lines)
-    families = {"terms": "value of the term", "weights": "weight w", "limits": "share of w", "alpha": "modulation α"}
-    for name, label in families.items():
-        keys_seen = dict.fromkeys(key for record in history for key in (record.get(name) or {}))
-        lines = {_NAMES.get(key, key): _points(history, name, key) for key in keys_seen}
-        figures |= _lines(name, label, lines)
-    return figures
 
 
 def best_epoch(history: History) -> tuple[int, float] | None:
@@ -106,30 +90,29 @@ def dice_distribution(values: Sequence[float]) -> bytes:
     """
     dice = np.asarray(values, dtype=float)
     if not dice.size or not ((dice >= 0) & (dice <= 1)).all():
-        raise S2MNetError(
-            "Dice per image", f"{dice.tolist()[:5]}", "at least one value in [0, 1]", "Leave out the rest."
-        )
+        problem = f"must be one or more values in [0, 1], not {dice.tolist()[:5]}"
+        raise S2MNetError("Dice per image", problem, "Leave out the others.")
 
     def draw(figure: Figure) -> None:
         from matplotlib.ticker import MaxNLocator
 
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(5, 1))
-        upper.hist(dice, bins=np.linspace(0, 1, 21), color=_BLUE, alpha=0.75, edgecolor="white", linewidth=0.8)
+        upper.hist(dice, bins=np.linspace(0, 1, 21), color=BLUE, alpha=0.75, edgecolor="white", linewidth=0.8)
         median = float(np.median(dice))
         for axes in (upper, lower):
-            axes.axvline(median, color=_ORANGE, linewidth=1.6)
+            axes.axvline(median, color=ORANGE, linewidth=1.6)
         left = median > 0.5
         place = {"xytext": (-5 if left else 5, 2), "textcoords": "offset points", "ha": "right" if left else "left"}
-        upper.annotate(f"median {median:.3f}", (median, 1), xycoords=("data", "axes fraction"), color=_ORANGE, **place)
+        upper.annotate(f"median {median:.3f}", (median, 1), xycoords=("data", "axes fraction"), color=ORANGE, **place)
         upper.set_ylabel("images")
         upper.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
         upper.tick_params(axis="x", length=0)
-        lower.vlines(dice, 0, 1, color=_BLUE, linewidth=0.9, alpha=0.6)
+        lower.vlines(dice, 0, 1, color=BLUE, linewidth=0.9, alpha=0.6)
         lower.set(yticks=[], xlim=(-0.01, 1.01), ylim=(-0.1, 1.1), xlabel="Dice of one image")
         lower.spines["left"].set_visible(False)
         lower.grid(visible=False)
 
-    return draw_figure(draw, (5.4, 3.1))
+    return draw_figure(draw)
 
 
 def spectral_filters(responses: Sequence[NDArray[Any] | None]) -> bytes:
@@ -152,7 +135,7 @@ def spectral_filters(responses: Sequence[NDArray[Any] | None]) -> bytes:
     """
     stages = [(number, _magnitude(number, w)) for number, w in enumerate(responses, 1) if w is not None]
     if not stages:
-        raise S2MNetError("spectral filters", "none", "the filter of at least one stage", "Leave the picture out.")
+        raise S2MNetError("spectral filters", "are missing at every stage", "Leave the picture out.")
 
     def draw(figure: Figure) -> None:
         grid = figure.subplots(len(stages), 5, squeeze=False, width_ratios=(1, 1, 1, 1, 1.35))
@@ -201,8 +184,8 @@ def _stage(row: Sequence[Axes], number: int, magnitude: NDArray[np.float64]) -> 
     profile = radial_profile(magnitude)
     inner, outer = np.percentile(profile, (10, 90), axis=0)
     rings = np.arange(profile.shape[1])
-    row[4].fill_between(rings, inner, outer, color=_BLUE, alpha=0.18, linewidth=0, label="80 % of channels")
-    row[4].plot(rings, profile.mean(axis=0), color=_BLUE, linewidth=1.8, label="mean")
+    row[4].fill_between(rings, inner, outer, color=BLUE, alpha=0.18, linewidth=0, label="80 % of channels")
+    row[4].plot(rings, profile.mean(axis=0), color=BLUE, linewidth=1.8, label="mean")
     row[4].set(ylabel="|W|", xlim=(0, max(1, rings[-1])))
     row[4].set_title(f"Stage {number}: by radius", fontsize=9.5)
     row[4].legend(fontsize=8, loc="best")
@@ -211,8 +194,9 @@ def _stage(row: Sequence[Axes], number: int, magnitude: NDArray[np.float64]) -> 
 def _magnitude(number: int, response: NDArray[Any]) -> NDArray[np.float64]:
     magnitude = np.abs(np.asarray(response)).astype(np.float64)
     if magnitude.ndim != 3 or not magnitude.size or magnitude.shape[1] != magnitude.shape[2]:
-        where, mend = f"spectral filter of stage {number}", "Complete a half-plane filter to the full square first."
-        raise S2MNetError(where, f"shape {magnitude.shape}", "(channels, K, K)", mend)
+        problem = f"has the shape {magnitude.shape} instead of (channels, K, K)"
+        fix = "Complete a half-plane filter to the full square first."
+        raise S2MNetError(f"spectral filter of stage {number}", problem, fix)
     return magnitude
 
 
@@ -228,7 +212,7 @@ def _radius(size: int) -> NDArray[np.float64]:
     return np.hypot(frequency[:, None], frequency[None, :])
 
 
-def _points(history: History, *path: str) -> list[tuple[float, float]]:
+def _points(history: History, *path: str) -> Points:
     points = []
     for record in history:
         value: Any = record
@@ -239,67 +223,54 @@ def _points(history: History, *path: str) -> list[tuple[float, float]]:
     return points
 
 
-def _lines(name: str, label: str, lines: Mapping[str, list[tuple[float, float]]]) -> dict[str, bytes]:
+def _draw_lines(label: str, lines: Mapping[str, Points], scale: Callable[[Axes, Points], None], figure: Figure) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     lines = {text: points for text, points in lines.items() if points}
-    if not lines:
-        return {}
-
-    def draw(figure: Figure) -> None:
-        from matplotlib.ticker import MaxNLocator
-
-        axes = figure.subplots()
-        for i, (text, points) in enumerate(lines.items()):
-            colour, dash = _LINES[i % len(_LINES)]
-            x, y = np.array(points).T
-            few: Any = {"marker": "o", "markersize": 4} if len(points) <= 20 else {}
-            axes.plot(x, y, color=colour, linestyle=dash, linewidth=1.7, label=text, **few)
-        epochs = [x for points in lines.values() for x, _ in points]
-        values = [y for points in lines.values() for _, y in points]
-        if min(epochs) == max(epochs):
-            axes.set(xlim=(epochs[0] - 1, epochs[0] + 1), xticks=epochs[:1])
-        else:
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.set(xlabel="epoch", ylabel=label)
-        if name == "dice":
-            _mark_best(axes, max(lines["validation"], key=lambda point: point[1]))
-        elif min(values) > 0 and max(values) > 30 * min(values) and name != "lr":
-            axes.set_yscale("log")
-            axes.yaxis.set_major_formatter("{x:g}")
-            axes.yaxis.set_minor_formatter(lambda x, _: f"{x:g}" if f"{x:e}"[0] in "25" else "")
-        elif min(values) >= 0:
-            axes.set_ylim(0, 1.08 * max(values) or 1)
-        if len(lines) > 1:
-            axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, columnspacing=1.2, handlelength=2.2)
-
-    return {name: draw_figure(draw, (5.4, 3.1))}
+    every = [point for points in lines.values() for point in points]
+    axes = figure.subplots()
+    for (text, points), (colour, dash) in zip(lines.items(), cycle(_LINES), strict=False):
+        x, y = np.array(points).T
+        few: Any = {"marker": "o", "markersize": 4} if len(points) <= 20 else {}
+        axes.plot(x, y, color=colour, linestyle=dash, linewidth=1.7, label=text, **few)
+    first, last = min(every)[0], max(every)[0]
+    if first == last:
+        axes.set(xlim=(first - 1, first + 1), xticks=[first])
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set(xlabel="epoch", ylabel=label)
+    scale(axes, every)
+    if len(lines) > 1:
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, columnspacing=1.2, handlelength=2.2)
 
 
-def _mark_best(axes: Axes, best: tuple[float, float]) -> None:
+def _from_zero(axes: Axes, points: Points) -> None:
+    values = [value for _, value in points]
+    if min(values) >= 0:
+        axes.set_ylim(0, 1.08 * max(values) or 1)
+
+
+def _fit(axes: Axes, points: Points) -> None:
+    """A logarithmic axis where values differ widely."""
+    values = [value for _, value in points]
+    if 0 < 30 * min(values) < max(values):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(lambda x, _: f"{x:g}" if f"{x:e}"[0] in "25" else "")
+    else:
+        _from_zero(axes, points)
+
+
+def _mark_best(axes: Axes, points: Points) -> None:
+    best = max(points, key=lambda point: point[1])
     axes.set_ylim(0, 1)
-    axes.plot(*best, marker="*", markersize=13, color=_ORANGE, linestyle="none", zorder=5)
-    above = best[1] < 0.75
+    axes.plot(*best, marker="*", markersize=13, color=ORANGE, linestyle="none", zorder=5)
     left, right = axes.get_xlim()
-    align = "right" if best[0] > (left + right) / 2 else "left"
     axes.annotate(
         f"best {best[1]:.3f}, epoch {best[0]:.0f}",
         best,
-        xytext=(0, 11 if above else -20),
+        xytext=(0, 11 if best[1] < 0.75 else -20),
         textcoords="offset points",
-        ha=align,
-        color=_ORANGE,
+        ha="right" if best[0] > (left + right) / 2 else "left",
+        color=ORANGE,
     )
-
-
-def draw_figure(draw: Any, size: tuple[float, float], form: str = "svg") -> bytes:
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=size, layout="constrained", facecolor="white")
-        FigureCanvasAgg(figure)
-        draw(figure)
-        buffer = io.BytesIO()
-        metadata = {"Date": None} if form == "svg" else {"Software": None}
-        figure.savefig(buffer, format=form, dpi=130, metadata=metadata)
-    return buffer.getvalue()

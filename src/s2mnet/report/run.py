@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from s2mnet.data import Case, FolderSummary, load_case
-from s2mnet.data.channels import to_show
-from s2mnet.evaluation.results import Evaluation, ImageResult
+from torch import nn
+
+from s2mnet.data import FolderSummary
+from s2mnet.evaluation.examples import CaseFigure
+from s2mnet.evaluation.records import Evaluation
 from s2mnet.network import SpectralSelectiveTokenMixer
+from s2mnet.pages.render import write_page
 from s2mnet.plan import Plan
-from s2mnet.prediction import Predictor
-from s2mnet.report.content import CaseFigure, Report, Role
-from s2mnet.report.html import write
+from s2mnet.report.content import Report
+from s2mnet.report.page import render
+from s2mnet.text import counted
 
 REPORT = "report.html"
 
@@ -24,89 +27,90 @@ def write_run_report(
     title: str,
     plan: Plan,
     summary: FolderSummary,
-    predictor: Predictor,
+    network: nn.Module,
     evaluation: Evaluation,
-    cases: list[Case],
+    examples: Sequence[CaseFigure],
     split: str,
-    provenance: dict[str, Any],
+    provenance: Mapping[str, Any],
 ) -> Path:
-    """Write ``run/report.html`` (see :func:`s2mnet.report.html.render`) and return its path."""
-    by_name = {case.name: case for case in cases}
-    figures = [
-        _figure(by_name[result.name], result, role, predictor) for role, result in best_median_worst(evaluation).items()
-    ]
-    height, width = summary.height, summary.width
+    """Write ``run/report.html`` (see :func:`s2mnet.report.page.render`) and return its path.
+
+    Args:
+        run: holds the ``history.json`` of the training.
+        title: of the page, such as the name of the data set.
+        plan: what was trained.
+        summary: of the data it was trained on.
+        network: as trained, for its spectral filters.
+        evaluation: of ``split``.
+        examples: the cases to draw.
+        split: "test" or "val".
+        provenance: how the run was made, by name.
+    """
     report = Report(
         title=title,
         class_names=list(plan.labels.structures),
         drawn=plan.labels.names[1:],
         counts={split: count for split, count in summary.counts.items()},
-        data_sentences=[
-            f"Images of {height[0]}×{width[0]} to {height[2]}×{width[2]} pixels, "
-            f"{', '.join(summary.stored) or ('grey' if summary.channels == 1 else 'colour')}.",
-            f"Split: {summary.split_rule}.",
-            f"The foreground covers {100 * summary.foreground_share:.1f} % of an image (median); "
-            f"{summary.thinnest} is {summary.thickness_px:.1f} pixels thick.",
-        ],
-        label_sentences=[plan.labels.describe()],
-        settings=_settings(plan, predictor),
+        data_sentences=_data_sentences(summary),
+        label_sentences=[f"The masks hold {plan.labels.describe()}."],
+        settings=_settings(plan, network),
+        reasons=plan.reasons,
         history=json.loads((run / "history.json").read_text()),
-        evaluation=evaluation.model_dump(),
+        evaluation=evaluation,
         evaluated_on="test" if split == "test" else "validation",
-        cases=figures,
-        filters=_filters(predictor),
+        cases=examples,
+        filters=_filters(network),
         provenance=provenance,
         warnings=summary.warnings,
     )
-    return write(report, run / REPORT)
+    return write_page(render(report), run / REPORT)
 
 
-def best_median_worst(evaluation: Evaluation) -> dict[Role, ImageResult]:
-    """The images with the highest, middle and lowest mean Dice (fewer if there are fewer images).
-
-    Only images with a truth are chosen where there are any: agreeing on nothing makes a dull picture.
-    """
-    shown = [case for case in evaluation.cases if any(e in ("neither", "prediction") for e in case.empty.values())]
-    ordered = sorted(shown or evaluation.cases, key=lambda case: case.mean("dice"))
-    places: dict[Role, int] = {"best": len(ordered) - 1, "median": (len(ordered) - 1) // 2, "worst": 0}
-    chosen: dict[int, Role] = {}
-    for role, place in places.items():
-        chosen.setdefault(place, role)
-    return {role: ordered[place] for place, role in chosen.items()}
+def _data_sentences(summary: FolderSummary) -> list[str]:
+    channels = ", ".join(summary.stored) or ("grey" if summary.channels == 1 else "colour")
+    thinnest = f"; the thinnest class, {summary.thinnest}, is" if len(summary.label_map.names) > 2 else " and is"
+    return [
+        f"Height {_span(summary.height)} px, width {_span(summary.width)} px; {channels}.",
+        f"Split: {summary.split_rule}.",
+        f"The foreground covers {100 * summary.foreground_share:.1f} % of an image (median){thinnest} "
+        f"{summary.thickness_px:.1f} px thick (mean of a mask, median over masks).",
+    ]
 
 
-def _figure(case: Case, result: ImageResult, role: Role, predictor: Predictor) -> CaseFigure:
-    image, truth = load_case(case, predictor.config.labels)
-    prediction = predictor.predict(image, boundary=True)
-    shown = to_show(image, predictor.config.preprocessing.stored)
-    return CaseFigure(case.name, role, result.mean("dice"), shown, truth, prediction.indices, prediction.boundary)
+def _span(spread: tuple[int, float, int]) -> str:
+    low, _, high = spread
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
-def _settings(plan: Plan, predictor: Predictor) -> Mapping[str, object]:
+def _settings(plan: Plan, network: nn.Module) -> dict[str, object]:
     training, preprocessing = plan.training, plan.preprocessing
     budget = [
-        f"{training.minutes:g} minutes" if training.minutes else "",
-        f"{training.epochs} epochs" if training.epochs else "",
-        f"{training.steps} steps" if training.steps else "",
+        f"{training.minutes:g} min" if training.minutes else "",
+        counted(training.epochs, "epoch") if training.epochs else "",
+        counted(training.steps, "step") if training.steps else "",
     ]
     return {
         "preset": training.preset,
-        "input": f"{preprocessing.extent}, {preprocessing.size[0]}×{preprocessing.size[1]} px",
+        "input": f"{preprocessing.extent}, {preprocessing.size[0]} × {preprocessing.size[1]} px",
         "channels": ", ".join(preprocessing.channels) + (" with CLAHE" if preprocessing.clahe else ""),
-        "network": ", ".join([plan.architecture, *(f"{k} = {v}" for k, v in plan.network.items())]),
-        "parameters": f"{sum(p.numel() for p in predictor.network.parameters()) / 1e6:.2f} million",
-        "loss": f"{plan.loss} " + ", ".join(f"{k} = {v}" for k, v in plan.loss_options.items()),
-        "optimiser": f"{training.optimiser}, {training.lr:g}, batches of {training.batch_size}",
+        "network": _with_options(plan.architecture, plan.network),
+        "parameters": f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f} million",
+        "loss": _with_options(plan.loss, plan.loss_options),
+        "optimiser": f"{training.optimiser}, learning rate {training.lr:g}, batches of {training.batch_size}",
         "budget": " or ".join(filter(None, budget)),
         "test-time transforms": plan.tta,
         "seed": training.seed,
-    } | {f"why this {what}": reason for what, reason in plan.reasons.items()}
+    }
 
 
-def _filters(predictor: Predictor) -> list[Any]:
+def _with_options(name: str, options: Mapping[str, object]) -> str:
+    return ", ".join([name, *(f"{key} = {value}" for key, value in options.items())])
+
+
+def _filters(network: nn.Module) -> list[Any]:
     """|W| of each of the five stages, None where a stage has no mixer."""
     stages = []
-    for stage in getattr(predictor.network, "stages", []):
-        mixers = [m for m in stage.modules() if isinstance(m, SpectralSelectiveTokenMixer)]
+    for stage in getattr(network, "stages", []):
+        mixers = [module for module in stage.modules() if isinstance(module, SpectralSelectiveTokenMixer)]
         stages.append(mixers[0].spectral.response().abs().detach().cpu().numpy() if mixers else None)
     return stages

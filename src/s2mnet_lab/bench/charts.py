@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from s2mnet.report.figures import draw_figure
+from s2mnet.pages.drawing import draw_figure
 from s2mnet_lab.bench.record import Case, Measurement, Record, Section
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
-from s2mnet.report.figures import draw_figure
+from s2mnet.pages.drawing import draw_figure
 from s2mnet_lab.bench.ratios import EAGER, MANY_PARAMETERS, OPENVINO, PLAIN, TORCH
 from s2mnet_lab.bench.record import Case, Measurement, Record
 from s2mnet_lab.bench.tables import number, processor

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from s2mnet.files import write_atomically
-from s2mnet.report.figures import COLOURS, draw_figure
+from s2mnet.pages.drawing import COLOURS, draw_figure
 from s2mnet_lab.markdown import relative
 from s2mnet_lab.study.collected import Collected
 

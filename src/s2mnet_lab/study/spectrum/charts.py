@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from s2mnet.data.channels import to_show
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
-from s2mnet.report.figures import draw_figure
+from s2mnet.pages.drawing import draw_figure
 from s2mnet_lab.study.charts import line_style
 from s2mnet_lab.study.spectrum.images import reconstruction
 from s2mnet_lab.study.spectrum.result import SpectrumResult
