@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from s2mnet.data.labels import IGNORE_INDEX
 from s2mnet.loss import DEFAULT_WEIGHTING, MASL, TERMS, WEIGHTINGS
+from s2mnet.loss.dice_ce import DiceCrossEntropy
 from s2mnet.loss.weights import INITIAL_WEIGHTS, TermWeights
 
 
@@ -216,20 +220,22 @@ LOGITS, TARGET = torch.zeros(2, 1, 8, 8), torch.zeros(2, 8, 8, dtype=torch.long)
         (MASL(2), LOGITS.expand(2, 2, 8, 8), TARGET[:, None].expand(2, 2, 8, 8), ("(2, 2, 8, 8)", "multilabel=True")),
         (MASL(), LOGITS[..., :7], TARGET, ("(2, 1, 8, 7)", "(2, 1, 8, 8)")),
         (MASL(), LOGITS[:1], TARGET, ("(1, 1, 8, 8)", "(2, 1, 8, 8)")),
-        (MASL(3), LOGITS, TARGET, ("(2, 1, 8, 8)", "(2, 3, 8, 8)", "num_classes is 3")),
+        (MASL(3), LOGITS, TARGET, ("(2, 1, 8, 8)", "(2, 3, 8, 8)", "num_classes=3")),
         (MASL(), LOGITS[:0], TARGET[:0], ("(0, 1, 8, 8)", "at least one pixel")),
     ],
 )
-def test_bad_input_says_found_expected_and_the_fix(
+def test_bad_input_says_what_it_is_what_it_must_be_and_the_fix(
     criterion: MASL, logits: torch.Tensor, target: torch.Tensor, words: tuple[str, ...]
 ) -> None:
     with pytest.raises(ValueError) as caught:
         criterion(logits, target)
-    assert all(word in str(caught.value) for word in ("found", "expected", *words)), str(caught.value)
+    message = str(caught.value)
+    assert re.fullmatch(r"(target|logits) ha(s|ve) .+, but .+\. [A-Z].+\.", message), message
+    assert all(word in message for word in words), message
 
 
 def test_bad_arguments_propose_the_valid_names() -> None:
-    with pytest.raises(ValueError, match="found 'uncertain'; expected one of 'fixed', 'learned', 'uncertainty'"):
+    with pytest.raises(ValueError, match=r"weighting is 'uncertain'\. Use one of 'fixed', 'learned', 'uncertainty'"):
         MASL(weighting="uncertain")
     for terms in (("core", "dice"), (), "core", ("core", "core")):
         with pytest.raises(ValueError, match="'core', 'bnd', 'str', 'sca', 'tex'"):
@@ -237,6 +243,10 @@ def test_bad_arguments_propose_the_valid_names() -> None:
     with pytest.raises(ValueError, match="num_classes"):
         MASL(num_classes=0)
     for limit in (0, -1.0, float("nan")):
-        with pytest.raises(ValueError, match=r"pull_limit: found .*; expected a number above 0, or None"):
+        with pytest.raises(ValueError, match=rf"pull_limit is {limit}\. Use a number above 0, or None"):
             MASL(pull_limit=limit)
     assert DEFAULT_WEIGHTING in WEIGHTINGS
+
+
+def test_losses_ignore_by_default_what_label_maps_write() -> None:
+    assert MASL().ignore_index == DiceCrossEntropy().ignore_index == IGNORE_INDEX
