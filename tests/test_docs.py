@@ -40,10 +40,13 @@ def calls(line: str) -> list[tuple[str, list[str]]]:
     return ours
 
 
-def command_of(program: str, name: str) -> Any:
-    commands = PROGRAMS[program].commands
-    assert name in commands, f"{program} has no command {name}"
-    return commands[name]
+def command_of(program: str, arguments: list[str]) -> tuple[Any, list[str]]:
+    """The command that the first of the arguments name, and the rest of them."""
+    command = PROGRAMS[program]
+    while hasattr(command, "commands"):
+        assert arguments and arguments[0] in command.commands, f"{program} has no command {' '.join(arguments[:1])}"
+        command, arguments = command.commands[arguments[0]], arguments[1:]
+    return command, arguments
 
 
 def test_the_readme_is_short() -> None:
@@ -62,8 +65,8 @@ def test_commands_in_code_blocks_are_understood(document: Path) -> None:
     """Every option, value and number of arguments, as the command line itself reads them."""
     for line in "".join(blocks(document, "")).replace("\\\n", "").splitlines():
         for program, arguments in calls(line):
-            command = command_of(program, arguments[0])
-            command.make_context(arguments[0], arguments[1:])
+            command, options = command_of(program, arguments)
+            command.make_context(command.name, options)
 
 
 @of_each_document
@@ -72,9 +75,9 @@ def test_commands_in_the_text_exist_with_their_options(document: Path) -> None:
     prose = FENCED.sub("", document.read_text("utf-8"))
     for span in re.findall(r"`((?:s2mnet|s2mnet-lab) [a-z][^`]*)`", prose):
         for program, arguments in calls(span.replace("\n", " ")):
-            command = command_of(program, arguments[0])
+            command, options = command_of(program, arguments)
             known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
-            assert {word for word in arguments if word.startswith("-")} <= known, span
+            assert {word for word in options if word.startswith("-")} <= known, span
 
 
 @of_each_document
@@ -89,10 +92,11 @@ def test_make_targets_exist(document: Path) -> None:
 
 def test_the_check_of_commands_would_notice() -> None:
     for program, arguments in calls("srun -n 2 s2mnet train DATA -o RUN --epoch 3 && .venv/bin/s2mnet predict RUN"):
+        command, options = command_of(program, arguments)
         with pytest.raises(Exception, match=r"--epoch|Missing"):
-            command_of(program, arguments[0]).make_context(arguments[0], arguments[1:])
+            command.make_context(command.name, options)
     with pytest.raises(AssertionError, match="no command experiment"):
-        command_of("s2mnet", "experiment")
+        command_of("s2mnet", ["experiment", "studies/small.yaml"])
 
 
 def test_the_example_of_the_readme_runs(
