@@ -23,7 +23,14 @@ README = ROOT / "README.md"
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
 PROGRAMS: dict[str, Any] = {"s2mnet": typer.main.get_command(app), "s2mnet-lab": typer.main.get_command(lab_app)}
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-of_each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+MACHINES = ROOT / "docs" / "performance"  # records, which name the commands of the commits that made them
+
+
+def name_of(document: Path) -> str:
+    return document.relative_to(ROOT).as_posix()
+
+
+of_each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 
 
 def blocks(document: Path, language: str) -> list[str]:
@@ -69,7 +76,7 @@ def test_commands_in_code_blocks_are_understood(document: Path) -> None:
             command.make_context(command.name, options)
 
 
-@of_each_document
+@pytest.mark.parametrize("document", [d for d in DOCUMENTS if d.parent != MACHINES], ids=name_of)
 def test_commands_in_the_text_exist_with_their_options(document: Path) -> None:
     """They may leave arguments out: `s2mnet predict … --shard 2/8`."""
     prose = FENCED.sub("", document.read_text("utf-8"))

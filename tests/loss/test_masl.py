@@ -161,6 +161,8 @@ def test_weights_stay_in_bounds_and_can_leave_them_again(weighting: str) -> None
             torch.full((5, 1, 1), 0.3) * torch.arange(1, 6).view(5, 1, 1), torch.ones(5, 1, 1)
         )
         if weighting != "fixed":
+            bound = 10 if (push > 0) == (weighting == "learned") else 0.1
+            assert [w.item() for w in criterion.weights.values()] == pytest.approx([bound] * 5, rel=1e-5)
             weight_sum.sum().backward()
         assert all(bool((p.grad != 0).any()) for p in criterion.parameters())
     if weighting == "fixed":
