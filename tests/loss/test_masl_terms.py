@@ -215,6 +215,25 @@ def test_no_term_outweighs_core(limit: float, weighting: str, ignoring: bool, se
     torch.testing.assert_close(gradient, -3 * expected, rtol=1e-6, atol=1e-10)
 
 
+def test_by_default_no_term_pulls_more_than_a_quarter_of_core_and_the_log_says_what_is_left() -> None:
+    rng = np.random.default_rng(7)
+    truth = blobs(rng, (2, 2, 40, 44), 0.2)
+    truth[0, 0] = False  # so that this class of the first sample does not count
+    logits, target = torch.from_numpy(rng.standard_normal(truth.shape)), torch.from_numpy(truth).long()
+    criterion = MASL(2, multilabel=True)
+    criterion(logits, target)
+    pulls = criterion.pulls(logits, target)[1]
+    left = (0.25 * pulls[0] / pulls).clamp(max=1)
+    left[0] = 1  # L_core itself
+    share = torch.tensor([[0.0, 0.5], [0.25, 0.25]])
+    means = (left * share).sum((1, 2))
+    assert 0 < means.min() < 0.9
+    logged = torch.stack([criterion.log[f"limit/{term}"] for term in TERMS])
+    torch.testing.assert_close(logged, means, rtol=1e-6, atol=0)
+    for name, values in criterion.descriptors(target)._asdict().items():
+        assert criterion.log[f"descriptor/{name}"].item() == pytest.approx((share * values).sum().item(), rel=1e-6)
+
+
 def test_ignored_pixels_change_nothing_whatever_they_hold() -> None:
     target = torch.from_numpy(blobs(np.random.default_rng(3), (1, 24, 24), 0.3)).long()
     target[:, 5:15, 8:20] = 255

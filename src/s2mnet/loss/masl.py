@@ -37,8 +37,8 @@ class MASL(nn.Module):
         terms: which of the five terms to use.
         modulation: False sets every α_i = 1.
         pull_limit: upper limit for the pull of a term on the prediction of one sample and class, as a fraction of the
-            pull of L_core, or of the first of `terms` without L_core (see `pulls`). Where a term exceeds it, its weight
-            is lowered for that step (**ours**). None: the equation as written.
+            pull of L_core or, without L_core, of the first term in use (see `pulls`). Where a term exceeds it, its
+            weight is lowered for that step (**ours**). None: the equation as written.
         ignore_index: pixels with this label count in no term or descriptor; with `multilabel`, per channel.
 
     Raises:
@@ -48,7 +48,7 @@ class MASL(nn.Module):
         log: figures of the latest call, 0-d tensors without gradient: "loss", "term/core" …, "alpha/core" …,
             "weight/core" …, "limit/core" … (the fraction of the weight that `pull_limit` leaves; absent without a
             limit), "descriptor/tubularity" …. Terms, α, limits and descriptors are means over the samples and classes
-            that counted. Reading a figure synchronises a GPU; the call does not. Empty before the first call.
+            that counted. They stay on the device: reading one synchronises a GPU. Empty before the first call.
 
     Example:
         >>> criterion = MASL()
