@@ -73,7 +73,7 @@ class MASL(nn.Module):
         if num_classes < 1:
             raise ValueError(f"num_classes is {num_classes}. Set it to the channels of the logits, at least 1.")
         unknown = [term for term in terms if term not in TERMS]
-        if isinstance(terms, str) or unknown or not terms or len(set(terms)) < len(terms):
+        if unknown or not terms or len(set(terms)) < len(terms):
             raise ValueError(f"terms is {terms!r}. List some of {', '.join(map(repr, TERMS))}, each once.")
         if pull_limit is not None and not pull_limit > 0:
             raise ValueError(f"pull_limit is {pull_limit}. Use a number above 0, or None for no limit.")
