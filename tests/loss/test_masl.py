@@ -31,7 +31,7 @@ def hard_targets(n: int = 20) -> dict[str, torch.Tensor]:
 def test_finite_loss_and_gradients(name: str, value: float | str, weighting: str) -> None:
     target = hard_targets()[name]
     for channels in (1, 3):
-        for dtype in (torch.float32, torch.bfloat16, torch.float64):
+        for dtype in (torch.float32, torch.float16, torch.bfloat16, torch.float64):
             logits = torch.randn(1, channels, 20, 20) * 50 if value == "noise" else torch.zeros(1, channels, 20, 20)
             if value != "noise":
                 logits[:, -1] = value
@@ -216,6 +216,9 @@ LOGITS, TARGET = torch.zeros(2, 1, 8, 8), torch.zeros(2, 8, 8, dtype=torch.long)
         (MASL(), LOGITS, TARGET.float(), ("float32", "integer", "target.long()")),
         (MASL(), LOGITS.long(), TARGET, ("int64", "floating point")),
         (MASL(), LOGITS, TARGET + 255 - 1, ("[254]", "0 to 1", "num_classes")),
+        (MASL(), LOGITS[:1], torch.arange(64).view(1, 8, 8), ("[2, 3, 4, 5, 6, 7, 8, 9] and more, but",)),
+        (MASL(), LOGITS[:1], torch.arange(64).view(1, 8, 8) % 10, ("[2, 3, 4, 5, 6, 7, 8, 9], but",)),
+        (MASL(), LOGITS, TARGET + 0j, ("complex64", "integer", "target.long()")),
         (MASL(3), LOGITS.expand(2, 3, 8, 8), TARGET - 1, ("[-1]", "0 to 2")),
         (MASL(3), LOGITS.expand(2, 3, 8, 8), TARGET + 3, ("[3]", "0 to 2")),
         (MASL(2, multilabel=True), LOGITS.expand(2, 2, 8, 8), TARGET, ("(2, 8, 8)", "(B, 2, H, W)")),

@@ -234,6 +234,18 @@ def test_by_default_no_term_pulls_more_than_a_quarter_of_core_and_the_log_says_w
         assert criterion.log[f"descriptor/{name}"].item() == pytest.approx((share * values).sum().item(), rel=1e-6)
 
 
+@pytest.mark.parametrize("classes, multilabel", [(1, False), (3, False), (2, True)])
+def test_any_label_can_be_the_ignored_one(classes: int, multilabel: bool) -> None:
+    highest = 2 if classes == 3 else 1
+    shape = (2, classes, 12, 14) if multilabel else (2, 12, 14)
+    target = torch.from_numpy(np.random.default_rng(0).integers(0, highest + 1, shape))
+    logits = torch.randn(2, classes, 12, 14)
+    own, usual = MASL(classes, multilabel, ignore_index=highest), MASL(classes, multilabel)
+    replaced = torch.where(target == highest, 255, target)
+    assert own(logits, target).item() == usual(logits, replaced).item()
+    assert torch.equal(torch.stack(own.descriptors(target)), torch.stack(usual.descriptors(replaced)))
+
+
 def test_ignored_pixels_change_nothing_whatever_they_hold() -> None:
     target = torch.from_numpy(blobs(np.random.default_rng(3), (1, 24, 24), 0.3)).long()
     target[:, 5:15, 8:20] = 255
