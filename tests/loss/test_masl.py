@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from s2mnet.data.labels import IGNORE_INDEX
 from s2mnet.loss import DEFAULT_WEIGHTING, MASL, TERMS, WEIGHTINGS
+from s2mnet.loss.dice_ce import DiceCrossEntropy
 from s2mnet.loss.weights import INITIAL_WEIGHTS, TermWeights
 
 
@@ -27,7 +31,7 @@ def hard_targets(n: int = 20) -> dict[str, torch.Tensor]:
 def test_finite_loss_and_gradients(name: str, value: float | str, weighting: str) -> None:
     target = hard_targets()[name]
     for channels in (1, 3):
-        for dtype in (torch.float32, torch.bfloat16, torch.float64):
+        for dtype in (torch.float32, torch.float16, torch.bfloat16, torch.float64):
             logits = torch.randn(1, channels, 20, 20) * 50 if value == "noise" else torch.zeros(1, channels, 20, 20)
             if value != "noise":
                 logits[:, -1] = value
@@ -157,6 +161,8 @@ def test_weights_stay_in_bounds_and_can_leave_them_again(weighting: str) -> None
             torch.full((5, 1, 1), 0.3) * torch.arange(1, 6).view(5, 1, 1), torch.ones(5, 1, 1)
         )
         if weighting != "fixed":
+            bound = 10 if (push > 0) == (weighting == "learned") else 0.1
+            assert [w.item() for w in criterion.weights.values()] == pytest.approx([bound] * 5, rel=1e-5)
             weight_sum.sum().backward()
         assert all(bool((p.grad != 0).any()) for p in criterion.parameters())
     if weighting == "fixed":
@@ -210,26 +216,31 @@ LOGITS, TARGET = torch.zeros(2, 1, 8, 8), torch.zeros(2, 8, 8, dtype=torch.long)
         (MASL(), LOGITS, TARGET.float(), ("float32", "integer", "target.long()")),
         (MASL(), LOGITS.long(), TARGET, ("int64", "floating point")),
         (MASL(), LOGITS, TARGET + 255 - 1, ("[254]", "0 to 1", "num_classes")),
+        (MASL(), LOGITS[:1], torch.arange(64).view(1, 8, 8), ("[2, 3, 4, 5, 6, 7, 8, 9] and more, but",)),
+        (MASL(), LOGITS[:1], torch.arange(64).view(1, 8, 8) % 10, ("[2, 3, 4, 5, 6, 7, 8, 9], but",)),
+        (MASL(), LOGITS, TARGET + 0j, ("complex64", "integer", "target.long()")),
         (MASL(3), LOGITS.expand(2, 3, 8, 8), TARGET - 1, ("[-1]", "0 to 2")),
         (MASL(3), LOGITS.expand(2, 3, 8, 8), TARGET + 3, ("[3]", "0 to 2")),
         (MASL(2, multilabel=True), LOGITS.expand(2, 2, 8, 8), TARGET, ("(2, 8, 8)", "(B, 2, H, W)")),
         (MASL(2), LOGITS.expand(2, 2, 8, 8), TARGET[:, None].expand(2, 2, 8, 8), ("(2, 2, 8, 8)", "multilabel=True")),
         (MASL(), LOGITS[..., :7], TARGET, ("(2, 1, 8, 7)", "(2, 1, 8, 8)")),
         (MASL(), LOGITS[:1], TARGET, ("(1, 1, 8, 8)", "(2, 1, 8, 8)")),
-        (MASL(3), LOGITS, TARGET, ("(2, 1, 8, 8)", "(2, 3, 8, 8)", "num_classes is 3")),
+        (MASL(3), LOGITS, TARGET, ("(2, 1, 8, 8)", "(2, 3, 8, 8)", "num_classes=3")),
         (MASL(), LOGITS[:0], TARGET[:0], ("(0, 1, 8, 8)", "at least one pixel")),
     ],
 )
-def test_bad_input_says_found_expected_and_the_fix(
+def test_bad_input_says_what_it_is_what_it_must_be_and_the_fix(
     criterion: MASL, logits: torch.Tensor, target: torch.Tensor, words: tuple[str, ...]
 ) -> None:
     with pytest.raises(ValueError) as caught:
         criterion(logits, target)
-    assert all(word in str(caught.value) for word in ("found", "expected", *words)), str(caught.value)
+    message = str(caught.value)
+    assert re.fullmatch(r"(target|logits) ha(s|ve) .+, but .+\. [A-Z].+\.", message), message
+    assert all(word in message for word in words), message
 
 
 def test_bad_arguments_propose_the_valid_names() -> None:
-    with pytest.raises(ValueError, match="found 'uncertain'; expected one of 'fixed', 'learned', 'uncertainty'"):
+    with pytest.raises(ValueError, match=r"weighting is 'uncertain'\. Use one of 'fixed', 'learned', 'uncertainty'"):
         MASL(weighting="uncertain")
     for terms in (("core", "dice"), (), "core", ("core", "core")):
         with pytest.raises(ValueError, match="'core', 'bnd', 'str', 'sca', 'tex'"):
@@ -237,6 +248,10 @@ def test_bad_arguments_propose_the_valid_names() -> None:
     with pytest.raises(ValueError, match="num_classes"):
         MASL(num_classes=0)
     for limit in (0, -1.0, float("nan")):
-        with pytest.raises(ValueError, match=r"pull_limit: found .*; expected a number above 0, or None"):
+        with pytest.raises(ValueError, match=rf"pull_limit is {limit}\. Use a number above 0, or None"):
             MASL(pull_limit=limit)
     assert DEFAULT_WEIGHTING in WEIGHTINGS
+
+
+def test_losses_ignore_by_default_what_label_maps_write() -> None:
+    assert MASL().ignore_index == DiceCrossEntropy().ignore_index == IGNORE_INDEX

@@ -25,9 +25,8 @@ def blobs(rng: np.random.Generator, shape: tuple[int, ...], share: float) -> np.
 def expected(
     criterion: MASL, logits: np.ndarray, truth: np.ndarray, valid: np.ndarray
 ) -> tuple[float, dict[str, float]]:
-    """Loss and terms of a batch as written; truth and valid are bool (B, F, H, W). Only ι comes from the package."""
+    """Loss and terms of a batch as written; truth and valid are bool (B, F, H, W). Nothing comes from the package."""
     losses, rows = [], []
-    iotas = MASL(truth.shape[1], multilabel=True).descriptors(torch.from_numpy(truth & valid)).irregularity.numpy()
     for b in range(len(logits)):
         y, v = truth[b] & valid[b], valid[b]
         classes = [c for c in range(len(y)) if y[c].any()] or [c for c in range(len(y)) if v[c].any()]
@@ -36,7 +35,7 @@ def expected(
             log_p, log_not_p = (x[c] for x in oracle.log_probabilities(logits[b], criterion.multilabel))
             terms = oracle.five_terms(log_p, log_not_p, y[c], v[c])
             shape = oracle.shape(y[c], v[c])
-            alpha = oracle.alphas(shape["tubularity"], shape["compactness"], float(iotas[b, c]))
+            alpha = oracle.alphas(shape["tubularity"], shape["compactness"], shape["irregularity"])
             if not criterion.modulation:
                 alpha = dict.fromkeys(alpha, 1.0)
             share = {t: oracle.START[t] * alpha[t] for t in criterion.terms}
@@ -49,11 +48,11 @@ def expected(
 
 def check(criterion: MASL, logits: np.ndarray, target: np.ndarray, truth: np.ndarray, valid: np.ndarray) -> None:
     loss, terms = expected(criterion, logits, truth, valid)
-    found = criterion(torch.from_numpy(logits), torch.from_numpy(target))
+    value = criterion(torch.from_numpy(logits), torch.from_numpy(target))
     for term in criterion.terms:
         assert criterion.log[f"term/{term}"].item() == pytest.approx(terms[term], abs=1e-5), term
-    assert found.dtype == torch.float64
-    assert found.item() == pytest.approx(loss, abs=1e-5)
+    assert value.dtype == torch.float64
+    assert value.item() == pytest.approx(loss, abs=1e-5)
 
 
 sizes = st.integers(1, 24)
@@ -172,7 +171,7 @@ def test_empty_truth_asks_for_no_shape(seed: int) -> None:
     assert loss.item() == 0 and not logits.grad.any()
 
 
-def test_structure_mends_a_ragged_outline() -> None:
+def test_structure_smooths_a_ragged_outline() -> None:
     rows, columns = np.mgrid[:96, :96]
     disc = (np.hypot(rows - 48, columns - 48) < 25)[None]
     noise = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal((1, 96, 96)), 1)
@@ -212,8 +211,39 @@ def test_no_term_outweighs_core(limit: float, weighting: str, ignoring: bool, se
     joined = share / 5 if weighting == "uncertainty" else share / share.sum(0)
     part = torch.tensor([[0.0, 0.5], [0.25, 0.25]])  # the empty class of the first sample does not count
     expected = sum(j[..., None, None] * slope for j, slope in zip(part * joined, slopes, strict=True))
-    (found,) = torch.autograd.grad(-3 * criterion(logits, target), logits)
-    torch.testing.assert_close(found, -3 * expected, rtol=1e-6, atol=1e-10)
+    (gradient,) = torch.autograd.grad(-3 * criterion(logits, target), logits)
+    torch.testing.assert_close(gradient, -3 * expected, rtol=1e-6, atol=1e-10)
+
+
+def test_by_default_no_term_pulls_more_than_a_quarter_of_core_and_the_log_says_what_is_left() -> None:
+    rng = np.random.default_rng(7)
+    truth = blobs(rng, (2, 2, 40, 44), 0.2)
+    truth[0, 0] = False  # so that this class of the first sample does not count
+    logits, target = torch.from_numpy(rng.standard_normal(truth.shape)), torch.from_numpy(truth).long()
+    criterion = MASL(2, multilabel=True)
+    criterion(logits, target)
+    pulls = criterion.pulls(logits, target)[1]
+    left = (0.25 * pulls[0] / pulls).clamp(max=1)
+    left[0] = 1  # L_core itself
+    share = torch.tensor([[0.0, 0.5], [0.25, 0.25]])
+    means = (left * share).sum((1, 2))
+    assert 0 < means.min() < 0.9
+    logged = torch.stack([criterion.log[f"limit/{term}"] for term in TERMS])
+    torch.testing.assert_close(logged, means, rtol=1e-6, atol=0)
+    for name, values in criterion.descriptors(target)._asdict().items():
+        assert criterion.log[f"descriptor/{name}"].item() == pytest.approx((share * values).sum().item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("classes, multilabel", [(1, False), (3, False), (2, True)])
+def test_any_label_can_be_the_ignored_one(classes: int, multilabel: bool) -> None:
+    highest = 2 if classes == 3 else 1
+    shape = (2, classes, 12, 14) if multilabel else (2, 12, 14)
+    target = torch.from_numpy(np.random.default_rng(0).integers(0, highest + 1, shape))
+    logits = torch.randn(2, classes, 12, 14)
+    own, usual = MASL(classes, multilabel, ignore_index=highest), MASL(classes, multilabel)
+    replaced = torch.where(target == highest, 255, target)
+    assert own(logits, target).item() == usual(logits, replaced).item()
+    assert torch.equal(torch.stack(own.descriptors(target)), torch.stack(usual.descriptors(replaced)))
 
 
 def test_ignored_pixels_change_nothing_whatever_they_hold() -> None:

@@ -3,10 +3,10 @@
 | SPEC | file |
 |---|---|
 | 2, the loss itself | `masl.py` |
-| 2.1 descriptors of the true mask | `descriptors.py`, with perimeter and compactness in `geometry.py` |
-| 2.2 modulation | `modulation.py` |
+| 2.1 descriptors of the true mask | `descriptors.py`; perimeter and compactness in `geometry.py` |
+| 2.2 modulation α | `modulation.py` |
 | 2.3 the five terms | `terms.py` |
-| 2.4 weights | `weights.py` |
+| 2.4 weights w and how they are learned | `weights.py` |
 | 2.5 several classes, overlapping regions, ignored pixels | `maps.py` |
 """
 

@@ -12,15 +12,15 @@ from torch import Tensor
 
 from s2mnet.loss.geometry import compactness, perimeter
 
-# Constants of the irregularity (**ours**), tuned on discs, ellipses, stars and waves from 64² to 512²: every shape is
-# brought to area/perimeter = 4 px (a disc of radius 8), which a smoothing of 1.5 px leaves recognisable while it
-# removes the staircase of the pixels. Smaller shapes are not enlarged; their smoothing shrinks instead, down to 0.7 px.
+# Constants of the irregularity (**ours**), tuned on discs, ellipses, stars and waves from 64² to 512². Large shapes are
+# reduced to area/perimeter = 4 px (a disc of radius 8), where smoothing by 1.5 px removes the staircase of the pixels
+# and keeps the shape. Smaller shapes are not enlarged: their smoothing shrinks instead, down to 0.7 px.
 REDUCED_WIDTH = 4.0
 SMOOTHING = 1.5
 LEAST_SMOOTHING = 0.7
-# The outline is where the gradient exceeds this part of its maximum; curvature is noise in the flat parts.
+# The outline is where the gradient exceeds this fraction of its maximum; in flat regions curvature is noise.
 OUTLINE_GRADIENT = 0.2
-# Boundary energy (1 for a disc) at which irregularity is 1/2.
+# Boundary energy (1 for a disc) at which the irregularity is 1/2.
 HALF_ENERGY = 9.0
 
 
@@ -38,39 +38,39 @@ class Descriptors(NamedTuple):
     compactness: Tensor
     """c: 4π·area / perimeter². 1 for a disc, near 0 for a vessel tree."""
     irregularity: Tensor
-    """ι: curvature energy of the outline, free of scale. 0.11 for a disc, 0.6 for a star, near 1 for a vessel tree."""
+    """ι: curvature energy of the outline, scale-free. 0.1 for a disc, 0.6 for a star, near 1 for a vessel tree."""
     size: Tensor
     """s: area / number of pixels that are not ignored."""
 
 
 def describe(truth: Tensor, valid: Tensor) -> Descriptors:
-    """Measure every mask on its own; nothing depends on the rest of the batch.
+    """Describe each mask independently of the rest of the batch (SPEC 2.1). No descriptor has a gradient.
 
-    Skeleton and irregularity are computed on the CPU, wherever the masks live; no descriptor has a gradient.
+    Skeleton and irregularity are always computed on the CPU.
 
     Args:
         truth: (B, F, H, W) bool, the foreground; False where ignored.
         valid: (B, F or 1, H, W) bool, False where ignored.
 
     Returns:
-        float32 tensors (B, F) on the device of `truth`.
+        four float32 tensors (B, F) on the device of `truth`.
 
     Example:
         >>> bar = torch.zeros(1, 1, 40, 40, dtype=torch.bool); bar[..., 18:22, 2:38] = True
-        >>> found = describe(bar, torch.ones_like(bar))
-        >>> round(found.tubularity.item(), 2), round(found.size.item(), 2)
+        >>> shapes = describe(bar, torch.ones_like(bar))
+        >>> round(shapes.tubularity.item(), 2), round(shapes.size.item(), 2)
         (0.23, 0.09)
     """
-    with torch.no_grad(), torch.autocast("cpu", enabled=False):  # the measuring runs on the CPU in float32
+    with torch.no_grad(), torch.autocast("cpu", enabled=False):  # irregularity needs float32
         f = truth.float()
         area, outline = f.sum((-2, -1)), perimeter(f)
-        round_ness = compactness(f, outline)
+        roundness = compactness(f, outline)
         size = area / valid.sum((-2, -1)).clamp(min=1)
         masks = truth.flatten(0, 1).cpu().numpy()
         shapes = zip(masks, area.flatten().tolist(), outline.flatten().tolist(), strict=True)
         measured = [_tubularity_irregularity(*shape) for shape in shapes]
         tau, iota = torch.tensor(measured, dtype=torch.float32, device=truth.device).unflatten(0, area.shape).unbind(-1)
-    return Descriptors(tau, round_ness, iota, size)
+    return Descriptors(tau, roundness, iota, size)
 
 
 def _tubularity_irregularity(mask: np.ndarray, area: float, outline: float) -> tuple[float, float]:
@@ -85,11 +85,11 @@ def tubularity(shape: np.ndarray, area: float) -> float:
     """τ = skeleton area / area (SPEC 2.1).
 
     Args:
-        shape: (h, w) bool, one mask, which may be cropped to its bounding box.
+        shape: (h, w) bool, one mask; it may be cropped to its bounding box.
         area: number of its pixels, above 0.
 
     Returns:
-        a number in (0, 1].
+        a value in (0, 1].
 
     Example:
         >>> tubularity(np.ones((1, 30), bool), 30.0)
@@ -103,18 +103,18 @@ def tubularity(shape: np.ndarray, area: float) -> float:
 def irregularity(shape: Tensor, area: float, outline: float) -> float:
     """ι = x / (x + 9), x = area/π · mean of κ² along the outline (SPEC 2.1; this reading is **ours**).
 
-    κ is the curvature of the level sets of the smoothed mask u, κ = (u_xx u_y² − 2 u_xy u_x u_y + u_yy u_x²) / |∇u|³,
-    and the mean along the outline weighs each pixel by |∇u|. For a disc of any radius κ² = π/area, so x = 1. The mask
-    is first reduced in proportion to area/perimeter, so the same shape drawn larger gives the same number, and costs
-    little more.
+    κ is the curvature of the level sets of the smoothed mask u, κ = (u_xx u_y² − 2 u_xy u_x u_y + u_yy u_x²) / |∇u|³.
+    The mean along the outline weights each pixel by |∇u|. For a disc of any radius κ² = π/area, so x = 1. Because the
+    mask is first reduced in proportion to area/perimeter, the same shape drawn larger has the same ι and costs little
+    more.
 
     Args:
-        shape: (h, w) float32, one mask, which may be cropped to its bounding box.
+        shape: (h, w) float32, one mask; it may be cropped to its bounding box.
         area: number of its pixels, above 0.
         outline: its perimeter in pixels.
 
     Returns:
-        a number in [0, 1).
+        a value in [0, 1).
 
     Example:
         >>> round(irregularity(torch.ones(40, 40), 1600.0, 150.0), 2)  # a square
@@ -124,7 +124,7 @@ def irregularity(shape: Tensor, area: float, outline: float) -> float:
     if ratio > 1:
         shape = _shrink(shape, ratio)
     u = _smooth(shape, max(LEAST_SMOOTHING, SMOOTHING * min(ratio, 1.0)))
-    # Central differences; the first ones are left doubled, u_xy fourfold, which the factors below undo.
+    # Central differences. First differences come out doubled and u_xy fourfold; the factors below correct for that.
     left, right, above, below = u[1:-1, :-2], u[1:-1, 2:], u[:-2, 1:-1], u[2:, 1:-1]
     centre2 = 2 * u[1:-1, 1:-1]
     u_x, u_y = right - left, below - above
@@ -140,7 +140,7 @@ def irregularity(shape: Tensor, area: float, outline: float) -> float:
 
 
 def _shrink(shape: Tensor, factor: float) -> Tensor:
-    """Area averaging by any factor above 1, as a product with one matrix a side."""
+    """Reduce by area averaging with any factor above 1: one matrix product per side."""
     by_rows, by_columns = (_averaging(n, factor) for n in shape.shape)
     return by_rows @ shape @ by_columns.T
 
@@ -153,7 +153,7 @@ def _averaging(n: int, factor: float) -> Tensor:
 
 
 def _smooth(shape: Tensor, sigma: float) -> Tensor:
-    """Gaussian smoothing with the margin that lets the outline fade out inside the result."""
+    """Smooth with a Gaussian, padded so that the outline fades out inside the result."""
     reach = math.ceil(3 * sigma)
     kernel = [math.exp(-0.5 * (k / sigma) ** 2) for k in range(-reach, reach + 1)]
     u = F.pad(shape, [2 * reach + 1] * 4)

@@ -1,4 +1,4 @@
-"""Dice + cross-entropy, the plain loss that MASL is compared with (SPEC 3.2)."""
+"""Dice + cross-entropy, the baseline for MASL (SPEC 3.2)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from s2mnet.loss.maps import binary_maps, binary_truth
 
 
 class DiceCrossEntropy(nn.Module):
-    """Mean over samples and foreground classes of the Dice loss, plus cross-entropy per pixel, each with weight 1.
+    """Dice loss (mean over samples and foreground classes) plus cross-entropy (mean over pixels), both with weight 1.
 
     Args:
-        num_classes: channels of the logits; 1 is a sigmoid, more a softmax with channel 0 the background.
-        multilabel: sigmoid per channel, each a foreground class, for classes that overlap.
-        ignore_index: the label left out of both.
-        cross_entropy: False leaves the Dice loss alone.
+        num_classes: channels of the logits. 1: sigmoid. More: softmax, channel 0 is the background.
+        multilabel: one sigmoid per channel, each a foreground class, for overlapping classes.
+        ignore_index: pixels with this label are left out of both terms.
+        cross_entropy: False: the Dice loss alone.
 
     Example:
         >>> import torch

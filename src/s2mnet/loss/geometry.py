@@ -1,4 +1,4 @@
-"""Perimeter and compactness κ of a map in [0, 1], for true masks (SPEC 2.1) and predictions (SPEC 2.3) alike."""
+"""Perimeter and compactness κ of a map in [0, 1]: a true mask (SPEC 2.1) or a prediction (SPEC 2.3)."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import math
 import torch.nn.functional as F
 from torch import Tensor
 
-# In px². The smallest binary mask has 7.2, so a true mask never notices; a nearly empty soft map fades to κ = 0.
+# In px². One pixel has 7.2, so no true mask is affected; the κ of a nearly empty soft map fades to 0.
 LEAST_SQUARED_PERIMETER = 1.0
 
 
 def level_sets(p: Tensor) -> Tensor:
-    """φ(p), the share of the level sets {p > t} that hold a pixel: as a map it has their mean area and outline.
+    """φ(p), the fraction of the level sets {p > t} that contain a pixel; makes κ differentiable (SPEC 2.3; **ours**).
 
-    Σφ(p) and the total variation of φ(p) are the area and the perimeter of {p > t}, averaged over the levels t (the
-    co-area formula) with the weights of a Beta(4, 4) distribution, which has 95 % of its mass between 0.18 and 0.82:
-    φ(p) = p⁴ (35 − 84 p + 70 p² − 20 p³). A blurred outline is as long as a sharp one, a ripple of p near 0 or 1
-    hardly counts, and a binary map stays what it is (**ours**; SPEC 2.3 only asks for a κ differentiable in p).
+    The levels t follow a Beta(4, 4) distribution, with 95 % of its mass between 0.18 and 0.82, so φ(p) =
+    p⁴ (35 − 84 p + 70 p² − 20 p³). By the co-area formula, Σφ(p) and the total variation of φ(p) are the mean area and
+    perimeter of {p > t}. A blurred outline is therefore as long as a sharp one, ripples of p near 0 or 1 hardly count,
+    and a binary map does not change.
 
     Args:
         p: values in [0, 1].
 
     Returns:
-        the same shape, values in [0, 1].
+        φ(p), of the same shape, in [0, 1].
 
     Example:
         >>> import torch
@@ -34,23 +34,22 @@ def level_sets(p: Tensor) -> Tensor:
 
 
 def perimeter(f: Tensor) -> Tensor:
-    """Length of the outline by the Cauchy–Crofton formula in four directions (**ours**; SPEC 2.1 leaves it open).
+    """Perimeter by the Cauchy–Crofton formula in four directions (**ours**; SPEC 2.1 does not say how).
 
     P = π/8 · (n_h + n_v + (n_d1 + n_d2)/√2), where n sums the absolute differences of neighbours in one direction. The
-    map counts as 0 outside the image. On a binary mask this is scikit-image's `perimeter_crofton(directions=4)` of the
-    padded mask. The empty image around a shape adds nothing (the released code's perimeter grows with it: SPEC 4,
-    item 6).
+    map is 0 outside the image. For a binary mask this equals scikit-image's `perimeter_crofton(directions=4)` of the
+    padded mask. Empty image around a shape adds nothing (in the released code it does: SPEC 4, item 6).
 
     Args:
-        f: (..., H, W), values in [0, 1]: a mask, or the `level_sets` of a prediction.
+        f: (..., H, W), in [0, 1]: a mask, or `level_sets` of a prediction.
 
     Returns:
-        (...), in pixels.
+        P, (...), in pixels.
 
     Example:
         >>> import torch
         >>> square = torch.zeros(20, 20); square[5:15, 5:15] = 1
-        >>> round(perimeter(square).item(), 1)  # 40 by hand: Crofton cuts the corners
+        >>> round(perimeter(square).item(), 1)  # its sides measure 40: Crofton cuts the corners
         36.8
     """
     f = F.pad(f, (1, 1, 1, 1))
@@ -62,16 +61,16 @@ def perimeter(f: Tensor) -> Tensor:
 def compactness(f: Tensor, outline: Tensor) -> Tensor:
     """κ(f) = 4π · Σf / P(f)², in [0, 1] (SPEC 2.1).
 
-    1 for a disc. It is clamped at 1: a digital perimeter may fall a little short of the true one, and a faint map has
-    less of it than its shape, so that L_str exerts no force until there is an outline to speak of. An empty map
-    gives 0, with a zero gradient.
+    1 for a disc. κ is clamped at 1: a digital perimeter can fall slightly short of the true one, and a faint map has
+    a shorter perimeter than its shape, so L_str has no gradient until an outline appears. An empty map has κ = 0 and a
+    zero gradient.
 
     Args:
-        f: (..., H, W), values in [0, 1]: a mask, or the `level_sets` of a prediction.
+        f: (..., H, W), in [0, 1]: a mask, or `level_sets` of a prediction.
         outline: (...), `perimeter(f)`.
 
     Returns:
-        (...), in [0, 1].
+        κ, (...), in [0, 1].
 
     Example:
         >>> import torch

@@ -15,39 +15,40 @@ from s2mnet.loss.maps import BinaryMaps, binary_maps, binary_truth
 from s2mnet.loss.modulation import modulation
 from s2mnet.loss.weights import DEFAULT_WEIGHTING, TERMS, TermWeights
 
-# In pulls of L_core (**ours**): with five terms L_core has at least half of the pull. Chosen on validation images of
-# Kvasir-SEG and BUSI (docs/decisions.md).
+# As a fraction of the pull of L_core (**ours**): L_core then has at least half of the total pull of the five terms.
+# Chosen on validation images of Kvasir-SEG and BUSI (docs/decisions.md).
 DEFAULT_PULL_LIMIT = 0.25
 
 
 class MASL(nn.Module):
     """L(y, p) = Σ w_i α_i(y) L_i(y, p) / (Σ w_i α_i(y) + ε), i ∈ {core, bnd, str, sca, tex} (SPEC 2).
 
-    Each sample and foreground class is a binary problem of its own. The loss of a sample is the mean over the classes
-    present in it, or over all its foreground classes if none is (so that false positives cost something); the loss of
-    a batch is the mean of the losses of its samples and depends on nothing else. A sample with every pixel ignored
-    counts as 0. It computes in float32 (float64 for float64 logits) whatever the autocast state.
+    Each sample and foreground class is a binary problem. The loss of a sample is the mean over the classes present in
+    it, or over all foreground classes if none is present (so that false positives cost something). The loss of a batch
+    is the mean over its samples; a sample whose pixels are all ignored counts as 0. All arithmetic is float32 (float64
+    for float64 logits), also under autocast.
 
     Args:
-        num_classes: channels of the logits. 1: sigmoid, foreground against background. K > 1: softmax over exclusive
-            classes, channel 0 the background, which is no class of its own.
-        multilabel: sigmoid per channel, each a foreground class, for classes that overlap (BraTS ET ⊂ TC ⊂ WT).
-        weighting: how w_i move, a name out of `s2mnet.loss.WEIGHTINGS`. Give the parameters of the loss to the
-            optimiser (without weight decay) and call `project_` after each of its steps.
-        terms: which of the five take part.
+        num_classes: channels of the logits. 1: sigmoid, foreground against background. More: softmax over exclusive
+            classes; channel 0 is the background and not a class.
+        multilabel: one sigmoid per channel, each a foreground class, for overlapping classes (BraTS ET ⊂ TC ⊂ WT).
+        weighting: how the w_i are learned, a name from `s2mnet.loss.WEIGHTINGS`. Pass the parameters of the loss to the
+            optimiser (without weight decay) and call `project_` after each step.
+        terms: which of the five terms to use.
         modulation: False sets every α_i = 1.
-        pull_limit: the most that a term may pull on the prediction of a sample and class, in pulls of L_core (see
-            `pulls`): its weight is lowered there for that step (**ours**). None is the equation as written.
-        ignore_index: the label that is left out of every term and descriptor; with `multilabel`, per element.
+        pull_limit: upper limit for the pull of a term on the prediction of one sample and class, as a fraction of the
+            pull of L_core or, without L_core, of the first term in use (see `pulls`). Where a term exceeds it, its
+            weight is lowered for that step (**ours**). None: the equation as written.
+        ignore_index: pixels with this label count in no term or descriptor; with `multilabel`, per channel.
 
     Raises:
-        ValueError: an unknown term or weighting, no term at all, a num_classes below 1, a pull_limit of 0 or less.
+        ValueError: unknown term or weighting, no terms, num_classes below 1, or pull_limit not above 0.
 
     Attributes:
-        log: figures of the latest call for the training log, 0-d tensors without gradient: "loss", "term/core" …,
-            "alpha/core" …, "weight/core" …, "limit/core" … (what `pull_limit` left of the weight; not without one),
-            "descriptor/tubularity" …. Terms, α, limits and descriptors are means over the samples and classes that
-            counted. Reading one on a GPU is what synchronises, not the call. Empty before the first call.
+        log: figures of the latest call, 0-d tensors without gradient: "loss", "term/core" …, "alpha/core" …,
+            "weight/core" …, "limit/core" … (the fraction of the weight that `pull_limit` leaves; absent without a
+            limit), "descriptor/tubularity" …. Terms, α, limits and descriptors are means over the samples and classes
+            that counted. They stay on the device: reading one synchronises a GPU. Empty before the first call.
 
     Example:
         >>> criterion = MASL()
@@ -70,14 +71,12 @@ class MASL(nn.Module):
     ) -> None:
         super().__init__()
         if num_classes < 1:
-            raise ValueError(f"num_classes: found {num_classes}; expected 1 or more, the channels of the logits.")
+            raise ValueError(f"num_classes is {num_classes}. Set it to the channels of the logits, at least 1.")
         unknown = [term for term in terms if term not in TERMS]
-        if isinstance(terms, str) or unknown or not terms or len(set(terms)) < len(terms):
-            raise ValueError(
-                f"terms: found {terms!r}; expected a sequence of some of {', '.join(map(repr, TERMS))}, each once."
-            )
+        if unknown or not terms or len(set(terms)) < len(terms):
+            raise ValueError(f"terms is {terms!r}. List some of {', '.join(map(repr, TERMS))}, each once.")
         if pull_limit is not None and not pull_limit > 0:
-            raise ValueError(f"pull_limit: found {pull_limit}; expected a number above 0, or None for no limit.")
+            raise ValueError(f"pull_limit is {pull_limit}. Use a number above 0, or None for no limit.")
         self.num_classes, self.multilabel, self.ignore_index = num_classes, multilabel, ignore_index
         self.modulation, self.pull_limit = modulation, pull_limit
         self.term_weights = TermWeights([term for term in TERMS if term in terms], weighting)
@@ -85,16 +84,16 @@ class MASL(nn.Module):
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """The terms that take part, in the order of `s2mnet.loss.TERMS`."""
+        """The terms in use, in the order of `s2mnet.loss.TERMS`."""
         return self.term_weights.terms
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """The present w_i by term, 0-d tensors without gradient, whatever the weighting."""
+        """The current w_i by term, 0-d tensors without gradient."""
         return dict(zip(self.terms, self.term_weights.values.detach().clone(), strict=True))
 
     def project_(self) -> None:
-        """Put the weights back inside [0.1, 10] (SPEC 2.4); call it after every step of the optimiser."""
+        """Clamp the weights to [0.1, 10] (SPEC 2.4). Call after each optimiser step."""
         self.term_weights.project_()
 
     def descriptors(self, target: Tensor) -> Descriptors:
@@ -117,17 +116,18 @@ class MASL(nn.Module):
         return describe(*self._truth(target))
 
     def pulls(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """What each term says and how hard it pulls: w_i α_i Σ |∂L_i/∂z| over the pixels, before `pull_limit`.
+        """The value L_i of each term and its pull w_i α_i Σ |∂L_i/∂z|, summed over pixels, before `pull_limit`.
 
-        z is the logit of a pixel and class; the sum is what reaches the network. Values do not tell it: a ripple of one
-        pixel lengthens an outline, and so moves κ, far more than it moves any overlap. On blobs the pull of L_str is
-        four to five times that of L_core, and hardly anything else is learned if nothing limits it (docs/decisions.md).
+        z is the logit of a pixel and class, so the pull is the gradient that reaches the network. The value of a term
+        does not show it: a ripple of one pixel lengthens an outline, and so changes κ, far more than it changes any
+        overlap. On blobs L_str pulls four to five times as hard as L_core; without a limit the network learns little
+        else (docs/decisions.md).
 
         Args:
-            logits, target: as in a call.
+            logits, target: as for `forward`.
 
         Returns:
-            L_i and the pulls, both (terms, B, foreground classes), in the order of `terms`, without gradient.
+            values and pulls, both (terms, B, foreground classes), in the order of `terms`, without gradient.
 
         Raises:
             ValueError: wrong dtypes, shapes or labels.
@@ -196,12 +196,12 @@ class MASL(nn.Module):
         return (alphas if self.modulation else torch.ones_like(alphas)).to(dtype)
 
     def _slopes(self, maps: BinaryMaps, shapes: Descriptors) -> tuple[Tensor, Tensor]:
-        """The terms, (n, B, F), and ∂L_i/∂z at every pixel, (n, B, F, H, W); both without gradient."""
+        """The terms L_i, (n, B, F), and their gradients ∂L_i/∂z, (n, B, F, H, W); both detached."""
         with torch.enable_grad():
             z = maps.logits.detach().requires_grad_()
             terms = self._terms(BinaryMaps.of(z, maps.truth, maps.valid), shapes)
             slopes = [
-                # A map of one pixel has no differences, so not every term depends on it.
+                # A map of one pixel has no differences, so L_bnd and L_tex do not depend on it.
                 torch.autograd.grad(term.sum(), z, retain_graph=True)[0] if term.requires_grad else torch.zeros_like(z)
                 for term in terms
             ]
@@ -216,11 +216,11 @@ class MASL(nn.Module):
         self, loss: Tensor, losses: Tensor, alphas: Tensor, limits: Tensor, shapes: Descriptors, share: Tensor
     ) -> dict[str, Tensor]:
         share = share / share.sum().clamp(min=torch.finfo(share.dtype).tiny)
-        figures = {"loss": loss.detach()}
+        weights, figures = self.weights, {"loss": loss.detach()}
         for i, term in enumerate(self.terms):
             figures[f"term/{term}"] = (share * losses[i]).sum()
             figures[f"alpha/{term}"] = (share * alphas[i]).sum()
-            figures[f"weight/{term}"] = self.weights[term]
+            figures[f"weight/{term}"] = weights[term]
             if self.pull_limit is not None:
                 figures[f"limit/{term}"] = (share * limits[i]).sum()
         for name, value in shapes._asdict().items():
@@ -228,15 +228,15 @@ class MASL(nn.Module):
         return figures
 
 
-def _limits(pulls: Tensor, most: float) -> Tensor:
-    """By how much to lower each w_i α_i, (n, B, F) in [0, 1]; it depends on nothing but the sample and class."""
-    ceiling = most * pulls[:1]
+def _limits(pulls: Tensor, pull_limit: float) -> Tensor:
+    """The factor in [0, 1] for each w_i α_i, (n, B, F); it depends on its sample and class alone."""
+    ceiling = pull_limit * pulls[:1]
     limits = torch.where(pulls > ceiling, ceiling / pulls, 1)
     return torch.cat((torch.ones_like(limits[:1]), limits[1:]))
 
 
 class _WithSlopes(torch.autograd.Function):
-    """Terms whose gradient is known already: a term of a sample and class depends on the logits of these alone."""
+    """Attaches known gradients to the terms. Each term depends on the logits of its own sample and class alone."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, values: Tensor, slopes: Tensor) -> Tensor:
@@ -251,7 +251,7 @@ class _WithSlopes(torch.autograd.Function):
 
 
 def _share(truth: Tensor, valid: Tensor, dtype: torch.dtype) -> Tensor:
-    """The part of each sample and class in the loss of the batch (SPEC 2.5; without foreground **ours**), (B, F)."""
+    """Share of each sample and class in the batch's loss, (B, F) (SPEC 2.5; without foreground **ours**)."""
     present, usable = truth.flatten(2).any(2), valid.flatten(2).any(2)
     counted = torch.where(present.any(1, keepdim=True), present, usable).to(dtype)
     return counted / counted.sum(1, keepdim=True).clamp(min=1) / len(counted)

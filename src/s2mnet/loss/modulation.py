@@ -11,16 +11,16 @@ from s2mnet.loss.descriptors import Descriptors
 
 
 def modulation(descriptors: Descriptors, terms: Sequence[str]) -> Tensor:
-    """α_i of SPEC 2.2: how much each term counts for a mask of this shape.
+    """α_i, the factor of each term for the shape of a mask (SPEC 2.2).
 
     α_core = 1 + 0.5c · α_bnd = 1 + 1.5τ + c · α_str = 1 + τ · α_sca = 1 + 1.5ι · α_tex = 1 + ι
 
     Args:
-        descriptors: those of the true masks, each (B, F).
-        terms: names out of `s2mnet.loss.TERMS`.
+        descriptors: of the true masks, each (B, F).
+        terms: names from `s2mnet.loss.TERMS`.
 
     Returns:
-        (len(terms), B, F), each at least 1.
+        α, (len(terms), B, F), at least 1.
 
     Example:
         >>> half = torch.full((1, 1), 0.5)

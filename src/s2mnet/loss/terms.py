@@ -1,7 +1,7 @@
-"""The five terms of MASL (SPEC 2.3), each a function from binary maps to one number per sample and class, (B, F).
+"""The five terms of MASL (SPEC 2.3): functions from binary maps to one number per sample and class, (B, F).
 
-Ignored pixels are left out everywhere (**ours**, SPEC 2.5): a pixel term is a mean over valid pixels, a difference
-counts only if all its pixels are valid, and κ takes ignored pixels as 0 in both maps. A map with nothing valid gives 0.
+Ignored pixels count nowhere (SPEC 2.5; **ours**): pixel terms are means over valid pixels, a difference counts only if
+all its pixels are valid, and κ treats ignored pixels as 0 in both maps. Without a valid pixel every term is 0.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ BOUNDARY_WINDOW = 5
 BOUNDARY_WEIGHT = 5.0
 SCALES = ((1, 0.5), (2, 0.3), (4, 0.2))
 FOCAL = ((0.05, 3.0), (0.20, 2.0), (1.0, 1.5))
-# In pixels, in Dice and IoU (**ours**): an empty truth with an empty prediction gives 0; other cases hardly notice.
+# In pixels, in Dice and IoU (**ours**): an empty prediction of an empty truth costs 0; other cases hardly change.
 OVERLAP_EPS = 1e-3
 
 
@@ -45,10 +45,10 @@ def core(maps: BinaryMaps) -> Tensor:
 
 
 def boundary(maps: BinaryMaps) -> Tensor:
-    """Dilation − erosion of the truth with a 5×5 window (SPEC 2.3); image border and ignored pixels make none.
+    """Dilation − erosion of the truth with a 5×5 window (SPEC 2.3); no boundary at the image border or ignored pixels.
 
     Args:
-        maps: only truth and valid are used.
+        maps: only truth and valid are read.
 
     Returns:
         (B, F, H, W), bool.
@@ -66,7 +66,7 @@ def boundary(maps: BinaryMaps) -> Tensor:
 def multiscale_boundary(maps: BinaryMaps) -> Tensor:
     """L_bnd = Σ_δ w_δ · mean |d_δ y − d_δ p|, d_δ f = f[i+δ] − f[i], δ = 1, 2, 4, w = 0.5, 0.3, 0.2 (SPEC 2.3).
 
-    The mean runs over the differences of both directions together; a map of side δ or less has none in that direction.
+    The mean pools the differences of both directions. A map of side δ or less has none in that direction.
 
     Args:
         maps: prediction and truth.
@@ -85,7 +85,7 @@ def multiscale_boundary(maps: BinaryMaps) -> Tensor:
 
 
 def texture(maps: BinaryMaps) -> Tensor:
-    """L_tex = mean |d² y − d² p|, d² f = f[i+1] − 2 f[i] + f[i−1], both directions together (SPEC 2.3).
+    """L_tex = mean |d² y − d² p|, d² f = f[i+1] − 2 f[i] + f[i−1], both directions pooled (SPEC 2.3).
 
     Args:
         maps: prediction and truth.
@@ -102,14 +102,14 @@ def texture(maps: BinaryMaps) -> Tensor:
 
 
 def structure(maps: BinaryMaps, true_compactness: Tensor) -> Tensor:
-    """L_str = |κ(y) − κ(p)| (SPEC 2.3), κ the mean of the prediction's level sets; 0 where y is empty (**ours**).
+    """L_str = |κ(y) − κ(p)|, with κ(p) from the level sets of p; 0 where y is empty (SPEC 2.3; **ours**).
 
-    An empty mask has no shape. To ask for the κ = 0 that SPEC 2.1 gives it would reward a long outline: on BUSI, where
-    one image in six has no tumour, that filled every prediction with speckle (docs/decisions.md).
+    An empty mask has no shape to match. Its κ = 0 (SPEC 2.1) would reward a long outline: on BUSI, where one image in
+    six has no tumour, that filled every prediction with speckle (docs/decisions.md).
 
     Args:
         maps: prediction and truth.
-        true_compactness: κ(y), (B, F), which is the descriptor c.
+        true_compactness: κ(y), (B, F): the descriptor c.
 
     Returns:
         (B, F), in [0, 1].
@@ -129,7 +129,7 @@ def scale(maps: BinaryMaps, size: Tensor) -> Tensor:
 
     Args:
         maps: prediction and truth.
-        size: s, the true relative size, (B, F).
+        size: s, the relative size of the true mask, (B, F).
 
     Returns:
         (B, F), at least 0.
@@ -142,7 +142,7 @@ def scale(maps: BinaryMaps, size: Tensor) -> Tensor:
     (small, steepest), (medium, steep), (_, gentle) = FOCAL
     gamma = torch.where(size < small, steepest, torch.where(size < medium, steep, gentle))[..., None, None]
     towards_truth = maps.logits * (2 * maps.truth - 1)
-    surprise = F.softplus(-towards_truth)  # −log p_t; and −log(1 − p_t) is that plus the logit
+    surprise = F.softplus(-towards_truth)  # −log p_t; −log(1 − p_t) is this plus towards_truth
     return _mean(surprise * torch.exp(-gamma * (surprise + towards_truth)), maps.valid)
 
 
@@ -153,7 +153,7 @@ def _mean(x: Tensor, valid: Tensor | None) -> Tensor:
 
 
 def _mean_difference(error: Tensor, valid: Tensor | None, step: int, order: int) -> Tensor:
-    """Mean of |first or second differences|, both directions pooled, over those whose pixels are all valid."""
+    """Mean of |first or second differences|, both directions pooled; all pixels of a difference must be valid."""
     total, count = error.new_zeros(error.shape[:-2]), error.new_zeros(error.shape[:-2])
     for axis in (-2, -1):
         length = error.shape[axis] - step * order
@@ -174,7 +174,7 @@ def _mean_difference(error: Tensor, valid: Tensor | None, step: int, order: int)
 
 
 def _dilate(x: Tensor) -> Tensor:
-    """Dilation of bool maps with a square window; ten times faster than a max-pooling on the CPU."""
+    """Dilate bool maps with a square window; ten times as fast as max-pooling on a CPU."""
     reach = BOUNDARY_WINDOW // 2
     for axis in (-2, -1):
         grown = x.clone()
