@@ -11,15 +11,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from s2mnet.data import FolderSummary, find_cases, read_folder
+from s2mnet.data import find_cases
 from s2mnet.datasets import prepare
 from s2mnet.files import write_atomically
+from s2mnet.fingerprint import Fingerprint, read_folder
 from s2mnet.plan import Machine, Plan, make_plan
 from s2mnet.provenance import environment
 
 SETS = ("DRIVE", "STARE", "Kvasir-SEG", "BUSI", "GlaS", "ACDC", "ISIC2018")
 NAMES = {"ISIC2018": "ISIC-2018"}
-LAPTOP = Machine(memory=16 * 2**30, cores=2, speed=150_000)
+LAPTOP = Machine(memory=16 * 2**30, speed=150_000)
 HEAD = [
     "| data set | images (train) | size, median | thinnest class | contrast (red, green, blue) | extent | input "
     "| channels | normalisation | augmentation | `paper` preset |",
@@ -27,13 +28,13 @@ HEAD = [
 ]
 
 
-def row(name: str, summary: FolderSummary, plan: Plan, paper: Plan) -> str:
+def row(name: str, summary: Fingerprint, plan: Plan, paper: Plan) -> str:
     """One line of the table."""
     p, full = plan.preprocessing, paper.preprocessing
     cells = [
         name,
         f"{sum(summary.counts.values())} ({summary.counts['train']})",
-        f"{summary.height[1]:.0f}×{summary.width[1]:.0f}",
+        f"{summary.height.median:.0f}×{summary.width.median:.0f}",
         f"{summary.thickness_px:.1f} px ({summary.thinnest})",
         ", ".join(f"{value:.2f}" for value in summary.contrast),
         p.extent,

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 from rich.console import Console
 
-from s2mnet.data import find_cases, read_folder
+from s2mnet.data import find_cases
+from s2mnet.fingerprint import read_folder
 from s2mnet.plan import Plan, make_plan
 from s2mnet.training.run import train
 
@@ -56,7 +57,7 @@ def tiny_plan(data: Path, **changes: object) -> Plan:
         "precision": "float32",
         "lr": 1e-2,
     } | changes
-    plan = make_plan(read_folder(find_cases(data), progress=False), **options)  # type: ignore[arg-type]
+    plan = make_plan(read_folder(find_cases(data)), **options)  # type: ignore[arg-type]
     return plan.model_copy(update={"network": NARROW, "tta": 1, **own})
 
 

@@ -91,8 +91,9 @@ def inspect(
     """Look at a data folder before training: numbers, pictures and problems, worst first. Exits with 1 on an error."""
     from rich.console import Console
 
-    from s2mnet.inspection import inspect_folder, print_fingerprint, write_page
-    from s2mnet.inspection.fingerprint import FILE
+    from s2mnet.fingerprint import inspect_folder
+    from s2mnet.fingerprint.record import FILE
+    from s2mnet.inspection import print_fingerprint, write_page
 
     with progress_bar("reading") as progress:
         found = inspect_folder(data, labels, progress)

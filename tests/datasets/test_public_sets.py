@@ -14,9 +14,10 @@ import tifffile
 from PIL import Image
 from trees import BUILDERS, SPACING, Tree, box, colour, nifti, noise, pnm_gz, save, windowed
 
-from s2mnet.data import Dataset, find_cases, read_folder
+from s2mnet.data import Dataset, find_cases
 from s2mnet.datasets import DATASETS, describe_datasets, prepare
 from s2mnet.errors import S2MNetError
+from s2mnet.fingerprint import read_folder
 from s2mnet.volumes import read_volume, to_uint8
 
 Prepared = Callable[[str], tuple[Path, Tree]]
@@ -89,7 +90,7 @@ def test_no_group_is_in_two_splits(name: str, prepared: Prepared) -> None:
 def test_reads_as_a_data_folder(name: str, prepared: Prepared) -> None:
     out, tree = prepared(name)
     folder = find_cases(out)
-    summary = read_folder(folder, progress=False)
+    summary = read_folder(folder)
     assert folder.name == name and DATASETS[name].modality == folder.dataset.modality
     assert summary.label_map.names == list(DATASETS[name].classes.values())
     assert sum(summary.counts.values()) == len(tree)

@@ -15,9 +15,9 @@ from s2mnet.data.labels import LabelMap
 from s2mnet.data.pairs import read_pair
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
+from s2mnet.fingerprint.problem import Problem
+from s2mnet.fingerprint.record import Distribution, Fingerprint, ImageFacts
 from s2mnet.inspection import plots
-from s2mnet.inspection.fingerprint import Distribution, Fingerprint, ImageFacts
-from s2mnet.inspection.problem import Problem
 from s2mnet.inspection.wording import intensity_text, likeness_text, size_text, stored_text, summary
 from s2mnet.overlay import PALETTE, as_rgb, overlay
 from s2mnet.report import embed
@@ -81,11 +81,11 @@ def _problems(problems: Sequence[Problem]) -> str:
     if not problems:
         return paragraph("None were found.", "note")
     rows = "".join(
-        f'<tr><th scope="row">{found.severity}</th><td>{escape(found.found)}<small>{_where(found)}</small></td>'
-        f"<td>{escape(found.means)}</td><td>{escape(found.mend)}</td></tr>"
+        f'<tr><th scope="row">{found.severity}</th><td>{escape(found.sentence)}<small>{_where(found)}</small></td>'
+        f"<td>{escape(found.means)}</td><td>{escape(found.fix)}</td></tr>"
         for found in problems[:MAX_PROBLEMS]
     )
-    head = "".join(f"<th>{text}</th>" for text in ("", "Found", "What it means", "How to mend it"))
+    head = "".join(f"<th>{text}</th>" for text in ("", "Problem", "What it means", "What to do"))
     more = len(problems) - MAX_PROBLEMS
     left = paragraph(f"{more} more are in fingerprint.json.", "note") if more > 0 else ""
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{left}'

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from s2mnet.inspection.fingerprint import ClassFacts, Distribution, ImageFacts, SpectralEnergy
+from s2mnet.fingerprint.record import ClassFacts, Distribution, ImageFacts, SpectralEnergy
 from s2mnet.report.figures import draw_figure
 
 if TYPE_CHECKING:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from s2mnet.inspection.fingerprint import Fingerprint, Spread
+from s2mnet.fingerprint.record import Fingerprint, Spread
 
 
 def summary(fingerprint: Fingerprint) -> list[tuple[str, str, str]]:
-    """The first things to know: name, value and note of each."""
+    """The most important numbers: name, value and note of each."""
     count, read = sum(fingerprint.counts.values()), len(fingerprint.images)
     split = ", ".join(f"{number} {name}" for name, number in fingerprint.counts.items())
     unread = f"{count - read} could not be read. " if read < count else ""
@@ -20,18 +20,18 @@ def summary(fingerprint: Fingerprint) -> list[tuple[str, str, str]]:
         classes = len(fingerprint.classes) - 1
         names = ", ".join(entry.name for entry in fingerprint.classes[1:])
         tiles.append(("class" if classes == 1 else "classes", str(classes), names))
-    tiles.append(("problems", str(len(fingerprint.problems)), severity_text(fingerprint) or "none were found"))
+    tiles.append(("problems", str(len(fingerprint.problems)), severity_text(fingerprint) or "none"))
     return tiles
 
 
 def severity_text(fingerprint: Fingerprint) -> str:
-    """How many problems of each severity.
+    """Number of problems of each severity.
 
     Example:
         >>> severity_text(Fingerprint(name="polyps"))
         ''
     """
-    severities = [found.severity for found in fingerprint.problems]
+    severities = [problem.severity for problem in fingerprint.problems]
     counted = {name: severities.count(name) for name in ("error", "warning", "note")}
     return ", ".join(f"{number} {name}{'s' * (number > 1)}" for name, number in counted.items() if number)
 
@@ -71,7 +71,7 @@ def intensity_text(fingerprint: Fingerprint) -> dict[str, str]:
 
 
 def likeness_text(fingerprint: Fingerprint) -> str:
-    """How many pairs of images are equal or alike."""
+    """Numbers of pairs of images that are equal or look alike."""
     counts = fingerprint.duplicate_counts
     across, within = (counts.get(f"exact {w}", 0) for w in ("across", "within"))
     near_across, near_within = (counts.get(f"near {w}", 0) for w in ("across", "within"))

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from s2mnet.data import Case, FolderSummary, load_case
+from s2mnet.data import Case, load_case
 from s2mnet.data.channels import to_show
 from s2mnet.evaluation.results import Evaluation, ImageResult
+from s2mnet.fingerprint import Fingerprint
 from s2mnet.network import SpectralSelectiveTokenMixer
 from s2mnet.plan import Plan
 from s2mnet.prediction import Predictor
@@ -23,7 +24,7 @@ def write_run_report(
     run: Path,
     title: str,
     plan: Plan,
-    summary: FolderSummary,
+    fingerprint: Fingerprint,
     predictor: Predictor,
     evaluation: Evaluation,
     cases: list[Case],
@@ -35,18 +36,17 @@ def write_run_report(
     figures = [
         _figure(by_name[result.name], result, role, predictor) for role, result in best_median_worst(evaluation).items()
     ]
-    height, width = summary.height, summary.width
     report = Report(
         title=title,
         class_names=list(plan.labels.structures),
         drawn=plan.labels.names[1:],
-        counts={split: count for split, count in summary.counts.items()},
+        counts={split: count for split, count in fingerprint.counts.items()},
         data_sentences=[
-            f"Images of {height[0]}×{width[0]} to {height[2]}×{width[2]} pixels, "
-            f"{', '.join(summary.stored) or ('grey' if summary.channels == 1 else 'colour')}.",
-            f"Split: {summary.split_rule}.",
-            f"The foreground covers {100 * summary.foreground_share:.1f} % of an image (median); "
-            f"{summary.thinnest} is {summary.thickness_px:.1f} pixels thick.",
+            f"Images of {fingerprint.size_range} pixels, "
+            f"{', '.join(fingerprint.stored) or ('grey' if fingerprint.channels == 1 else 'colour')}.",
+            f"Split: {fingerprint.split_rule}.",
+            f"The foreground covers {100 * fingerprint.foreground_share:.1f} % of an image (median); "
+            f"{fingerprint.thinnest} is {fingerprint.thickness_px:.1f} pixels thick.",
         ],
         label_sentences=[plan.labels.describe()],
         settings=_settings(plan, predictor),
@@ -56,7 +56,7 @@ def write_run_report(
         cases=figures,
         filters=_filters(predictor),
         provenance=provenance,
-        warnings=summary.warnings,
+        warnings=fingerprint.warnings,
     )
     return write(report, run / REPORT)
 

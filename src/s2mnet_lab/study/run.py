@@ -17,9 +17,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from s2mnet.architecture import OURS
-from s2mnet.data import FolderSummary, ImageFolder, find_cases, read_folder, read_image
+from s2mnet.data import ImageFolder, find_cases, read_image
 from s2mnet.datasets import prepare
 from s2mnet.errors import S2MNetError
+from s2mnet.fingerprint import Fingerprint, read_folder
 from s2mnet.modelfolder import WEIGHTS
 from s2mnet.plan import Plan, make_plan
 from s2mnet.prediction import Predictor
@@ -137,12 +138,12 @@ def run_study(
     return finished
 
 
-def make_cell_plan(study: Study, cell: Cell, summary: FolderSummary, lr: float | None = None) -> Plan:
+def make_cell_plan(study: Study, cell: Cell, fingerprint: Fingerprint, lr: float | None = None) -> Plan:
     """The plan of a cell: that of the data set, with what the variant changes.
 
     Args:
         study, cell: which one.
-        summary: of training and validation images.
+        fingerprint: of training and validation images.
         lr: that the search found.
 
     Raises:
@@ -154,7 +155,7 @@ def make_cell_plan(study: Study, cell: Cell, summary: FolderSummary, lr: float |
     rate = cell.lr or lr
     options |= {"lr": rate} if rate else {}
     try:
-        plan = make_plan(summary, **options)
+        plan = make_plan(fingerprint, **options)
     except TypeError as error:
         found = f"an option of plan that there is not ({error})"
         raise S2MNetError(f"{study.name}.yaml", found, "options of make_plan", "Correct it.") from None
@@ -205,9 +206,9 @@ def _run_cell(
     study: Study, cell: Cell, places: Places, run: Path, end: _End, console: Console, command: str
 ) -> CellResult:
     choice = study.data[cell.dataset]
-    folder, summary = _seen(cell.dataset, choice.model_dump_json(), places)
+    folder, fingerprint = _seen(cell.dataset, choice.model_dump_json(), places)
     best_trial = max(_trials(study, cell, places), key=lambda trial: trial.best_dice, default=None)
-    plan = make_cell_plan(study, cell, summary, best_trial.lr if best_trial else None)
+    plan = make_cell_plan(study, cell, fingerprint, best_trial.lr if best_trial else None)
     if (run / PLAN).is_file() and Plan.load(run / PLAN) != plan:
         shutil.rmtree(run / STATE, ignore_errors=True)  # of a study that said something else then
     history = train(_without_test(folder), plan, run, has_finished_epoch(run), console, [end])
@@ -272,10 +273,11 @@ def _waits_for(study: Study, cell: Cell, places: Places) -> str:
 
 
 @lru_cache(maxsize=4)
-def _seen(name: str, choice: str, places: Places) -> tuple[ImageFolder, FolderSummary]:
+def _seen(name: str, choice: str, places: Places) -> tuple[ImageFolder, Fingerprint]:
     """The cases, and what is known of them without the test images."""
     folder = prepared_folder(name, DataChoice.model_validate_json(choice), places)
-    return folder, read_folder(_without_test(folder))
+    with progress_bar(f"reading {name}") as progress:
+        return folder, read_folder(_without_test(folder), progress=progress)
 
 
 def _without_test(folder: ImageFolder) -> ImageFolder:

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from s2mnet.data.channels import COLOURS, GREY
 from s2mnet.errors import S2MNetError
 from s2mnet.evaluation.records import Finite, Summary, summarise_values
+from s2mnet.fingerprint.spectrum import central, energy_shares
 from s2mnet.inference import prepare_image
-from s2mnet.inspection.spectrum import central, energy_shares
 from s2mnet.network import S2MNet, SpectralSelectiveTokenMixer
 from s2mnet.plan import Preprocessing
 from s2mnet.report.figures import radial_profile

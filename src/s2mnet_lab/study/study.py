@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from s2mnet.plan.schema import Section, about
+from s2mnet.plan.schema import Section, described
 from s2mnet.yamlfile import read_yaml
 
 SEEDS = (42, 123, 456, 789, 2024)  # SPEC 3
@@ -19,21 +19,23 @@ SEEDS = (42, 123, 456, 789, 2024)  # SPEC 3
 class DataChoice(Section):
     """One data set of a study: what is planned for it beyond the study's own options."""
 
-    folder: str | None = about(None, "a data folder as train reads it, below --data; None: the public set of that name")
-    plan: dict[str, Any] = about({}, "options of s2mnet.plan.make_plan, such as extent: patches")
-    also_test: list[str] = about([], "other sets of the study's others on which its models are tested, all images")
+    folder: str | None = described(
+        None, "a data folder as train reads it, below --data; None: the public set of that name"
+    )
+    plan: dict[str, Any] = described({}, "options of s2mnet.plan.make_plan, such as extent: patches")
+    also_test: list[str] = described([], "other sets of the study's others on which its models are tested, all images")
 
 
 class Variant(Section):
     """One row of a study: how its plan differs from the plan of the data set."""
 
-    title: str = about(..., "for tables and charts")
-    architecture: str = about("s2mnet", "see s2mnet.architecture")
-    network: dict[str, Any] = about({}, "arguments of s2mnet.S2MNet")
-    loss: Literal["masl", "dice_ce"] = about("masl", "masl or dice_ce")
-    loss_options: dict[str, Any] = about({}, "arguments of the loss")
-    plan: dict[str, Any] = about({}, "options of s2mnet.plan.make_plan")
-    reported: str = about("", "its row in SPEC 3.1 or 3.2")
+    title: str = described(..., "for tables and charts")
+    architecture: str = described("s2mnet", "see s2mnet.architecture")
+    network: dict[str, Any] = described({}, "arguments of s2mnet.S2MNet")
+    loss: Literal["masl", "dice_ce"] = described("masl", "masl or dice_ce")
+    loss_options: dict[str, Any] = described({}, "arguments of the loss")
+    plan: dict[str, Any] = described({}, "options of s2mnet.plan.make_plan")
+    reported: str = described("", "its row in SPEC 3.1 or 3.2")
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -44,9 +46,9 @@ class Variant(Section):
 class Search(Section):
     """Learning rates to try for each variant on each data set; the best on validation is the one that it runs with."""
 
-    lr: list[float] = about(..., "highest learning rates", min_length=1)
-    steps: int = about(..., "steps of a trial", ge=1)
-    seed: int = about(7, "of the trials")
+    lr: list[float] = described(..., "highest learning rates", min_length=1)
+    steps: int = described(..., "steps of a trial", ge=1)
+    seed: int = described(7, "of the trials")
 
 
 class Study(Section):
@@ -58,23 +60,25 @@ class Study(Section):
         ['DRIVE/a-42', 'DRIVE/b-42', 'DRIVE/a-123']
     """
 
-    name: str = about("", "of the file, without .yaml")
-    title: str = about(..., "heading of its section")
-    description: str = about("", "a paragraph for its section")
-    headline: bool = about(False, "whether the page opens with it")
-    threats: list[str] = about([], "to the validity of its results, a sentence each")
-    measure: Literal["training", "spectrum"] = about("training", "spectrum: of images and of one trained network")
-    data: dict[str, DataChoice] = about(..., "data sets by name", min_length=1)
-    others: dict[str, DataChoice] = about({}, "data sets that are only tested on")
-    plan: dict[str, Any] = about({}, "options of s2mnet.plan.make_plan for all")
-    tta: Literal[1, 4, 8] = about(1, "transforms averaged when testing")
-    split: Literal["test", "val"] = about(
+    name: str = described("", "of the file, without .yaml")
+    title: str = described(..., "heading of its section")
+    description: str = described("", "a paragraph for its section")
+    headline: bool = described(False, "whether the page opens with it")
+    threats: list[str] = described([], "to the validity of its results, a sentence each")
+    measure: Literal["training", "spectrum"] = described("training", "spectrum: of images and of one trained network")
+    data: dict[str, DataChoice] = described(..., "data sets by name", min_length=1)
+    others: dict[str, DataChoice] = described({}, "data sets that are only tested on")
+    plan: dict[str, Any] = described({}, "options of s2mnet.plan.make_plan for all")
+    tta: Literal[1, 4, 8] = described(1, "transforms averaged when testing")
+    split: Literal["test", "val"] = described(
         "test", "what is measured; val to choose by, which leaves the test split unread"
     )
-    variants: dict[str, Variant] = about({}, "by short name; the first is what the others are compared with")
-    seeds: list[int] = about([*SEEDS], "of every random draw", min_length=1)
-    search: Search | None = about(None, "of the learning rate, alike for every variant")
-    networks: dict[str, str] = about({}, "spectrum: STUDY/DATASET/VARIANT-SEED by data set, a trained one to look into")
+    variants: dict[str, Variant] = described({}, "by short name; the first is what the others are compared with")
+    seeds: list[int] = described([*SEEDS], "of every random draw", min_length=1)
+    search: Search | None = described(None, "of the learning rate, alike for every variant")
+    networks: dict[str, str] = described(
+        {}, "spectrum: STUDY/DATASET/VARIANT-SEED by data set, a trained one to look into"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Study:
@@ -94,7 +98,7 @@ class Study(Section):
         Raises:
             S2MNetError: the file is missing, no YAML, or says something a study cannot say.
         """
-        study = read_yaml(Path(path), cls, "a study in YAML", "Correct that line; studies/small.yaml is an example.")
+        study = read_yaml(Path(path), cls, "Correct that line; studies/small.yaml is an example.")
         return study.model_copy(update={"name": Path(path).stem})
 
     def cells(self) -> Iterator[Cell]:

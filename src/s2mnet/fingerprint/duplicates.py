@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from s2mnet.inspection.fingerprint import Duplicate
-from s2mnet.inspection.reading import CaseFacts
+from s2mnet.fingerprint.pair import InspectedPair
+from s2mnet.fingerprint.record import Duplicate
 
 # Tuned on fundus, colonoscopy (single frames and video), dermoscopy, ultrasound and histology: with these values every
 # pair found in 1000 polyps is one polyp, and no two patients' retinas are a pair though all of them look alike.
@@ -25,7 +25,7 @@ ROWS, COLUMNS = 256, 8192  # of a block of pairs: 8 MB
 CHUNK = 1024  # images at a time: what is worked out of each on the way takes several times what is kept
 
 
-def find_duplicates(facts: Sequence[CaseFacts], names: Sequence[str]) -> tuple[list[Duplicate], dict[str, int]]:
+def find_duplicates(facts: Sequence[InspectedPair], names: Sequence[str]) -> tuple[list[Duplicate], dict[str, int]]:
     """Pairs of images that are equal or look alike. Constant images are left out.
 
     Equal: the same hash of the decoded pixels. Alike: a 64-bit perceptual hash (the 8×8 lowest frequencies of a DCT,
@@ -86,7 +86,7 @@ def perceptual_hash(thumbnails: NDArray[np.float32]) -> NDArray[np.bool_]:
     return low > np.median(low, axis=1, keepdims=True)
 
 
-def _equal(facts: Sequence[CaseFacts], used: Sequence[int]) -> Iterator[tuple[int, int]]:
+def _equal(facts: Sequence[InspectedPair], used: Sequence[int]) -> Iterator[tuple[int, int]]:
     groups: dict[bytes, list[int]] = {}
     for place in used:
         groups.setdefault(facts[place].image_hash, []).append(place)
