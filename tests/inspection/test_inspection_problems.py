@@ -185,7 +185,7 @@ def test_a_mask_that_is_a_heat_map_of_its_image(tmp_path: Path) -> None:
     found = problems(tmp_path)
     assert [p.kind for p in found] == ["labels", "grey mask"]
     assert {p.file for p in found} == {"train/masks/train3.png"}
-    assert "resembles the image it belongs to" in found[1].problem
+    assert "looks like a grey image, its own" in found[1].problem
 
 
 def test_masks_that_are_their_images(tmp_path: Path) -> None:

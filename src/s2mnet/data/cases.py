@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import os
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from s2mnet.data.casetable import FILE as CASE_TABLE
 from s2mnet.data.casetable import UNKNOWN, CaseFacts, check_names, read_case_table
@@ -16,6 +17,7 @@ from s2mnet.data.images import is_image_file
 from s2mnet.data.splits import BY_HASH, SPLITS, Split, by_hash, digest
 from s2mnet.errors import S2MNetError
 
+Result = TypeVar("Result")
 FIELDS = "fields"  # of view: a folder beside images/ and masks/
 _ARRANGE = (
     "Arrange the files as DATA/images and DATA/masks, or as DATA/train/images and DATA/train/masks (and val/, test/)."
@@ -69,7 +71,22 @@ class ImageFolder:
         return [case for name, cases in self.splits.items() if split in (name, "all") for case in cases]
 
 
-def find_cases(root: str | Path) -> ImageFolder:
+def _readable(find: Callable[[Path], Result]) -> Callable[[str | Path], Result]:
+    """Turn an error of the system into one message."""
+
+    @functools.wraps(find)
+    def guarded(folder: str | Path) -> Result:
+        try:
+            return find(Path(folder))
+        except OSError as error:
+            problem = f"cannot be read ({error.strerror or error})"
+            raise S2MNetError(error.filename or folder, problem, "Check the path and its permissions.") from None
+
+    return guarded
+
+
+@_readable
+def find_cases(root: Path) -> ImageFolder:
     """Pair images and masks by equal file stems and split them.
 
     Either root/images and root/masks: ordered by the SHA-1 hex digest of the file stem, the first 70 % are train,
@@ -86,12 +103,6 @@ def find_cases(root: str | Path) -> ImageFolder:
             a folder that cannot be read, a name that is not UTF-8; a wrong ``cases.csv``, one of other images, one
             by which a patient or volume is in two splits.
     """
-    root = Path(root)
-    with _readable(root):
-        return _find_cases(root)
-
-
-def _find_cases(root: Path) -> ImageFolder:
     if not root.is_dir():
         if root.exists():
             raise S2MNetError(root, "is a file, not a folder", "Unpack it if it is an archive.")
@@ -115,19 +126,14 @@ def _find_cases(root: Path) -> ImageFolder:
     raise S2MNetError(root, problem, _ARRANGE)
 
 
-def find_images(path: str | Path) -> list[Path]:
+@_readable
+def find_images(path: Path) -> list[Path]:
     """The images to predict: the file itself, or the image files of a folder (not of its subfolders), sorted.
 
     Raises:
         S2MNetError: no such file or folder, no image in it, two images with one stem (their masks would have the same
             name), or a name that is not UTF-8.
     """
-    path = Path(path)
-    with _readable(path):
-        return _find_images(path)
-
-
-def _find_images(path: Path) -> list[Path]:
     if path.is_file():
         if is_image_file(path):
             return [path]
@@ -141,15 +147,6 @@ def _find_images(path: Path) -> list[Path]:
             path, "contains no png, jpg, tif, bmp or gif image", "Choose the folder that holds the images."
         )
     return images
-
-
-@contextlib.contextmanager
-def _readable(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        problem = f"cannot be read ({error.strerror or error})"
-        raise S2MNetError(error.filename or folder, problem, "Check the path and its permissions.") from None
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:

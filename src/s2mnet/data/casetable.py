@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+from pydantic.dataclasses import dataclass
 
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
@@ -18,6 +21,9 @@ MAX_SLICES = 10_000  # span of slice numbers in one volume: metrics of volumes s
 
 _CORRECT = "Correct it, or remove the file to treat each image separately."
 _MM = ("row_mm", "column_mm", "slice_mm")
+
+
+Millimetres = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -37,9 +43,14 @@ class CaseFacts:
     patient: str | None = None
     volume: str | None = None
     slice: int | None = None
-    row_mm: float | None = None
-    column_mm: float | None = None
-    slice_mm: float | None = None
+    row_mm: Millimetres | None = None
+    column_mm: Millimetres | None = None
+    slice_mm: Millimetres | None = None
+
+    def __post_init__(self) -> None:
+        if (self.volume is None) != (self.slice is None):
+            given, lacking = ("slice", "volume") if self.volume is None else ("volume", "slice")
+            raise ValueError(f"a {given} but no {lacking}")
 
 
 COLUMNS = ("name", *(field.name for field in fields(CaseFacts)))
@@ -135,37 +146,16 @@ def _facts(where: str, cells: Mapping[str, str]) -> tuple[str, CaseFacts]:
     name = unicodedata.normalize("NFC", cells["name"])
     if not name:
         raise S2MNetError(where, "has an empty name", "Enter the file name of an image without its extension.")
-    text = {column: cell.strip() or None for column, cell in cells.items()}
-    facts = CaseFacts(
-        text.get("patient"), text.get("volume"), _whole(where, text.get("slice")),
-        *(_millimetres(where, column, text.get(column)) for column in _MM),
-    )  # fmt: skip
-    if (facts.volume is None) != (facts.slice is None):
-        given, lacking = ("slice", "volume") if facts.volume is None else ("volume", "slice")
-        raise S2MNetError(where, f"has a {given} but no {lacking}", "Fill in both or neither.")
-    return name, facts
-
-
-def _whole(where: str, cell: str | None) -> int | None:
-    if cell is None:
-        return None
+    known: dict[str, Any] = {
+        column: cell.strip() for column, cell in cells.items() if column != "name" and cell.strip()
+    }
     try:
-        return int(cell)
-    except ValueError:
-        problem = f"has the slice {cell!r}, which is not a whole number"
-        raise S2MNetError(where, problem, "Number the slices of a volume.") from None
-
-
-def _millimetres(where: str, column: str, cell: str | None) -> float | None:
-    if cell is None:
-        return None
-    try:
-        value = float(cell)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise S2MNetError(where, f"has {column} = {cell}", "Enter a number of millimetres above 0.")
-    return value
+        return name, CaseFacts(**known)
+    except ValidationError as error:
+        first = error.errors()[0]
+        value = f"{first['loc'][0]} = {first['input']}: " if first["loc"] else ""
+        message = first["msg"].removeprefix("Value error, ")
+        raise S2MNetError(where, f"has {value}{message}", "Correct the cells.") from None
 
 
 def _check_volumes(path: Path, table: Mapping[str, CaseFacts]) -> None:

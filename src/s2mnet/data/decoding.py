@@ -19,7 +19,7 @@ STACK = "stack"  # the sample layout of a TIFF with several channels that are ne
 WORD_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's modes of one channel and more than 8 bits
 
 # Pillow takes the format from the content, never from the suffix; other decoders (EPS runs a program) stay out.
-_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF")
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF")
 _PHOTOMETRIC = (0, 1, 2)  # white is zero, black is zero, RGB: what the samples of a TIFF may mean if Pillow has no mode
 _pillow_limit = threading.Lock()
 
@@ -43,7 +43,7 @@ def decode(path: Path) -> tuple[Image.Image | np.ndarray, str]:
         _check_pixels(path, *image.size)
         pages = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # MPO: a JPEG with a preview beside it
         _check_pages(path, pages)
-        layout = _sample_layout(image)
+        layout = sample_layout(image)
         if image.format == "TIFF" and _is_beyond_pillow(image):
             return _decode_tiff(path)
         try:
@@ -59,7 +59,7 @@ def _open(file: BinaryIO) -> Image.Image:
     with _pillow_limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(file, formats=_FORMATS)
+            return Image.open(file, formats=FORMATS)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 
@@ -102,7 +102,8 @@ def _upright(array: np.ndarray, orientation: int) -> np.ndarray:
     return array
 
 
-def _sample_layout(image: Image.Image) -> str:
+def sample_layout(image: Image.Image) -> str:
+    """Pillow's name of the stored samples, such as "L;4" or "RGB;16B"; "" if it has none."""
     tiles = getattr(image, "tile", [])
     arguments = tiles[0][3] if tiles else ""
     first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments

@@ -113,7 +113,6 @@ def _fingerprint(
         label_values=values[:MAX_VALUES],
         num_label_values=len(values),
         classes=summary.classes(readings, shapes.inspected),
-        empty_masks=sum(foreground_share(share) == 0 for _, share in readings.known),
         foreground_share=float(np.median([foreground_share(share) for _, share in readings.marked] or [0])),
         thickness_px=thickness,
         thinnest=thinnest,

@@ -64,32 +64,6 @@ class Problem(BaseModel):
         return f"{self.sentence} {self.means} {self.fix}"
 
 
-def problem_of(
-    severity: Severity, kind: str, files: Sequence[str], where: str, problem: str, means: str, fix: str,
-    count: int | None = None,
-) -> Problem:  # fmt: skip
-    """A problem with any number of files, of which the first 20 are kept and all are counted."""
-    count = len(files) if count is None else count
-    return Problem(
-        severity=severity, kind=kind, where=where, problem=problem, means=means, fix=fix,
-        files=list(files[:MAX_FILES]), count=count,
-    )  # fmt: skip
-
-
-def problem_of_files(
-    severity: Severity, kind: str, noun: str, files: Sequence[str], has: str, have: str, means: str, fix: str
-) -> Problem:
-    """The same, as a sentence about one file by its name or about several by their number.
-
-    Example:
-        >>> problem_of_files("note", "tiny image", "image", ["a.png", "b.png"], "is tiny", "are tiny", "", "").sentence
-        '2 images are tiny (a.png, for example).'
-    """
-    if len(files) == 1:
-        return problem_of(severity, kind, files, files[0], has, means, fix)
-    return problem_of(severity, kind, files, f"{len(files)} {noun}s", f"{have} ({files[0]}, for example)", means, fix)
-
-
 def from_error(kind: str, error: S2MNetError, root: Path) -> Problem:
     """What stops the training, as a problem.
 
@@ -99,8 +73,11 @@ def from_error(kind: str, error: S2MNetError, root: Path) -> Problem:
         masks/a.png is an empty file. Training refuses the folder. Export it again.
     """
     file = inside(error.where, root)
-    where, means = file or "The folder", "Training refuses the folder."
-    return problem_of("error", kind, [file] if file else [], where, error.problem, means, error.fix)
+    files, means = [file] if file else [], "Training refuses the folder."
+    return Problem(
+        severity="error", kind=kind, where=file or "The folder", problem=error.problem, means=means, fix=error.fix,
+        files=files, count=len(files),
+    )  # fmt: skip
 
 
 def as_error(problems: Sequence[Problem], root: Path) -> S2MNetError | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from s2mnet.data.cases import SPLITS, Split
 from s2mnet.data.labels import LabelMap
 from s2mnet.fingerprint.pair import InspectedPair, Pair, Shares, foreground_share
-from s2mnet.fingerprint.problem import SEVERITIES, Problem, inside, problem_of, problem_of_files
+from s2mnet.fingerprint.problem import MAX_FILES, SEVERITIES, Problem, Severity, inside
 from s2mnet.fingerprint.record import Duplicate
 
 MIN_SIDE = 32  # the smallest extent the network takes (SPEC 1)
@@ -23,12 +23,77 @@ LIKE_IMAGE = 0.9  # correlation
 MANY_EMPTY = 0.5
 MANY_ALIKE = 10  # files with the same fault, which become one problem
 
-# The order of problems of one severity.
-KINDS = (
-    "folder", "unreadable", "channels", "labels", "no foreground", "mask is its image", "grey mask", "exact across",
-    "near across", "class absent", "same mask", "many empty masks", "no test split", "constant image", "tiny image",
-    "few pixels", "size spread", "empty masks", "exact within", "near within",
+_ACROSS = (
+    "Most likely the same image twice, neighbours in a video, or one patient twice: validation and test figures are "
+    "too good.",
+    "Split by patient or by video into train/, val/ and test/, so that look-alikes stay together.",
+)
+_WITHIN = (
+    "Most likely the same image twice, neighbours in a video, or one patient twice: they count more than other images, "
+    "and a new split could separate them.",
+    "Keep them in one split; remove copies.",
+)
+_EMPTY = (
+    "{is} empty ({share:.0%}), {first} for example",
+    "This is right if these images show nothing to segment; a failed export looks the same.",
+    "Look at some of them. Remove images whose masks are missing rather than empty.",
 )  # fmt: skip
+_PLURAL = {"has": "have", "is": "are", "looks": "look", "its": "their"}
+# kind → severity, problem, means, fix. The order is that of problems of one severity, after those of single files.
+TEXTS: dict[str, tuple[Severity, str, str, str]] = {
+    "no foreground": (
+        "error", "has no foreground in any train mask", "There is nothing to learn; training refuses the folder.",
+        "Move masks with foreground into train, or say how to read the masks with --labels.",
+    ),
+    "mask is its image": (
+        "warning", "{has} exactly the pixels of {its} image",
+        "The network would learn to copy brightness, and its figures would be meaningless.",
+        "Replace the copies by the masks.",
+    ),
+    "grey mask": (
+        "warning", "{looks} like a grey image{resembles}",
+        "A mask has one value per class; training on a picture or a heat map gives nonsense.",
+        "Replace them by the masks, or threshold them if they are probability maps.",
+    ),
+    "exact across": ("warning", "{has} equal pixels in different splits", *_ACROSS),
+    "near across": ("warning", "{looks} alike in different splits", *_ACROSS),
+    "class absent": (
+        "warning", "holds {name}", "A class that is not in train cannot be learned; elsewhere it has no figures.",
+        "Split so that each class is in train, val and test, or remove the class from dataset.yaml.",
+    ),
+    "same mask": (
+        "warning", "{has} the same mask",
+        "A drawn mask is never the same twice: this may be a field of view, a template or a failed export.",
+        "Replace them by the masks of these images.",
+    ),
+    "many empty masks": ("warning", *_EMPTY),
+    "no test split": (
+        "warning", "has no test images",
+        "The figures will be those of the validation images, on which the best model is chosen.",
+        "Add a folder test/ with images and masks that play no part in training.",
+    ),
+    "constant image": (
+        "warning", "{has} one value everywhere", "There is nothing to see.", "Export them again or remove them.",
+    ),
+    "tiny image": (
+        "warning", f"{{has}} a side below {MIN_SIDE} px", "They must be enlarged to be used, and show no detail.",
+        "Use the originals, or remove thumbnails.",
+    ),
+    "few pixels": (
+        "warning", f"{{has}} foreground on less than {FEWEST_PIXELS:.2%} of the pixels",
+        "These are often stray clicks or lost outlines, and one wrong pixel changes their Dice a lot.",
+        "Look at them; correct the mask, or keep it if the structure is that small.",
+    ),
+    "size spread": (
+        "warning", "range from {sizes} px (height × width)",
+        "Resized to one size, structures of one kind differ in scale; in patches, they differ in extent.",
+        "Check that all images have the resolution they were taken at.",
+    ),
+    "empty masks": ("note", *_EMPTY),
+    "exact within": ("note", "{has} equal pixels", *_WITHIN),
+    "near within": ("note", "{looks} alike", *_WITHIN),
+}  # fmt: skip
+KINDS = ("folder", "unreadable", "channels", "labels", *TEXTS)
 
 
 @dataclass(frozen=True)
@@ -79,7 +144,7 @@ def find_problems(
     Args:
         duplicates, duplicate_counts: as :func:`s2mnet.fingerprint.duplicates.find_duplicates` gives them.
     """
-    finders = (_copied_masks, _grey_masks, _foreground, _absent_classes, _shared_masks, _images, _splits)
+    finders = (_masks, _foreground, _absent_classes, _shared_masks, _images, _splits)
     problems = [problem for finder in finders for problem in finder(readings)]
     return problems + list(_look_alikes(duplicates, duplicate_counts))
 
@@ -97,22 +162,28 @@ def worst_first(problems: Iterable[Problem]) -> list[Problem]:
 
 
 def _merged(group: Sequence[Problem]) -> Problem:
-    first, files = group[0], [file for problem in group for file in problem.files]
-    return problem_of(first.severity, first.kind, files, first.where, first.problem, first.means, first.fix)
+    files = [file for problem in group for file in problem.files]
+    return group[0].model_copy(update={"files": files[:MAX_FILES], "count": len(files)})
 
 
-def _copied_masks(readings: Readings) -> Iterator[Problem]:
+def _problem(kind: str, files: Sequence[str], where: str = "", count: int | None = None, **words: object) -> Problem:
+    """A problem of one file by its name or, if `where` is "image" or "mask", of several by their number."""
+    severity, text, means, fix = TEXTS[kind]
+    many = len(files) > 1
+    text = text.format(**{word: plural if many else word for word, plural in _PLURAL.items()}, **words)
+    if where in ("image", "mask"):
+        where = f"{len(files)} {where}s" if many else files[0]
+        text += f" ({files[0]}, for example)" if many else ""
+    return Problem(
+        severity=severity, kind=kind, where=where or "The folder", problem=text, means=means, fix=fix,
+        files=list(files[:MAX_FILES]), count=len(files) if count is None else count,
+    )  # fmt: skip
+
+
+def _masks(readings: Readings) -> Iterator[Problem]:
     copies = [pair for pair, _ in readings.inspected if pair.mask_is_image and not pair.constant]
     if copies:
-        yield problem_of_files(
-            "warning", "mask is its image", "mask", readings.masks(copies),
-            "has exactly the pixels of its image", "have exactly the pixels of their images",
-            "The network would learn to copy brightness, and its figures would be meaningless.",
-            "Replace the copies by the masks.",
-        )  # fmt: skip
-
-
-def _grey_masks(readings: Readings) -> Iterator[Problem]:
+        yield _problem("mask is its image", readings.masks(copies), "mask")
     declared = readings.labels is not None and readings.labels.kind == "classes"
     grey = [
         pair
@@ -121,14 +192,9 @@ def _grey_masks(readings: Readings) -> Iterator[Problem]:
     ]
     if grey:
         alike = sum(abs(pair.mask_likeness) >= LIKE_IMAGE for pair in grey)
-        also = f"; {alike} of them {'resemble' if alike > 1 else 'resembles'} the image it belongs to" if alike else ""
-        yield problem_of_files(
-            "warning", "grey mask", "mask", readings.masks(grey),
-            "looks like a grey image" + ("; it resembles the image it belongs to" if alike else ""),
-            f"look like grey images{also}",
-            "A mask has one value per class; training on a picture or a heat map gives nonsense.",
-            "Replace them by the masks, or threshold them if they are probability maps.",
-        )  # fmt: skip
+        whose = "its own" if len(grey) == 1 else f"{alike} of them like their own"
+        resembles = f", {whose}" if alike else ""
+        yield _problem("grey mask", readings.masks(grey), "mask", resembles=resembles)
 
 
 def _is_grey(values: Mapping[int, int]) -> bool:
@@ -141,28 +207,14 @@ def _foreground(readings: Readings) -> Iterator[Problem]:
     known = [(pair, foreground_share(share)) for pair, share in readings.known]
     empty = readings.masks(pair for pair, share in known if share == 0)
     if known and not readings.marked:
-        yield problem_of(
-            "error", "no foreground", [], "The folder", "has no foreground in any train mask",
-            "There is nothing to learn from; training refuses the folder.",
-            "Move masks with foreground into train, or say how to read the masks with --labels.",
-        )  # fmt: skip
+        yield _problem("no foreground", [])
     elif empty:
-        many = len(empty) > MANY_EMPTY * len(known)
-        is_empty = f"{'is' if len(empty) == 1 else 'are'} empty ({len(empty) / len(known):.0%}), {empty[0]} for example"
-        yield problem_of(
-            "warning" if many else "note", "many empty masks" if many else "empty masks", empty,
-            f"{len(empty)} of {len(known)} masks", is_empty,
-            "This is right if these images show nothing to segment; a failed export looks the same.",
-            "Look at some of them. Remove images whose masks are missing rather than empty.",
-        )  # fmt: skip
+        share = len(empty) / len(known)
+        kind = "many empty masks" if share > MANY_EMPTY else "empty masks"
+        yield _problem(kind, empty, f"{len(empty)} of {len(known)} masks", share=share, first=empty[0])
     few = readings.masks(pair for pair, share in known if 0 < share < FEWEST_PIXELS)
     if few:
-        foreground = f"foreground on less than {FEWEST_PIXELS:.2%} of the pixels"
-        yield problem_of_files(
-            "warning", "few pixels", "mask", few, f"has {foreground}", f"have {foreground}",
-            "These are often stray clicks or lost outlines, and one wrong pixel changes their Dice a lot.",
-            "Look at them; correct the mask, or keep it if the structure is that small.",
-        )  # fmt: skip
+        yield _problem("few pixels", few, "mask")
 
 
 def _absent_classes(readings: Readings) -> Iterator[Problem]:
@@ -175,43 +227,16 @@ def _absent_classes(readings: Readings) -> Iterator[Problem]:
         absent = [split for split in SPLITS if held[split] and index not in held[split]]
         if absent:
             name = f"{readings.labels.names[index]} (value {readings.labels.values[index]})"
-            yield problem_of(
-                "warning", "class absent", [], f"No mask of {' and '.join(absent)}", f"holds {name}",
-                "The network never sees this class and cannot learn it."
-                if "train" in absent
-                else "There are no figures for this class there.",
-                "Split so that each class is in train, val and test, or remove the class from dataset.yaml.",
-            )  # fmt: skip
+            yield _problem("class absent", [], f"No mask of {' and '.join(absent)}", name=name)
 
 
 def _look_alikes(duplicates: Sequence[Duplicate], counts: Mapping[str, int]) -> Iterator[Problem]:
-    texts = {
-        "exact": ("have equal pixels", "the same image twice"),
-        "near": ("look alike", "neighbours in a video, or one patient twice"),
-    }
-    for name, count in counts.items():
-        if not count:
-            continue
-        kind, place = name.split()
-        alike, why = texts[kind]
-        across = place == "across"
-        pairs = [pair for pair in duplicates if pair.kind == kind and pair.across == across]
-        first, second = (
-            f"{file} ({split})" for file, split in zip((pairs[0].first, pairs[0].second), pairs[0].splits, strict=True)
-        )
-        where = f"{first} and {second}" if count == 1 else f"{count} pairs of images"
-        example = "" if count == 1 else f" ({first} and {second}, for example)"
-        if across:
-            means = f"Most likely {why}: validation and test figures are too good."
-            fix = "Split by patient or by video into train/, val/ and test/, so that look-alikes stay together."
-        else:
-            means = f"Most likely {why}; they count more than other images, and a new split could separate them."
-            fix = "Keep them in one split; remove copies."
-        yield problem_of(
-            "warning" if across else "note", name,
-            list(dict.fromkeys(file for pair in pairs for file in (pair.first, pair.second))),
-            where, alike + (" in different splits" if across else "") + example, means, fix, count,
-        )  # fmt: skip
+    for kind, count in counts.items():
+        pairs = [pair for pair in duplicates if f"{pair.kind} {'across' if pair.across else 'within'}" == kind]
+        if pairs:
+            files = list(dict.fromkeys(file for pair in pairs for file in (pair.first, pair.second)))
+            first = f"{pairs[0].first} ({pairs[0].splits[0]}) and {pairs[0].second} ({pairs[0].splits[1]})"
+            yield _problem(kind, files, first if count == 1 else f"{count} pairs of images, such as {first},", count)
 
 
 def _shared_masks(readings: Readings) -> Iterator[Problem]:
@@ -221,43 +246,22 @@ def _shared_masks(readings: Readings) -> Iterator[Problem]:
             groups[pair.mask_hash].append(pair)
     for group in groups.values():
         if len({pair.image_hash for pair in group}) >= SHARED_MASK:
-            files = sorted(readings.masks(group))
-            yield problem_of(
-                "warning", "same mask", files, f"{len(files)} images", f"have the same mask ({files[0]}, for example)",
-                "A drawn mask is never the same twice: this may be a field of view, a template or a failed export.",
-                "Replace them by the masks of these images.",
-            )  # fmt: skip
+            yield _problem("same mask", sorted(readings.masks(group)), f"{len(group)} images")
 
 
 def _images(readings: Readings) -> Iterator[Problem]:
-    constant = readings.images(pair for pair in readings.pairs if pair.constant)
-    if constant:
-        yield problem_of_files(
-            "warning", "constant image", "image", constant, "has one value everywhere", "have one value everywhere",
-            "There is nothing to see.", "Export them again or remove them.",
-        )  # fmt: skip
-    tiny = readings.images(pair for pair in readings.pairs if min(pair.height, pair.width) < MIN_SIDE)
-    if tiny:
-        side = f"a side below {MIN_SIDE} px"
-        yield problem_of_files(
-            "warning", "tiny image", "image", tiny, f"has {side}", f"have {side}",
-            "They must be enlarged to be used, and show no detail.", "Use the originals, or remove thumbnails.",
-        )  # fmt: skip
+    constant = [pair for pair in readings.pairs if pair.constant]
+    tiny = [pair for pair in readings.pairs if min(pair.height, pair.width) < MIN_SIDE]
+    for kind, pairs in (("constant image", constant), ("tiny image", tiny)):
+        if pairs:
+            yield _problem(kind, readings.images(pairs), "image")
     ordered = sorted(readings.pairs, key=lambda pair: pair.height * pair.width)
     if ordered and ordered[-1].height * ordered[-1].width > SIZE_SPREAD * ordered[0].height * ordered[0].width:
-        small, large = ordered[0], ordered[-1]
-        sizes = f"{small.height} × {small.width} to {large.height} × {large.width} px (height × width)"
-        yield problem_of(
-            "warning", "size spread", readings.images([small, large]), "The images", f"range from {sizes}",
-            "Resized to one size, structures of one kind differ in scale; in patches, they differ in extent.",
-            "Check that all images have the resolution they were taken at.",
-        )  # fmt: skip
+        ends = [ordered[0], ordered[-1]]
+        sizes = " to ".join(f"{pair.height} × {pair.width}" for pair in ends)
+        yield _problem("size spread", readings.images(ends), "The images", sizes=sizes)
 
 
 def _splits(readings: Readings) -> Iterator[Problem]:
     if not readings.counts.get("test"):
-        yield problem_of(
-            "warning", "no test split", [], "The folder", "has no test images",
-            "The figures will be those of the validation images, on which the best model is chosen.",
-            "Add a folder test/ with images and masks that play no part in training.",
-        )  # fmt: skip
+        yield _problem("no test split", [])

@@ -191,7 +191,6 @@ class Fingerprint(_Facts):
         label_rule: the label map and where it comes from, in one sentence.
         label_values: the raw values by falling share of pixels, at most 256 of `num_label_values`.
         classes: background first; empty without a label map.
-        empty_masks: masks without foreground.
         foreground_share: foreground among the pixels with a truth, median over the train masks with foreground.
         thickness_px: mean thickness (:func:`~s2mnet.fingerprint.shapes.mean_thickness`) of the thinnest class: the
             smallest of the medians over those of at most 50 train masks that hold the class.
@@ -226,7 +225,6 @@ class Fingerprint(_Facts):
     label_values: list[LabelValue] = []
     num_label_values: int = 0
     classes: list[ClassFacts] = []
-    empty_masks: int = 0
     foreground_share: float = 0.0
     thickness_px: float = 0.0
     thinnest: str = ""
