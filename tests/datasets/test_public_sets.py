@@ -274,5 +274,5 @@ def test_one_window_for_a_volume(tmp_path: Path) -> None:
     seen = to_uint8(read_volume(folder / "patient001_frame01.nii.gz"))
     assert np.array_equal(read(tmp_path / f"out/train/images/{stems[1]}.png"), seen[1])
     nifti(folder / "patient001_frame01_gt.nii.gz", box(0, 5)[None])
-    with pytest.raises(S2MNetError, match=r"patient001_frame01_gt\.nii\.gz: found the value 5 on 256 px"):
+    with pytest.raises(S2MNetError, match=r"patient001_frame01_gt\.nii\.gz has the value 5 on 256 px"):
         prepare("ACDC", tmp_path, tmp_path / "again")
