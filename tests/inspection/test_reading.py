@@ -133,6 +133,25 @@ def test_labels_that_make_no_sense_stop_the_reading(tmp_path: Path) -> None:
     assert read_folder(find_cases(tmp_path), labels="binary").label_map.kind == "binary"
 
 
+def test_the_threshold_lies_between_127_and_128(tmp_path: Path) -> None:
+    for value in (127, 128):
+        for name in "ab":
+            put_pair(tmp_path / str(value), name, value=value)
+    with pytest.raises(S2MNetError, match="no value is above 127; the largest is 127"):
+        read_folder(find_cases(tmp_path / "127"), labels="threshold")
+    folder = find_cases(tmp_path / "128")
+    labels = read_folder(folder, labels="threshold").label_map
+    assert labels is not None
+    case = folder.splits["train"][0]
+    assert np.array_equal(load_case(case, labels)[1], read_mask(case.mask or case.image) == 128)
+    mask = read_mask(case.mask or case.image)
+    mask[20:25, :] = 127
+    put(tmp_path / "128/masks" / f"{case.name}.png", mask)
+    again = read_folder(folder, labels="threshold")
+    assert np.array_equal(load_case(case, labels)[1], mask == 128)
+    assert again.classes[1].share == pytest.approx(5 * 36 / (40 * 48))
+
+
 def test_train_without_foreground_is_refused(tmp_path: Path) -> None:
     put_pair(tmp_path / "train", "a", value=0)
     put_pair(tmp_path / "val", "b")

@@ -1,4 +1,4 @@
-"""The files of a data folder: found, paired, decoded, and their labels understood."""
+"""The files of a data folder: pairing, splits, decoding and the meaning of mask values."""
 
 from s2mnet.data.cases import Case, ImageFolder, find_cases, find_images
 from s2mnet.data.channels import select_channels

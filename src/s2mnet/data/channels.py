@@ -35,13 +35,13 @@ def select_channels(image: np.ndarray, names: Sequence[str], stored: Sequence[st
         [[[2, 2]]]
     """
     image = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
-    held = 1 if image.ndim == 2 else image.shape[2]
-    if stored or held not in (1, 3):
-        if held != len(stored):
+    count = 1 if image.ndim == 2 else image.shape[2]
+    if stored or count not in (1, 3):
+        if count != len(stored):
             needed = f"{len(stored)} channels ({', '.join(stored)})" if stored else "a grey or colour image"
-            problem = f"has {held} channels; the model needs {needed}"
+            problem = f"has {count} channels; the model needs {needed}"
             raise S2MNetError("The image", problem, "Use images like those the model was trained on.")
-        planes = image.reshape(*image.shape[:2], held)
+        planes = image.reshape(*image.shape[:2], count)
         return np.stack([planes[..., list(stored).index(name)] for name in names])
     return np.stack([_of_colour(image, name) for name in names])
 

@@ -1,4 +1,4 @@
-"""A data folder, every file of it read once: from its pairs to the fingerprint."""
+"""The one reading of a data folder: from its pairs to the fingerprint."""
 
 from __future__ import annotations
 

@@ -232,7 +232,7 @@ def _absent_classes(readings: Readings) -> Iterator[Problem]:
 
 def _look_alikes(duplicates: Sequence[Duplicate], counts: Mapping[str, int]) -> Iterator[Problem]:
     for kind, count in counts.items():
-        pairs = [pair for pair in duplicates if f"{pair.kind} {'across' if pair.across else 'within'}" == kind]
+        pairs = [pair for pair in duplicates if pair.group == kind]
         if pairs:
             files = list(dict.fromkeys(file for pair in pairs for file in (pair.first, pair.second)))
             first = f"{pairs[0].first} ({pairs[0].splits[0]}) and {pairs[0].second} ({pairs[0].splits[1]})"

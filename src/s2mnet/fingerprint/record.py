@@ -23,7 +23,7 @@ class _Facts(BaseModel):
 
 
 class Spread(_Facts):
-    """Smallest, middle and largest of a number, such as the height of the images in pixels."""
+    """Minimum, median and maximum of a number, such as the height of the images in pixels."""
 
     minimum: float
     median: float
@@ -41,7 +41,7 @@ class Spread(_Facts):
 
 
 class Distribution(_Facts):
-    """Mean, median, quartiles and the single values they are of."""
+    """Mean, median and quartiles, with the values themselves."""
 
     mean: float
     lower: float
@@ -70,7 +70,7 @@ class ImageFacts(_Facts):
         channels: 1 if grey, stored as such or as colour with three equal channels, 3 in colour, or those of a stack.
         mode, mask_mode: Pillow's name of the stored form: "L", "RGB", "P", "I;16", … ("other": read by tifffile).
         bits: stored bits per sample of the image.
-        foreground: share of the pixels with a truth that are no background; None if the labels were not understood.
+        foreground: share of foreground among the pixels with a truth; None if the labels were not understood.
     """
 
     name: str
@@ -87,7 +87,7 @@ class ImageFacts(_Facts):
 
 
 class Channel(_Facts):
-    """Intensities of one channel over all pixels of the train images, in 0..1 of the 8 bits that training sees.
+    """Intensities of one channel over all pixels of the train images, in 0..1 of the 8 bits that training uses.
 
     The percentiles are keyed "0.5", "5", "25", "50", "75", "95" and "99.5".
     """
@@ -152,10 +152,10 @@ class Duplicate(_Facts):
     """Two images that are the same or look alike.
 
     Attributes:
-        kind: "exact": equal pixels; "near": such as neighbours in a video.
+        kind: "exact": equal pixels. "near": similar, such as neighbours in a video.
         first, second: the images, as paths inside the data folder.
         splits: the split of each.
-        correlation: of their thumbnails, without their frame and their coarse brightness; 1 for equal pixels.
+        correlation: of their thumbnails without frame and coarse brightness; 1 for equal pixels.
     """
 
     kind: Literal["exact", "near"]
@@ -168,6 +168,11 @@ class Duplicate(_Facts):
     def across(self) -> bool:
         """Whether the two are in different splits."""
         return self.splits[0] != self.splits[1]
+
+    @property
+    def group(self) -> str:
+        """The key of `Fingerprint.duplicate_counts`."""
+        return f"{self.kind} {'across' if self.across else 'within'}"
 
 
 class Fingerprint(_Facts):

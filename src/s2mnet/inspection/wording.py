@@ -48,9 +48,9 @@ def size_text(fingerprint: Fingerprint) -> str:
 def stored_text(fingerprint: Fingerprint) -> str:
     """Channels and stored forms of the images, the most common first."""
     kinds = {1: "grey", 3: "colour"}
-    held = {int(value): number for value, number in fingerprint.count_of("channels").items()}
+    numbers = {int(value): number for value, number in fingerprint.count_of("channels").items()}
     parts = [
-        _counted({kinds.get(value, f"{value} channels"): number for value, number in held.items()}),
+        _counted({kinds.get(value, f"{value} channels"): number for value, number in numbers.items()}),
         _counted(fingerprint.count_of("mode")),
         _counted(
             {f"{value} bits" if value else "bits unknown": n for value, n in fingerprint.count_of("bits").items()}
