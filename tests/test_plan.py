@@ -58,6 +58,11 @@ def test_thin_foreground_is_seen_at_its_own_resolution() -> None:
     assert make_plan(fingerprint(584, 565, thickness=60)).preprocessing.extent == "whole"
     # A small image is not resized down, so nothing thin is lost.
     assert make_plan(fingerprint(100, 100, thickness=2)).preprocessing.extent == "whole"
+    assert make_plan(fingerprint(128, 300, thickness=1)).preprocessing.extent == "whole"
+    assert make_plan(fingerprint(129, 300, thickness=1)).preprocessing.extent == "patches"
+    # 2.5 px in the resized image are enough: 2.5 · 600 / 128.
+    assert make_plan(fingerprint(thickness=11.71875)).preprocessing.extent == "whole"
+    assert make_plan(fingerprint(thickness=11.7)).preprocessing.extent == "patches"
     assert make_plan(fingerprint(thickness=4), extent="whole").preprocessing.extent == "whole"
     assert make_plan(fingerprint(thickness=60), extent="patches").preprocessing.extent == "patches"
 

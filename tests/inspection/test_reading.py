@@ -15,9 +15,10 @@ from s2mnet.data.cases import find_cases
 from s2mnet.data.images import read_image, read_mask
 from s2mnet.data.pairs import load_case
 from s2mnet.errors import S2MNetError
-from s2mnet.fingerprint import Fingerprint, read_folder
+from s2mnet.fingerprint import Fingerprint, inspect_folder, read_folder
 from s2mnet.fingerprint.record import Spread
-from s2mnet.fingerprint.shapes import mean_thickness
+from s2mnet.fingerprint.shapes import contrast, mean_thickness
+from s2mnet.plan import make_plan
 
 
 def put(path: Path, array: np.ndarray, **options: object) -> Path:
@@ -211,6 +212,78 @@ def test_vessels_are_thinner_than_polyps(shared_data: Path) -> None:
     thin, thick = [mean_thickness(mask) for mask in vessels], [mean_thickness(mask) for mask in polyps]
     assert min(thin) > 2 and max(thin) < 6  # vessels of DRIVE: 1 to 10 px
     assert min(thick) > 30
+
+
+# --- what a plan is decided from
+
+
+def noisy(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return np.where(mask > 0, 255 - rng.integers(0, 6, mask.shape), rng.integers(0, 6, mask.shape)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("values", ["0 and 255", "noise", "ignored", "declared"])
+def test_thickness_and_contrast_are_those_of_every_second_of_60_marked_masks(tmp_path: Path, values: str) -> None:
+    """Of 78 train images 18 have an empty mask, so that masks are needed that were not chosen before they were read."""
+    rng = np.random.default_rng(4)
+    if values == "declared":
+        (tmp_path / "dataset.yaml").write_text("classes: {7: background, 3: bar}")
+    for split, count in (("train", 78), ("val", 2)):
+        for number in range(count):
+            mask = np.zeros((40, 48), np.uint8)
+            mask[8 : 9 + number % 13, 4:44] = 255 * (number % 13 not in (5, 6, 9))
+            image = rng.integers(0, 100, (40, 48, 3)) + mask[..., None] // 255 * rng.integers(0, 150, 3)
+            if values == "noise":
+                mask = noisy(mask, rng)
+            elif values != "0 and 255":
+                mask = np.where(mask > 0, *((1, 0) if values == "ignored" else (3, 7))).astype(np.uint8)
+                mask[30:] = 255 if values == "ignored" else 7
+            put(tmp_path / split / "images" / f"{number:02}.png", image.astype(np.uint8))
+            put(tmp_path / split / "masks" / f"{number:02}.png", mask)
+        for kind in ("images", "masks"):
+            for file in (tmp_path / split / kind).iterdir():
+                file.rename(file.with_name(f"{split}{file.name}"))
+    folder = find_cases(tmp_path)
+    fingerprint = read_folder(folder)
+    assert fingerprint.label_map is not None
+    loaded = [load_case(case, fingerprint.label_map) for case in folder.splits["train"]]
+    marked = [(image, mask == 1) for image, mask in loaded if (mask == 1).any()]
+    assert len(marked) == 60
+    thickness = np.median([mean_thickness(mask) for _, mask in marked[::2]])
+    clear = np.median([contrast(image, mask) for image, mask in marked[::2]], axis=0)
+    assert fingerprint.thickness_px == pytest.approx(thickness)
+    np.testing.assert_allclose(fingerprint.contrast, clear)
+
+
+def test_a_saved_inspection_gives_the_same_plan(tmp_path: Path) -> None:
+    for index in range(12):
+        put_pair(tmp_path / "data", f"c{index:02}", height=40 + index, seed=index)
+    inspect_folder(tmp_path / "data").save(tmp_path / "fingerprint.json")
+    read = read_folder(find_cases(tmp_path / "data"))
+    saved = Fingerprint.load(tmp_path / "fingerprint.json")
+    assert make_plan(saved, size=32) == make_plan(read, size=32)
+    assert saved.images and not read.images  # only an inspection goes into every image
+
+
+def test_training_stops_where_an_inspection_lists_errors_in_the_same_words(tmp_path: Path) -> None:
+    for index in range(10):
+        put_pair(tmp_path, f"c{index}", seed=index, height=20 if index == 4 else 40)
+    (tmp_path / "images" / "c3.png").write_bytes(b"")
+    mask = read_mask(tmp_path / "masks" / "c5.png")
+    mask[0, :3] = 97
+    put(tmp_path / "masks" / "c5.png", mask)
+    inspected = inspect_folder(tmp_path)
+    errors = [problem for problem in inspected.problems if problem.severity == "error"]
+    assert [problem.file for problem in errors] == ["images/c3.png", "masks/c5.png"]
+    with pytest.raises(S2MNetError) as caught:
+        read_folder(find_cases(tmp_path))
+    assert str(caught.value).splitlines()[1:] == [f"  - {problem.sentence} {problem.fix}" for problem in errors]
+    with pytest.raises(S2MNetError, match="has 2 files with errors"):
+        make_plan(inspected)
+    put_pair(tmp_path, "c3", seed=3)
+    put_pair(tmp_path, "c5", seed=5)
+    warnings = read_folder(find_cases(tmp_path)).warnings
+    assert len(warnings) == 1 and warnings[0].startswith("images/c4.png has a side below 32 px.")
+    assert set(warnings) < set(inspect_folder(tmp_path).warnings)  # which also sees that all masks are one
 
 
 # --- field of view
