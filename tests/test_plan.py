@@ -88,7 +88,9 @@ def test_the_green_channel_is_taken_where_thin_structures_stand_out_in_it() -> N
     assert (planned.channels, planned.clahe, planned.normalisation) == (["green"], True, "dataset")
     assert planned.mean == [0.3] and planned.std == [0.2]
     assert make_plan(vessels, preset="paper").preprocessing.clahe
-    even = fingerprint(584, 565, thickness=4, contrast=[0.1, 0.5, 0.48])
+    barely = fingerprint(584, 565, thickness=4, contrast=[0.1, 0.335, 0.3])
+    assert make_plan(barely).preprocessing.channels == ["green"]  # by more than a tenth
+    even = fingerprint(584, 565, thickness=4, contrast=[0.1, 0.325, 0.3])
     compact = fingerprint(584, 565, thickness=100, contrast=[0.1, 0.5, 0.3])
     for other in (even, compact):
         assert make_plan(other).preprocessing.channels == ["red", "green", "blue"]
@@ -136,6 +138,10 @@ def test_the_batch_fits_half_of_the_memory(gibibytes: float, expected: int) -> N
 def test_a_gpu_gets_larger_batches_and_processes_that_load() -> None:
     training = make_plan(fingerprint(), machine=Machine(gpu=True, memory=80 * 2**30, workers=6)).training
     assert training.batch_size == 16 and training.workers == 6
+    for gpu, size in ((True, 256), (False, 128)):
+        for extent in ("whole", "patches"):
+            planned = make_plan(fingerprint(), extent=extent, machine=Machine(gpu=gpu))  # type: ignore[arg-type]
+            assert planned.preprocessing.size == (size, size)
 
 
 def test_this_machine_is_what_the_system_says() -> None:
@@ -177,7 +183,8 @@ def test_the_paper_preset_is_the_table_of_spec_3() -> None:
     assert (training.epochs, training.patience, training.min_lr) == (150, 50, 1e-6)
     assert training.warmup * training.epochs == pytest.approx(10)
     assert training.batch_size == 8 and training.minutes is None and training.seed == 42
-    assert training.repeats == 30 and make_plan(fingerprint(train=1000), preset="paper").training.repeats == 1
+    assert training.repeats == 30 and make_plan(fingerprint(train=100), preset="paper").training.repeats == 1
+    assert make_plan(fingerprint(train=99), preset="paper").training.repeats == 30
     assert (aug.rotate_p, aug.rotate_degrees, aug.flip_p, aug.scale_shift_p) == (1.0, 180, 0.5, 0.7)
     assert (aug.elastic_alpha, aug.elastic_sigma, aug.elastic_p) == (1, 50, 0.3)
     assert (aug.brightness, aug.contrast, aug.light_p, aug.noise_p, aug.dropout_p) == (0.4, 0.4, 0.8, 0.5, 0.3)
@@ -237,7 +244,7 @@ def test_what_a_given_plan_is_changed_to_takes_its_reason_away() -> None:
     assert all(changed.reasons[what] == plan.reasons[what] for what in kept)
     same = plan.with_training(minutes=30)  # the plan's own value, but now somebody wants it
     assert same.reasons["minutes"].endswith("requested")
-    for field in ("epochs", "repeats", "batch_size"):
+    for field in ("epochs", "steps", "repeats", "batch_size"):
         assert "steps" not in plan.with_training(**{field: 3}).reasons
     assert plan.with_training(seed=7, minutes=None).reasons == plan.reasons
     assert "no budget" in plan.reasons["minutes"]  # the plan itself is not changed

@@ -80,6 +80,17 @@ def test_noise_ends_where_more_than_2_percent_lie_between(between: int, accepted
             infer_labels(counts)
 
 
+@pytest.mark.parametrize(("between", "accepted"), [(990, True), (1010, False)])
+def test_a_single_mask_may_have_10_percent_between(between: int, accepted: bool) -> None:
+    noisy = {0: 900_000, 1: 30, 2: 9, 253: 8, 254: 20, 255: 9000}
+    counts = masks(noisy, {0: 9000 - between, 100: between, 255: 1000}, noisy)
+    if accepted:
+        assert infer_labels(counts).kind == "threshold"
+    else:
+        with pytest.raises(S2MNetError, match=r"a1\.png looks like a grey-level image"):
+            infer_labels(counts)
+
+
 def test_one_file_with_a_stray_value_is_named_with_the_value_and_its_pixels() -> None:
     with pytest.raises(S2MNetError, match=r"a2\.png has the value 7 on 12 px; the other masks have only 0, 255\."):
         infer_labels(masks({0, 255}, {0, 255}, {0: 50, 7: 12, 255: 9}, {0}))

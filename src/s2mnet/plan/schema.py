@@ -42,18 +42,14 @@ class Preprocessing(Section):
     cycles per map (SPEC 1.1).
     """
 
-    extent: Extent = described(
-        ..., "whole: images resized to size; patches: windows of size at the images' own resolution"
-    )
+    extent: Extent = described(..., "whole: resized images; patches: windows of size at the images' own resolution")
     size: tuple[int, int] = described(..., "height and width of the input in pixels, each at least 32")
     channels: Annotated[list[str], BeforeValidator(_channel_names)] = described(
         ..., "inputs of the network: grey; red, green, blue or some of them; or names from stored", min_length=1
     )
     stored: list[str] = described([], "names of the channels of image files that are neither grey nor colour")
     neighbours: int = described(0, "slices on either side that prepare added as channels", ge=0)
-    clahe: bool = described(
-        False, "contrast-limited adaptive histogram equalisation of each channel (clip 2, 8×8 tiles)"
-    )
+    clahe: bool = described(False, "contrast-limited adaptive histogram equalisation (clip 2, 8×8 tiles)")
     normalisation: Literal["image", "dataset"] = described(
         "dataset", "to mean 0 and deviation 1. image: each input separately; dataset: by mean and std"
     )
@@ -102,12 +98,8 @@ class Training(Section):
     steps: int | None = described(None, "number of steps; with minutes or epochs, whichever comes first", ge=1)
     batch_size: int = described(8, "images or windows per step", ge=1)
     repeats: int = described(1, "visits of each training image in an epoch", ge=1)
-    stride: int = described(
-        0, "patches: spacing in pixels of a grid whose windows are visited once per epoch; 0: at random", ge=0
-    )
-    optimiser: Literal["adam", "adamw"] = described(
-        "adamw", "adam: weight decay as part of the gradient; adamw: decoupled"
-    )
+    stride: int = described(0, "patches: pixels between windows, each visited once per epoch; 0: at random", ge=0)
+    optimiser: Literal["adam", "adamw"] = described("adamw", "adam: weight decay in the gradient; adamw: decoupled")
     lr: float = described(1e-3, "highest learning rate", gt=0)
     min_lr: float = described(1e-6, "lowest learning rate, at the end of the cosine", ge=0)
     weight_decay: float = described(1e-4, "of the network's weights", ge=0)
