@@ -140,6 +140,20 @@ def test_instance_labels_are_recognised_and_the_mend_works() -> None:
     assert labels.decode(np.array([0, 1])).tolist() == [0, 255]
 
 
+def test_more_than_nine_values_are_no_classes() -> None:
+    for step in (1, 20):
+        assert infer_labels(masks(set(range(0, 9 * step, step)))).num_classes == 9
+        with pytest.raises(S2MNetError, match=r"a0\.png|^masks"):
+            infer_labels(masks(set(range(0, 10 * step, step))))
+
+
+def test_steps_of_at_least_five_may_differ_by_one() -> None:
+    assert infer_labels(masks({0, 5, 11})).values == [0, 5, 11]
+    for uneven in ({0, 4, 9}, {0, 5, 12}):
+        with pytest.raises(S2MNetError, match="masks"):
+            infer_labels(masks(uneven))
+
+
 def test_grey_images_in_place_of_masks_are_refused() -> None:
     ramp = {value: 40 for value in range(256)}
     with pytest.raises(S2MNetError, match=r"a0\.png looks like a grey-level image"):

@@ -220,7 +220,8 @@ def infer_labels(counts: Mapping[Path, Histogram], labels: LabelRule = "auto") -
         >>> infer_labels({Path("a.png"): {0: 90, 255: 10}, Path("b.png"): {0: 100}}).describe()
         'two labels: 0 background, 255 foreground'
     """
-    check_rule(labels)
+    if labels not in LABEL_RULES:
+        raise S2MNetError("--labels", f"is {labels!r}", f"Choose one of {', '.join(LABEL_RULES)}.")
     if not counts:
         raise S2MNetError("The folder", "has no masks", "Choose a folder with masks.")
     total = total_of(counts)
@@ -249,12 +250,6 @@ def infer_labels(counts: Mapping[Path, Histogram], labels: LabelRule = "auto") -
         raise no_explanation(counts, total)
     kind, values, ignore_value = reading
     return LabelMap(kind=kind, values=values, ignore_value=ignore_value)
-
-
-def check_rule(labels: str) -> None:
-    """Raise unless ``labels`` is a rule."""
-    if labels not in LABEL_RULES:
-        raise S2MNetError("--labels", f"is {labels!r}", f"Choose one of {', '.join(LABEL_RULES)}.")
 
 
 def _as_classes(counts: Mapping[Path, Histogram], total: Histogram) -> LabelMap:

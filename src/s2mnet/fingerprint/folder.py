@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from s2mnet.data.cases import SPLITS, ImageFolder, find_cases
 from s2mnet.data.dataset import FILE as DATASET_FILE
-from s2mnet.data.labels import LabelMap, LabelRule, check_rule, infer_labels
+from s2mnet.data.labels import LABEL_RULES, LabelMap, LabelRule, infer_labels
 from s2mnet.device import worker_count
 from s2mnet.errors import S2MNetError
 from s2mnet.files import ahead
@@ -191,13 +191,14 @@ def _channels(folder: ImageFolder, pairs: Sequence[Pair]) -> tuple[int, list[str
 
 def _understand(folder: ImageFolder, pairs: Sequence[Pair], labels: LabelRule) -> tuple[LabelMap | None, list[Problem]]:
     """The label map, and the masks set aside because they alone contradict it; or None and the first error."""
-    check_rule(labels)
     histograms = {pair.mask: pair.values for pair in pairs}
     problems: list[Problem] = []
     while histograms and len(problems) <= MAX_SET_ASIDE:
         try:
             return infer_labels(histograms, labels), problems
         except S2MNetError as error:
+            if labels not in LABEL_RULES:
+                raise
             problems.append(from_error("labels", error, folder.root))
             if histograms.pop(Path(error.where), None) is None:
                 break
