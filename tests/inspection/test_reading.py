@@ -297,7 +297,7 @@ def write_fields(folder: Path, **fields: np.ndarray) -> None:
 
 def test_outside_of_the_field_of_view_nothing_is_known(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    inside = rng.integers(0, 2, (40, 40)).astype(np.uint8) * 255
+    inside = (rng.integers(0, 2, (40, 40)) * rng.integers(1, 256, (40, 40))).astype(np.uint8)  # any value above 0
     masks = {}
     for split in ("train", "val"):
         for kind in ("images", "masks"):
