@@ -124,6 +124,27 @@ def test_a_planted_fault_is_found_and_nothing_else(tmp_path: Path, way: str) -> 
     assert found[0].means.endswith(".") and found[0].fix.endswith(".") and not found[0].problem.endswith(".")
 
 
+@pytest.mark.parametrize(
+    ("pixels", "side", "alike", "kinds"),
+    [
+        (2, 64, 0, ["few pixels"]), (3, 64, 0, []),  # 0.05 % of 64² pixels are 2.05
+        (0, 256, 0, []), (0, 264, 0, ["size spread"]),  # 16 and 17 times the area
+        (0, 64, 2, []), (0, 64, 3, ["same mask"]),
+        (0, 32, 0, []), (0, 31, 0, ["tiny image"]),
+    ],
+)  # fmt: skip
+def test_problems_begin_at_their_limits(tmp_path: Path, pixels: int, side: int, alike: int, kinds: list[str]) -> None:
+    clean_folder(tmp_path)
+    mask = blob(3, side)
+    if pixels:
+        mask = EMPTY.copy()
+        mask[7, 7 : 7 + pixels] = 255
+    put(tmp_path, "train3", texture(3, side), mask)
+    for name in ("train1", "val0", "test1")[:alike]:
+        put(tmp_path, name, mask=blob(9))
+    assert [p.kind for p in problems(tmp_path)] == kinds
+
+
 def test_no_test_split(tmp_path: Path) -> None:
     assert [p.kind for p in problems(clean_folder(tmp_path, ("train", "val")))] == ["no test split"]
 
