@@ -254,6 +254,26 @@ def test_thickness_and_contrast_are_those_of_every_second_of_60_marked_masks(tmp
     np.testing.assert_allclose(fingerprint.contrast, clear)
 
 
+@pytest.mark.parametrize(
+    ("values", "names"), [((0, 255), ""), ((0, 1, 255), ""), ((0, 7, 9), "classes: {9: ground, 0: a, 7: b}")]
+)
+def test_every_file_is_decoded_exactly_once_whatever_its_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: tuple[int, ...], names: str
+) -> None:
+    from s2mnet.data import images
+
+    for index in range(10):
+        put_pair(tmp_path, f"c{index}", seed=index)
+        mask = np.random.default_rng(index).choice(values, (40, 48)).astype(np.uint8)
+        put(tmp_path / "masks" / f"c{index}.png", mask)
+    (tmp_path / "dataset.yaml").write_text(names)
+    read: list[Path] = []
+    decode = images.decode
+    monkeypatch.setattr(images, "decode", lambda path: read.append(path) or decode(path))
+    fingerprint = read_folder(find_cases(tmp_path))
+    assert sorted(read) == sorted(tmp_path.glob("*/*.png")) and len(fingerprint.contrast) == 3
+
+
 def test_a_saved_inspection_gives_the_same_plan(tmp_path: Path) -> None:
     for index in range(12):
         put_pair(tmp_path / "data", f"c{index:02}", height=40 + index, seed=index)

@@ -246,11 +246,10 @@ def _measure_shapes(readings: Readings) -> _Shapes:
     inspected = {id(pair) for pair, _ in readings.known if isinstance(pair, InspectedPair) and pair.energy is not None}
 
     def measured(pair: Pair) -> tuple[dict[int, Shape], list[float]]:
-        foreground, sample = labels.foreground(pair.values), pair.sample
-        if sample is None or (id(pair) in planned and foreground not in sample.contrasts):
-            sample = read_sample(pair.case, foreground)
-        descriptors = id(pair) in inspected
-        return measure_shapes(sample.indices(labels, pair.mask), descriptors), sample.contrasts.get(foreground, [])
+        foreground = labels.foreground(pair.values)
+        sample = pair.sample or read_sample(pair.case, foreground)
+        shape = measure_shapes(sample.indices(labels, pair.mask), descriptors=id(pair) in inspected)
+        return shape, sample.contrasts.get(foreground, [])
 
     chosen = [pair for pair, _ in readings.known if id(pair) in planned | inspected]
     with ThreadPoolExecutor(worker_count()) as pool:
