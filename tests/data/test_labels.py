@@ -80,6 +80,13 @@ def test_noise_ends_where_more_than_2_percent_lie_between(between: int, accepted
             infer_labels(counts)
 
 
+def test_noise_on_one_side_has_at_least_four_values() -> None:
+    few = {0: 9000, 3: 30, 8: 9, 11: 5, 255: 900}
+    assert infer_labels(masks({**few, 14: 2})).kind == "threshold"
+    with pytest.raises(S2MNetError, match=r"a0\.png has the value"):
+        infer_labels(masks(few))
+
+
 @pytest.mark.parametrize(("between", "accepted"), [(990, True), (1010, False)])
 def test_a_single_mask_may_have_10_percent_between(between: int, accepted: bool) -> None:
     noisy = {0: 900_000, 1: 30, 2: 9, 253: 8, 254: 20, 255: 9000}
