@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tiny import tiny_plan
 
 from s2mnet import S2MNet, S2MNetError
-from s2mnet.data import LabelMap
+from s2mnet.data import Dataset, LabelMap
 from s2mnet.device import multiplies_bf16
 from s2mnet.fingerprint import Fingerprint
 from s2mnet.fingerprint.record import Channel, Spread
@@ -95,20 +95,20 @@ def test_the_green_channel_is_taken_where_thin_structures_stand_out_in_it() -> N
     for other in (even, compact):
         assert make_plan(other).preprocessing.channels == ["red", "green", "blue"]
         assert not make_plan(other).preprocessing.clahe
-    known = vessels.model_copy(update={"modality": "Fundus photography", "contrast": [0.1, 0.2, 0.3]})
+    known = vessels.model_copy(update={"dataset": Dataset(modality="Fundus photography"), "contrast": [0.1, 0.2, 0.3]})
     assert make_plan(known).preprocessing.clahe
-    other = vessels.model_copy(update={"modality": "histopathology"})
+    other = vessels.model_copy(update={"dataset": Dataset(modality="histopathology")})
     assert not make_plan(other).preprocessing.clahe
     grey = make_plan(fingerprint(channels=1, mean=(0.5,), std=(0.1,), contrast=[0.7])).preprocessing
     assert grey.channels == ["grey"]
 
 
 def test_channels_with_names_are_kept_in_their_order() -> None:
-    names = ["flair", "t1", "t1ce", "t2"]
-    planned = make_plan(
-        fingerprint(channels=4, stored=names, neighbours=1, mean=(0.1,) * 4, std=(0.2,) * 4), preset="paper"
-    ).preprocessing
-    assert planned.channels == planned.stored == names and planned.neighbours == 1 and planned.mean == [0.1] * 4
+    names = [f"{sequence} {place}" for sequence in ("flair", "t1") for place in ("below", "here", "above")]
+    dataset = Dataset(channels=names, neighbours=1)
+    facts = fingerprint(channels=6, stored=names, dataset=dataset, mean=(0.1,) * 6, std=(0.2,) * 6)
+    planned = make_plan(facts, preset="paper").preprocessing
+    assert planned.channels == planned.stored == names and planned.neighbours == 1 and planned.mean == [0.1] * 6
 
 
 def test_a_short_budget_for_whole_images_gets_mild_changes() -> None:

@@ -99,8 +99,7 @@ def _fingerprint(
     return Fingerprint(
         root=str(folder.root),
         name=folder.name,
-        modality=folder.dataset.modality,
-        neighbours=folder.dataset.neighbours,
+        dataset=folder.dataset,
         split_rule=folder.split_rule,
         counts=counts,
         height=Spread.of([pair.height for pair in pairs]) if pairs else None,

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from s2mnet.data.cases import Split
+from s2mnet.data.dataset import Dataset
 from s2mnet.data.labels import LabelMap
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
@@ -184,7 +185,7 @@ class Fingerprint(_Facts):
     Attributes:
         root: the folder, as the caller named it.
         name: of the data set, or of the folder.
-        modality, neighbours: from ``dataset.yaml``.
+        dataset: the content of its ``dataset.yaml``.
         split_rule: how the split was made.
         counts: pairs per split, readable or not.
         height, width: in pixels; None if nothing could be read.
@@ -216,8 +217,7 @@ class Fingerprint(_Facts):
 
     root: str = ""
     name: str
-    modality: str = ""
-    neighbours: int = 0
+    dataset: Dataset = Dataset()
     split_rule: str = ""
     counts: dict[Split, int] = {}
     height: Spread | None = None

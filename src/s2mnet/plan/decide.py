@@ -138,7 +138,7 @@ def _preprocessing(
         size=(size, size),
         channels=channels,
         stored=fingerprint.stored,
-        neighbours=fingerprint.neighbours,
+        neighbours=fingerprint.dataset.neighbours,
         clahe=equalise,
         normalisation="image" if each else "dataset",
         mean=[] if each else [fingerprint.intensity[place].mean for place in places],
@@ -148,8 +148,8 @@ def _preprocessing(
 
 def _fundus(fingerprint: Fingerprint) -> str:
     """Why thin structures in colour are assumed to be vessels of the retina; empty if they are not."""
-    if fingerprint.modality:
-        return f"the data set is of {fingerprint.modality}" if "fundus" in fingerprint.modality.lower() else ""
+    if modality := fingerprint.dataset.modality:
+        return f"the data set is of {modality}" if "fundus" in modality.lower() else ""
     red, green, blue = fingerprint.contrast if len(fingerprint.contrast) == 3 else (0.0, 0.0, 0.0)
     if green <= GREEN_GAIN * max(red, blue):
         return ""
