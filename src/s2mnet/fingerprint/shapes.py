@@ -13,7 +13,7 @@ from s2mnet.fingerprint.record import Distribution, Morphology
 from s2mnet.loss.descriptors import describe
 
 Shape = Mapping[str, float]
-"""A value for ``thickness_px`` and, if asked for, each field of :class:`s2mnet.loss.descriptors.Descriptors`."""
+"""A value for ``thickness_px`` and optionally for each field of :class:`s2mnet.loss.descriptors.Descriptors`."""
 
 
 def measure_shapes(indices: NDArray[np.uint8], descriptors: bool = True) -> dict[int, Shape]:
