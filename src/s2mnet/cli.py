@@ -98,8 +98,9 @@ def inspect(
     """Check a data folder before training: figures, pictures and problems, worst first. Exit status 1: an error."""
     from rich.console import Console
 
-    from s2mnet.inspection import inspect_folder, print_fingerprint, write_page
-    from s2mnet.inspection.fingerprint import FILE
+    from s2mnet.fingerprint import inspect_folder
+    from s2mnet.fingerprint.record import FILE
+    from s2mnet.inspection import print_fingerprint, write_page
 
     with progress_bar("reading") as progress:
         fingerprint = inspect_folder(data, labels, progress)

@@ -10,9 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from s2mnet.data import Case, FolderSummary, ImageFolder, find_cases, read_folder
+from s2mnet.data import Case, ImageFolder, find_cases
 from s2mnet.data.cases import Split
-from s2mnet.data.labels import LabelRule
+from s2mnet.data.labels import LabelMap, LabelRule
 from s2mnet.device import Precision
 from s2mnet.engines import EngineName
 from s2mnet.errors import S2MNetError
@@ -21,6 +21,7 @@ from s2mnet.evaluation.folders import evaluate_folders
 from s2mnet.evaluation.results import Evaluation, save, table
 from s2mnet.evaluation.run import evaluate_run
 from s2mnet.evaluation.volumes import evaluate_volumes, find_volumes
+from s2mnet.fingerprint import Fingerprint, read_folder
 from s2mnet.modelfolder import CONFIG
 from s2mnet.plan import Plan, Training, make_plan, this_machine
 from s2mnet.prediction import Predictor
@@ -68,14 +69,14 @@ def run_training(
     folder = find_cases(data)
     given = _given_plan(run, plan_file, resume, options)
     rule = given.labels if given and labels == "auto" else labels
-    summary = from_main(lambda: read_folder(folder, rule))
-    plan = from_main(lambda: given or make_plan(summary, machine=this_machine(), **options))
-    if plan.labels.values != summary.label_map.values and given:
-        problem = f"has masks with the values {summary.label_map.values}; the plan has {plan.labels.values}"
+    fingerprint = from_main(lambda: read_with_progress(folder, rule))
+    plan = from_main(lambda: given or make_plan(fingerprint, machine=this_machine(), **options))
+    if fingerprint.label_map and plan.labels.values != fingerprint.label_map.values:
+        problem = f"has masks with the values {fingerprint.label_map.values}; the plan has {plan.labels.values}"
         raise S2MNetError(data, problem, "Use the plan with the data it was made for.")
-    describe(console, folder, summary, plan)
+    describe(console, folder, fingerprint, plan)
     history = train(folder, plan, run, resume, console)
-    return finish(folder, summary, plan, run, console, history, command) if is_main() else run / REPORT
+    return finish(folder, fingerprint, plan, run, console, history, command) if is_main() else run / REPORT
 
 
 def write_plan(data: Path, file: Path, labels: LabelRule = "auto", **options: Any) -> Plan:
@@ -93,11 +94,17 @@ def write_plan(data: Path, file: Path, labels: LabelRule = "auto", **options: An
     if file.exists():
         raise S2MNetError(file, "already exists", "Choose another name with -o, or delete the file.")
     folder = find_cases(data)
-    summary = read_folder(folder, labels)
-    plan = make_plan(summary, machine=this_machine(), **options)
-    describe(Console(), folder, summary, plan)
+    fingerprint = read_with_progress(folder, labels)
+    plan = make_plan(fingerprint, machine=this_machine(), **options)
+    describe(Console(), folder, fingerprint, plan)
     plan.save(file)
     return plan
+
+
+def read_with_progress(folder: ImageFolder, labels: LabelRule | LabelMap) -> Fingerprint:
+    """:func:`~s2mnet.fingerprint.read_folder` with a progress bar."""
+    with progress_bar("reading") as advance:
+        return read_folder(folder, labels, advance)
 
 
 def _given_plan(run: Path, plan_file: Path | None, resume: bool, options: Mapping[str, Any]) -> Plan | None:
@@ -116,7 +123,7 @@ def _given_plan(run: Path, plan_file: Path | None, resume: bool, options: Mappin
 
 def finish(
     folder: ImageFolder,
-    summary: FolderSummary,
+    fingerprint: Fingerprint,
     plan: Plan,
     run: Path,
     console: Console,
@@ -142,7 +149,8 @@ def finish(
     save(evaluation, run / "evaluation" / split)
     console.print(table(evaluation))
     examples = predict_examples(predictor, cases, evaluation)
-    return write_run_report(run, folder.name, plan, summary, predictor.network, evaluation, examples, split, provenance)
+    network = predictor.network
+    return write_run_report(run, folder.name, plan, fingerprint, network, evaluation, examples, split, provenance)
 
 
 def evaluate_cases(
@@ -153,15 +161,15 @@ def evaluate_cases(
         return evaluate_run(predictor, cases, split, tta, lambda done, _: advance(done, len(cases)))
 
 
-def describe(console: Console, folder: ImageFolder, summary: FolderSummary, plan: Plan) -> None:
+def describe(console: Console, folder: ImageFolder, fingerprint: Fingerprint, plan: Plan) -> None:
     """Print what the folder holds and what training will do, before it takes hours."""
-    counts = ", ".join(f"{count} {split}" for split, count in summary.counts.items())
-    console.print(f"[bold]data[/]    {escape(str(folder.root))}: {counts} (split: {summary.split_rule})")
+    counts = ", ".join(f"{count} {split}" for split, count in fingerprint.counts.items())
+    console.print(f"[bold]data[/]    {escape(str(folder.root))}: {counts} (split: {fingerprint.split_rule})")
     reasons = {"labels": plan.labels.describe(), **plan.reasons}
     console.print(f"[bold]labels[/]  {escape(reasons.pop('labels'))}")
     for what, reason in reasons.items():
         console.print(f"[bold]plan[/]    {what}: {escape(reason)}")
-    for warning in summary.warnings:
+    for warning in fingerprint.warnings:
         console.print(f"[yellow]warning[/] {escape(warning)}")
 
 

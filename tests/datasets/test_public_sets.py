@@ -14,9 +14,10 @@ import tifffile
 from PIL import Image
 from trees import BUILDERS, SPACING, Tree, box, colour, nifti, noise, pnm_gz, save, windowed
 
-from s2mnet.data import Dataset, find_cases, read_folder
+from s2mnet.data import Dataset, find_cases
 from s2mnet.datasets import DATASETS, describe_datasets, prepare
 from s2mnet.errors import S2MNetError
+from s2mnet.fingerprint import read_folder
 from s2mnet.volumes import read_volume, to_uint8
 
 Prepared = Callable[[str], tuple[Path, Tree]]
@@ -89,7 +90,7 @@ def test_no_group_is_in_two_splits(name: str, prepared: Prepared) -> None:
 def test_reads_as_a_data_folder(name: str, prepared: Prepared) -> None:
     out, tree = prepared(name)
     folder = find_cases(out)
-    summary = read_folder(folder, progress=False)
+    summary = read_folder(folder)
     assert folder.name == name and DATASETS[name].modality == folder.dataset.modality
     assert summary.label_map.names == list(DATASETS[name].classes.values())
     assert sum(summary.counts.values()) == len(tree)
@@ -273,5 +274,5 @@ def test_one_window_for_a_volume(tmp_path: Path) -> None:
     seen = to_uint8(read_volume(folder / "patient001_frame01.nii.gz"))
     assert np.array_equal(read(tmp_path / f"out/train/images/{stems[1]}.png"), seen[1])
     nifti(folder / "patient001_frame01_gt.nii.gz", box(0, 5)[None])
-    with pytest.raises(S2MNetError, match=r"patient001_frame01_gt\.nii\.gz: found the value 5 on 256 px"):
+    with pytest.raises(S2MNetError, match=r"patient001_frame01_gt\.nii\.gz has the value 5 on 256 px"):
         prepare("ACDC", tmp_path, tmp_path / "again")

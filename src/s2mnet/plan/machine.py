@@ -1,4 +1,4 @@
-"""What the machine can do: decides batch size and the number of steps of a plan."""
+"""What the machine can do, which decides the batch size and the number of steps of a plan."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from s2mnet.device import cpu_cores, multiplies_bf16
+from s2mnet.device import multiplies_bf16, worker_count
 
 # Peak of a training step of the default network, per pixel and sample of a batch of 8 at 352², float32, on a CPU
-# (5.6 GB: gradients, activations and the loss). bf16 takes less; the plan does not count on it.
+# (5.6 GB: gradients, activations and the loss). bf16 takes less, but the plan does not rely on it.
 BYTES_PER_PIXEL = 5700
 _CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where training is going to run.
+    """The machine that trains.
 
     Attributes:
-        gpu: whether on a GPU.
-        memory: bytes that are free there.
-        cores: of the CPU, for this process.
-        speed: training pixels a second (all samples of a batch count), None if it was not measured.
+        gpu: whether it trains on a GPU.
+        memory: free bytes there.
+        workers: processes that load data for a GPU.
+        speed: training pixels per second (all samples of a batch count); None if not measured.
     """
 
     gpu: bool = False
     memory: int = 16 * 2**30
-    cores: int = 1
+    workers: int = 0
     speed: float | None = None
 
     def batch_that_fits(self, pixels: int) -> int:
-        """How many samples of so many pixels a step may have, in half of the free memory; at least 1.
+        """Samples of this many pixels that fit half of the free memory in one step; at least 1.
 
         Example:
             >>> Machine(memory=8 * 2**30).batch_that_fits(352 * 352)
@@ -42,20 +42,20 @@ class Machine:
 
 
 def this_machine(measure: bool = True) -> Machine:
-    """The machine as it is now; ``measure`` trains the default network for a second or two to learn its speed."""
+    """This machine in its present state; ``measure`` trains the default network for a second or two to time it."""
     import torch
 
     gpu = torch.cuda.is_available()
     memory = torch.cuda.mem_get_info()[0] if gpu else free_memory()
-    return Machine(gpu, memory, cpu_cores(), _speed("cuda" if gpu else "cpu") if measure else None)
+    return Machine(gpu, memory, worker_count(), _speed("cuda" if gpu else "cpu") if measure else None)
 
 
 def free_memory() -> int:
-    """Bytes of main memory that a new process may take: what the system calls available, and a container allows."""
+    """Main memory in bytes that a new process may use: available to the system, and allowed by a container."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         known = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):  # no Linux: what is there, of which half is used
+    except (OSError, StopIteration):  # not Linux: all memory, of which the plan uses half
         known = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 * 2**30
     for name in _CGROUPS:
         if Path(name).is_file() and (limit := Path(name).read_text().strip()).isdigit():
@@ -64,7 +64,7 @@ def free_memory() -> int:
 
 
 def _speed(device: str) -> float:
-    """Pixels a second of forward, loss and backward, after a first step that is not counted."""
+    """Pixels per second of forward, loss and backward, after a first step that is not counted."""
     import torch
 
     from s2mnet.loss import MASL
