@@ -76,7 +76,7 @@ def test_an_entry_that_points_out(entry: str, kind: str, tmp_path: Path) -> None
         make_tar(file, (tar_member(entry), b"evil"))
     with pytest.raises(S2MNetError) as refused:
         prepare("DRIVE", file, box / "out")
-    assert refused.value.where == str(file) and repr(entry) in refused.value.found
+    assert refused.value.where == str(file) and repr(entry) in refused.value.problem
     assert everything(tmp_path) == {"box", f"box/bad.{kind}"}
     assert not Path("/evil.txt").exists()
 
@@ -94,7 +94,7 @@ def test_an_entry_that_points_out(entry: str, kind: str, tmp_path: Path) -> None
 )
 def test_links_and_devices_of_a_tar(member: tarfile.TarInfo, tmp_path: Path) -> None:
     make_tar(tmp_path / "bad.tar", (member, b""), (tar_member("link/evil.txt"), b"evil"))
-    with pytest.raises(S2MNetError, match=r"bad\.tar: found the entry 'link', a (link to|device)"):
+    with pytest.raises(S2MNetError, match=r"bad\.tar has the entry 'link', a (link to|device)"):
         unpack(tmp_path / "bad.tar", tmp_path / "in")
     assert everything(tmp_path) <= {"bad.tar", "in"}
 

@@ -1,4 +1,4 @@
-"""Unpacking a downloaded archive, none of whose entries may reach beyond the folder it is unpacked into."""
+"""Unpacking a downloaded archive. No entry may reach beyond the target folder."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ def is_archive(path: Path) -> bool:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a zip, tar, tar.gz or tgz file into a folder, which is made if need be; no file in it is replaced.
+    """Unpack a zip, tar, tar.gz or tgz file into a folder, which is created if needed. No file is replaced.
 
-    Only plain files and folders are unpacked, up to 128 GiB and 500,000 entries in one archive.
+    Only plain files and folders are unpacked, up to 128 GiB and 500,000 entries per archive.
 
     Raises:
-        S2MNetError: no such archive, a damaged or encrypted one, or an entry that is absolute, climbs out with
-            ``..``, or is a link or a device; more than the bounds; no space left.
+        S2MNetError: the file is no such archive, damaged or encrypted; an entry is absolute, climbs out with ``..``,
+            or is a link or a device; a bound is exceeded; the disk is full.
     """
     total = 0
     try:
         with _opened(archive) as opened:
-            for number, entry in enumerate(_entries(opened)):
+            for number, entry in enumerate(_entries(opened), start=1):
                 total += entry.size
                 target = folder.joinpath(*_inside(archive, entry).parts)
-                _within_bounds(archive, total, number + 1)
+                _within_bounds(archive, total, number)
                 if entry.kind == "folder":
                     target.mkdir(parents=True, exist_ok=True)
                     continue
@@ -59,14 +59,12 @@ def unpack(archive: Path, folder: Path) -> None:
                 with _stream(opened, entry) as source, target.open("xb") as file:
                     shutil.copyfileobj(source, file, 2**20)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, ValueError) as error:
-        raise S2MNetError(archive, f"a damaged archive ({error})", "a whole archive", "Download it again.") from None
-    except RuntimeError as error:  # how zipfile says that a password is wanted
-        raise S2MNetError(
-            archive, f"what cannot be unpacked ({error})", "an archive without a password", _UNPACK
-        ) from None
+        raise S2MNetError(archive, f"is a damaged archive ({error})", "Download it again.") from None
+    except RuntimeError as error:  # zipfile's error for a missing password
+        raise S2MNetError(archive, f"needs a password ({error})", _UNPACK) from None
     except OSError as error:
-        found = f"that it cannot be unpacked ({error.strerror or error})"
-        raise S2MNetError(archive, found, "a whole archive, and space beside the output", "Free space.") from None
+        fix = "Check that the archive is complete, and free space beside the output."
+        raise S2MNetError(archive, f"cannot be unpacked ({error.strerror or error})", fix) from None
 
 
 def _opened(archive: Path) -> zipfile.ZipFile | tarfile.TarFile:
@@ -74,17 +72,15 @@ def _opened(archive: Path) -> zipfile.ZipFile | tarfile.TarFile:
         return zipfile.ZipFile(archive)
     if tarfile.is_tarfile(archive):
         return tarfile.open(archive)
-    mend = "Unpack it yourself, if it is a rar or 7z file for one, and give the folder."
-    raise S2MNetError(archive, "a file that is no such archive", "a folder, or a zip, tar, tar.gz or tgz file", mend)
+    fix = "Unpack a rar or 7z file yourself, and give the folder."
+    raise S2MNetError(archive, "is no folder, and no zip, tar, tar.gz or tgz file", fix)
 
 
 def _entries(opened: zipfile.ZipFile | tarfile.TarFile) -> Iterator[_Entry]:
     if isinstance(opened, zipfile.ZipFile):
         for info in opened.infolist():
             link = (info.external_attr >> 16) & 0o170000 == 0o120000
-            yield _Entry(
-                info.filename, info.file_size, "a link" if link else _kind(not info.is_dir(), info.is_dir()), info
-            )
+            yield _Entry(info.filename, info.file_size, "a link" if link else _kind(True, info.is_dir()), info)
     else:
         for member in opened:
             kind = f"a link to {member.linkname!r}" if member.issym() or member.islnk() else ""
@@ -92,26 +88,24 @@ def _entries(opened: zipfile.ZipFile | tarfile.TarFile) -> Iterator[_Entry]:
 
 
 def _kind(file: bool, folder: bool) -> str:
-    return "file" if file else "folder" if folder else "a device or pipe"
+    return "folder" if folder else "file" if file else "a device or pipe"
 
 
 def _inside(archive: Path, entry: _Entry) -> PurePosixPath:
-    """Where the entry goes, relative to the folder."""
+    """The path of the entry relative to the folder."""
     path = PurePosixPath(entry.name.replace("\\", "/"))
-    expected = "only files and folders inside the archive"
     if path.is_absolute() or PureWindowsPath(entry.name).drive or ".." in path.parts:
-        raise S2MNetError(archive, f"the entry {entry.name!r}, which points out of it", expected, _UNPACK)
+        raise S2MNetError(archive, f"has the entry {entry.name!r}, which points out of it", _UNPACK)
     if entry.kind not in ("file", "folder"):
-        raise S2MNetError(archive, f"the entry {entry.name!r}, {entry.kind}", expected, _UNPACK)
+        raise S2MNetError(archive, f"has the entry {entry.name!r}, {entry.kind}", _UNPACK)
     return path
 
 
 def _within_bounds(archive: Path, size: int, entries: int) -> None:
     if size > MAX_BYTES:
-        found = f"more than {MAX_BYTES / 2**30:g} GiB when unpacked"
-        raise S2MNetError(archive, found, f"at most {MAX_BYTES / 2**30:g} GiB", _UNPACK)
+        raise S2MNetError(archive, f"has more than {MAX_BYTES / 2**30:g} GiB when unpacked", _UNPACK)
     if entries > MAX_ENTRIES:
-        raise S2MNetError(archive, f"more than {MAX_ENTRIES} entries", f"at most {MAX_ENTRIES}", _UNPACK)
+        raise S2MNetError(archive, f"has more than {MAX_ENTRIES} entries", _UNPACK)
 
 
 def _stream(opened: zipfile.ZipFile | tarfile.TarFile, entry: _Entry) -> IO[bytes]:

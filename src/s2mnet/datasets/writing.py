@@ -18,26 +18,28 @@ from s2mnet.volumes.neighbours import with_neighbours
 
 
 def write_record(record: Record, folder: Path, neighbours: int = 0) -> dict[str, CaseFacts]:
-    """Write ``folder/images`` and ``folder/masks`` of a record; gives what is known of each image, by name.
+    """Write ``folder/images`` and ``folder/masks`` of a record. Returns the facts of each image by name.
 
-    An image that is a file is copied as it is. Slices of a volume without any signal, all zero, and without any
-    foreground are left out; but they are neighbours.
+    An image that is a file is copied unchanged. Slices of a volume that are all zero and have no foreground are left
+    out, but still serve as neighbours.
 
     Args:
-        neighbours: of each slice of a volume, on either side, to be channels of its image.
+        record: the image or volume.
+        folder: of the split.
+        neighbours: slices on either side that become channels of each slice of a volume.
 
     Raises:
-        S2MNetError: a file that cannot be read or written, or an image and a mask of different sizes.
+        S2MNetError: a file cannot be read or written, or an image and its mask differ in size.
     """
     mask = record.mask()
-    read = read_image(record.image) if isinstance(record.image, Path) else record.image()
-    pixels = read.pixels if isinstance(read, Slices) else read
+    image = read_image(record.image) if isinstance(record.image, Path) else record.image()
+    pixels = image.pixels if isinstance(image, Slices) else image
     if pixels.shape[: mask.ndim] != mask.shape:
         sizes = [" × ".join(map(str, shape)) for shape in (pixels.shape[: mask.ndim], mask.shape)]
-        found = f"an image of {sizes[0]} and a mask of {sizes[1]} pixels"
-        raise S2MNetError(record.name, found, "equal sizes", "Check that the download is complete and unchanged.")
-    if isinstance(read, Slices):
-        return _write_slices(record, folder, read, mask, neighbours)
+        problem = f"has an image of {sizes[0]} and a mask of {sizes[1]} pixels"
+        raise S2MNetError(record.name, problem, "Check that the download is complete and unchanged.")
+    if isinstance(image, Slices):
+        return _write_slices(record, folder, image, mask, neighbours)
     if isinstance(record.image, Path):
         _copy(record.image, folder / "images" / f"{record.name}{record.image.suffix.lower()}")
         write_mask(folder / "masks" / f"{record.name}.png", mask)

@@ -1,4 +1,4 @@
-"""Volumes: NIfTI and DICOM files read as stacks of slices, predicted slice by slice, written back as NIfTI or DICOM."""
+"""Volumes: read NIfTI and DICOM as stacks of slices, predict slice by slice, write NIfTI or DICOM."""
 
 from s2mnet.volumes.dicom import write_dicom_seg
 from s2mnet.volumes.nifti import write_nifti_mask

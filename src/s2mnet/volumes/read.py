@@ -1,4 +1,4 @@
-"""One door for all volumes, by what the path is."""
+"""One entry for all volumes: what the path is decides the reader."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from s2mnet.volumes.volume import Volume
 
 
 def is_volume(path: str | Path) -> bool:
-    """Whether a path is to be read as a volume: a NIfTI name, a DICOM file, or a folder whose first file is DICOM.
+    """Whether a path is read as a volume: a NIfTI name, a DICOM file, or a folder whose first file is DICOM.
 
     Example:
         >>> is_volume("heart.nii.gz"), is_volume("polyp.png")
@@ -23,19 +23,19 @@ def is_volume(path: str | Path) -> bool:
             first = next((file for file in sorted(path.iterdir()) if file.is_file()), None)
             return first is not None and is_dicom(first)
         return is_nifti_name(path) or (path.is_file() and is_dicom(path))
-    except OSError:  # whoever reads it as images says what is wrong with it
+    except OSError:  # the reader of images reports it
         return False
 
 
 def read_volume(path: str | Path) -> Volume:
-    """A volume as a stack of slices in its original intensities.
+    """Read a volume as a stack of slices in its original intensities.
 
     NIfTI: slices along the axis with the largest voxel size, in a tie the last; the scale of the header is applied.
     DICOM: slices in the order of their position along the normal of the plane, else of their InstanceNumber; rescaled
-    to the units of the modality (Hounsfield in CT); MONOCHROME1 turned so that high is bright; colour as RGB.
+    to the units of the modality (Hounsfield in CT); MONOCHROME1 inverted so that high is bright; colour as RGB.
 
     Args:
-        path: a file .nii or .nii.gz; a DICOM file, of one or many frames; or a folder that holds one DICOM series.
+        path: a file .nii or .nii.gz; a DICOM file with one or many frames; or a folder with one DICOM series.
 
     Returns:
         The volume.
@@ -54,18 +54,18 @@ def read_volume(path: str | Path) -> Volume:
         ((9, 32, 40), (8.0, 1.5, 1.5), (0, 2, 1))
     """
     path = Path(path)
-    expected = "a NIfTI file (.nii, .nii.gz), a DICOM file, or a folder that holds one DICOM series"
+    kinds = "a NIfTI file (.nii, .nii.gz), a DICOM file, or a folder that holds one DICOM series"
     if path.is_dir():
         return read_dicom(path)
     if not path.is_file():
-        raise S2MNetError(path, "no such file or folder", expected, "Check the path.")
+        raise S2MNetError(path, "does not exist: no such file or folder", f"Give {kinds}.")
     try:
         if path.stat().st_size == 0:
-            raise S2MNetError(path, "an empty file (0 bytes)", expected, "Export it again.")
+            raise S2MNetError(path, "is an empty file (0 bytes)", "Export it again.")
         if is_nifti_name(path):
             return read_nifti(path)
         if is_dicom(path):
             return read_dicom(path)
     except PermissionError:
-        raise S2MNetError(path, "a file you may not read", expected, "Change its permissions.") from None
-    raise S2MNetError(path, "a file of another kind", expected, "Convert it to NIfTI.")
+        raise S2MNetError(path, "may not be read", "Change its permissions.") from None
+    raise S2MNetError(path, "is a file of another kind", f"Give {kinds}.")

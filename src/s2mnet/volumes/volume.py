@@ -1,4 +1,4 @@
-"""A volume as a stack of slices, and what is needed to put a mask of it back into its grid."""
+"""A volume as a stack of slices, with what is needed to write a mask in its grid."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from s2mnet.errors import S2MNetError
 
 MAX_VALUES = 1_000_000_000  # voxels × channels: 4 GB as float32
-_TIE = 1e-3  # relative difference below which two voxel sizes are one: headers hold them rounded
+_TIE = 1e-3  # relative difference below which two voxel sizes are equal: headers hold rounded values
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,9 +21,9 @@ class Volume:
 
     Attributes:
         path: the file or folder it was read from.
-        array: (n, H, W) grey, float32 or integers; or (n, H, W, 3) RGB, uint8. For a NIfTI the columns of a slice
-            run along the earlier of the two other axes of the file, its rows along the later one.
-        spacing: mm between slices, between rows and between columns; None where the file does not say.
+        array: (n, H, W) grey, float32 or integers; or (n, H, W, 3) RGB, uint8. In a slice of a NIfTI file, columns run
+            along the earlier of the two other axes of the file, rows along the later one.
+        spacing: mm between slices, rows and columns; None where the file does not say.
         axes: the axis of the file along which slices, rows and columns run. A DICOM series counts as a file with the
             axes column, row, slice: (2, 1, 0).
         shape: of the file's grid, in the order of its axes.
@@ -31,7 +31,7 @@ class Volume:
         header: of the NIfTI file; None for DICOM.
         window: (centre, width) of the intensities to show, from DICOM, if all slices agree on one: centre − width/2
             is black, centre + width/2 is white.
-        sources: of each slice the DICOM file and the place of its frame in it, from 0; empty for NIfTI.
+        sources: for each slice the DICOM file and the index of its frame in it, from 0; empty for NIfTI.
     """
 
     path: Path
@@ -51,10 +51,10 @@ class Volume:
 
 
 def choose_axes(shape: Sequence[int], spacing: Sequence[float | None]) -> tuple[int, int, int]:
-    """The axes of slices, rows and columns: slices along the axis with the largest spacing, in a tie the last.
+    """Choose the axes of slices, rows and columns: slices run along the largest spacing, in a tie the last axis.
 
-    Spacings within 0.1 % are one. If one is unknown, slices run along the last axis. A lone axis of length 1 is the
-    slicing axis, whatever its spacing.
+    Spacings within 0.1 % are equal. If one is unknown, slices run along the last axis. A single axis of length 1 is
+    the slicing axis, whatever its spacing.
 
     Args:
         shape: of the grid, three axes.
@@ -79,39 +79,59 @@ def choose_axes(shape: Sequence[int], spacing: Sequence[float | None]) -> tuple[
 
 
 def check_same_grid(a: Volume, b: Volume) -> None:
-    """Insist that two volumes, an image and its mask, cover the same voxels in the same order.
+    """Check that two volumes, an image and its mask, cover the same voxels in the same order.
 
-    Affines are the same if no corner of the grid lies more than a twentieth of the smallest voxel edge apart.
+    Affines agree if no corner of the grid moves by more than a twentieth of the smallest voxel edge.
 
     Raises:
-        S2MNetError: naming ``b``: another shape, another or no affine, or slices along another axis.
+        S2MNetError: naming ``b``: its shape, its affine or its slicing axis differs.
     """
-    mend = "Resample the mask to the grid of its image, e.g. by nibabel.processing.resample_from_to with order=0."
-    expected = f"the grid of {a.path.name}"
+    resample = "Resample the mask to the grid of its image, e.g. by nibabel.processing.resample_from_to with order=0."
+    image = a.path.name
     if _full(a.shape) != _full(b.shape):
-        found = f"a grid of {_times(b.shape)} voxels"
-        raise S2MNetError(b.path, found, f"{expected}, {_times(a.shape)} voxels", mend)
+        problem = f"has {_times(b.shape)} voxels; the grid of {image} has {_times(a.shape)}"
+        raise S2MNetError(b.path, problem, resample)
     if (a.affine is None) != (b.affine is None):
         known, unknown = ("known", "unknown") if b.affine is not None else ("unknown", "known")
-        raise S2MNetError(b.path, f"a position in space that is {known}", f"{expected}, which is {unknown}", mend)
+        problem = f"has a position in space that is {known}; the grid of {image} has one that is {unknown}"
+        raise S2MNetError(b.path, problem, resample)
     if a.affine is not None and b.affine is not None:
         corners = np.array(np.meshgrid(*[(0, size - 1) for size in _full(a.shape)])).reshape(3, 8)
         apart = np.linalg.norm((b.affine - a.affine) @ np.vstack([corners, np.ones(8)]), axis=0).max()
         smallest = np.linalg.norm(a.affine[:3, :3], axis=0).min()
         if not apart <= smallest / 20:
-            found = f"an affine that puts a corner {apart:.3g} mm away from that of its image"
-            raise S2MNetError(b.path, found, f"{expected}: the affine\n{a.affine.round(4)}", f"\n{mend}")
+            problem = f"has an affine that puts a corner {apart:.3g} mm away from the grid of {image}, whose affine is"
+            raise S2MNetError(b.path, f"{problem}\n{a.affine.round(4)}", f"\n{resample}")
     if a.axes != b.axes:
-        found = f"slices along axis {b.axes[0]} (voxel sizes {b.spacing})"
-        mend = "Correct the voxel sizes (pixdim) in the header of the one that is wrong."
-        raise S2MNetError(b.path, found, f"slices along axis {a.axes[0]}, as of {a.path.name} ({a.spacing})", mend)
+        raise S2MNetError(
+            b.path,
+            f"has slices along axis {b.axes[0]} (voxel sizes {b.spacing}); those of {image} run along axis {a.axes[0]} "
+            f"({a.spacing})",
+            "Correct the voxel sizes (pixdim) in the header of the wrong one.",
+        )
+
+
+def check_mask(path: Path, mask: np.ndarray, volume: Volume, highest: int) -> None:
+    """Check that a mask of integers fits the slices of a volume and holds 0 to ``highest``; ``path`` is its output."""
+    if mask.shape != volume.array.shape[:3] or mask.dtype.kind not in "bui":
+        problem = f"cannot hold a mask of shape {mask.shape} and type {mask.dtype}"
+        fix = f"Pass integers of shape {volume.array.shape[:3]}, the shape of {volume.path.name}."
+        raise S2MNetError(path, problem, fix)
+    low, high = int(mask.min()), int(mask.max())
+    if low < 0 or high > highest:
+        raise S2MNetError(path, f"cannot hold the values {low} to {high}", f"Pass values from 0 to {highest}.")
+
+
+def is_same_file(a: Path, b: Path) -> bool:
+    """Whether both exist and are one file, through links too."""
+    return a.exists() and b.exists() and a.samefile(b)
 
 
 def check_size(path: Path, values: int) -> None:
-    """Raise if so many values would not fit the memory of a common machine."""
+    """Raise if the values do not fit into the memory of a common machine."""
     if values > MAX_VALUES:
-        found = f"a volume of {values / 1e6:.0f} million values"
-        raise S2MNetError(path, found, f"at most {MAX_VALUES // 10**6} million", "Cut it into parts.")
+        problem = f"holds {values / 1e6:.0f} million values; at most {MAX_VALUES // 10**6} million are read"
+        raise S2MNetError(path, problem, "Cut it into parts.")
 
 
 def check_finite(path: Path, array: np.ndarray) -> None:
@@ -120,8 +140,8 @@ def check_finite(path: Path, array: np.ndarray) -> None:
         return
     bad = int(array.size - np.count_nonzero(np.isfinite(array)))
     if bad:
-        found = f"{bad} of {array.size} values that are not finite (NaN or infinite)"
-        raise S2MNetError(path, found, "finite intensities", "Replace them, e.g. by numpy.nan_to_num, and save again.")
+        problem = f"has {bad} of {array.size} values that are NaN or infinite"
+        raise S2MNetError(path, problem, "Replace them, e.g. by numpy.nan_to_num, and save it again.")
 
 
 def _full(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""DICOM files and series as volumes, masks as DICOM. pydicom and highdicom, extras, are imported when needed."""
+"""DICOM files and series as volumes, masks as DICOM. The extras pydicom and highdicom are imported when needed."""
 
 from s2mnet.volumes.dicom.files import is_dicom
 from s2mnet.volumes.dicom.reader import read_dicom

@@ -6,18 +6,22 @@ from pathlib import Path
 from typing import Any
 
 from s2mnet.errors import S2MNetError
+from s2mnet.volumes.guard import guarded
 
 SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
-_EXPECTED = "a DICOM image"
+_NO_OTHER_VIEWS = "Remove the localizers or other views from the folder."
+
+Files = list[tuple[Path, Any]]
+"""DICOM files, each with its header."""
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether the name or the first bytes say that the file is DICOM."""
+    """Whether the name or the first bytes mark the file as DICOM."""
     return path.suffix.lower() in SUFFIXES or _has_magic(path)
 
 
 def load_dataset(path: Path, pixels: bool) -> Any:
-    """The pydicom data set of a file, with its pixels or only with what comes before them.
+    """Read the pydicom data set of a file, with its pixels or only with what precedes them.
 
     Raises:
         S2MNetError: pydicom is not installed, or the file is damaged.
@@ -25,46 +29,43 @@ def load_dataset(path: Path, pixels: bool) -> Any:
     try:
         from pydicom import dcmread
     except ImportError:
-        mend = "Install it: pip install 's2mnet[dicom]'."
-        raise S2MNetError(path, "a DICOM file, but no package pydicom", "pydicom, which reads them", mend) from None
-    try:
+        problem = "is a DICOM file, and pydicom, which reads them, is not installed"
+        raise S2MNetError(path, problem, "Install it: pip install 's2mnet[dicom]'.") from None
+    with guarded(path, "is damaged, or no DICOM file", "Export it again."):
         return dcmread(path, stop_before_pixels=not pixels)
-    except Exception as error:  # on broken bytes pydicom raises nearly anything
-        found = f"a damaged file, or no DICOM ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
-        raise S2MNetError(path, found, _EXPECTED, "Export it again.") from None
 
 
-def find_series(path: Path) -> list[tuple[Path, Any]]:
-    """The files of one series, each with its header, by name.
+def find_series(path: Path) -> Files:
+    """List the files of one series by name, each with its header.
 
     Args:
-        path: a DICOM image, or a folder with the images of one series, at any depth. Files that are not DICOM,
-            hidden ones, a DICOMDIR, and DICOM objects that are no images (reports, plans, segmentations) are passed
-            over in a folder.
+        path: a DICOM image, or a folder with the images of one series, at any depth. In a folder, files that are not
+            DICOM, hidden files, a DICOMDIR and DICOM objects that are no images (reports, plans, segmentations) are
+            skipped.
 
     Raises:
-        S2MNetError: no image; several series, which are named; a file called .dcm that is none; slices of several
-            sizes; a segmentation or a mosaic.
+        S2MNetError: there is no image, or there are several series, which are named; a file named .dcm is not DICOM;
+            slices differ in size; a file is a segmentation or a mosaic.
     """
     if path.is_file():
         header = load_dataset(path, pixels=False)
         if not _is_image(header):
-            found = f"a DICOM object without pixels (modality {header.get('Modality') or 'unknown'})"
-            raise S2MNetError(path, found, _EXPECTED, "Name the file of an image.")
-        found_files = [(path, header)]
+            problem = f"is a DICOM object without pixels (modality {header.get('Modality') or 'unknown'})"
+            raise S2MNetError(path, problem, "Give the file of an image.")
+        series = [(path, header)]
     else:
         files = [file for file in sorted(path.rglob("*")) if file.is_file() and not file.name.startswith(".")]
         candidates = [file for file in files if file.name != "DICOMDIR" and is_dicom(file)]
         headers = [(file, load_dataset(file, pixels=False)) for file in candidates]
-        found_files = [(file, header) for file, header in headers if _is_image(header) and not _is_mask(header)]
-        if not found_files:
-            found = f"{len(files)} files, none of them a DICOM image"
-            raise S2MNetError(path, found, "the files of one DICOM series", "Name the folder of one series.")
-        _check_one_series(path, found_files)
-    for file, header in found_files:
-        _check_kind(file, header, len(found_files))
-    _check_one_size(path, found_files)
-    return found_files
+        series = [(file, header) for file, header in headers if _is_image(header) and not _is_mask(header)]
+        if not series:
+            problem = f"holds {len(files)} files, none of them a DICOM image"
+            raise S2MNetError(path, problem, "Give the folder of one DICOM series.")
+        _check_one_series(path, series)
+    for file, header in series:
+        _check_kind(file, header, len(series))
+    _check_one_size(path, series)
+    return series
 
 
 def _has_magic(path: Path) -> bool:
@@ -80,8 +81,8 @@ def _is_mask(header: Any) -> bool:
     return bool(header.get("Modality") == "SEG")
 
 
-def _check_one_series(path: Path, files: list[tuple[Path, Any]]) -> None:
-    series: dict[str, list[tuple[Path, Any]]] = {}
+def _check_one_series(path: Path, files: Files) -> None:
+    series: dict[str, Files] = {}
     for file, header in files:
         series.setdefault(str(header.get("SeriesInstanceUID", "")), []).append((file, header))
     if len(series) == 1:
@@ -92,26 +93,25 @@ def _check_one_series(path: Path, files: list[tuple[Path, Any]]) -> None:
         title = header.get("SeriesDescription") or header.get("Modality") or "no description"
         names.append(f"series {header.get('SeriesNumber', '?')} “{title}” ({len(members)} files, first {file.name})")
     names += ["…"] if len(series) > 10 else []
-    mend = "Move each series into a folder of its own."
-    raise S2MNetError(path, f"{len(series)} DICOM series: {'; '.join(names)}", "one series", mend)
+    problem = f"holds {len(series)} DICOM series: {'; '.join(names)}"
+    raise S2MNetError(path, problem, "Move each series into a folder of its own.")
 
 
 def _check_kind(path: Path, header: Any, files: int) -> None:
     if _is_mask(header):
-        raise S2MNetError(path, "a DICOM segmentation", _EXPECTED, "Name the image it was drawn on.")
+        raise S2MNetError(path, "is a DICOM segmentation, not an image", "Give the image it was drawn on.")
     if "MOSAIC" in (header.get("ImageType") or ()):
-        mend = "Convert it to NIfTI, e.g. with dcm2niix."
-        raise S2MNetError(path, "a mosaic of many slices in one image", "one slice per image", mend)
+        problem = "is a mosaic of many slices in one image"
+        raise S2MNetError(path, problem, "Convert it to NIfTI, e.g. with dcm2niix.")
     if files > 1 and int(header.get("NumberOfFrames") or 1) > 1:
-        found = f"a file of {header.NumberOfFrames} frames among {files} files of its series"
-        raise S2MNetError(path, found, "one file of many frames, or many of one", "Name one of the files.")
+        problem = f"is a file of {header.NumberOfFrames} frames among {files} files of its series"
+        raise S2MNetError(path, problem, "Give one of the files.")
 
 
-def _check_one_size(path: Path, files: list[tuple[Path, Any]]) -> None:
+def _check_one_size(path: Path, files: Files) -> None:
     sizes: dict[tuple[int, int, int], Path] = {}
     for file, header in files:
         sizes.setdefault((int(header.Rows), int(header.Columns), int(header.get("SamplesPerPixel") or 1)), file)
     if len(sizes) > 1:
         shown = ", ".join(f"{rows} × {columns} × {n} in {file.name}" for (rows, columns, n), file in sizes.items())
-        mend = "Take the localizers or other views out of the folder."
-        raise S2MNetError(path, f"slices of several sizes ({shown})", "one size (rows × columns × channels)", mend)
+        raise S2MNetError(path, f"has slices of several sizes (rows × columns × channels: {shown})", _NO_OTHER_VIEWS)

@@ -1,4 +1,4 @@
-"""What the header says of each frame, classic (one item for the file) or enhanced (functional groups per frame)."""
+"""The header of each frame: classic (one for the file) or enhanced (functional groups per frame)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from s2mnet.errors import S2MNetError
+from s2mnet.volumes.guard import guarded
 
 _CENTIMETRES = 3  # PhysicalUnitsXDirection of an ultrasound region, DICOM PS3.3 C.8.5.5.1.15
 
@@ -19,15 +19,15 @@ class Frame:
     """One slice before its pixels are read.
 
     Attributes:
-        file: it lies in.
-        index: in the file, from 0.
-        number: InstanceNumber, or in a file of many frames the index.
+        file: the file with the frame.
+        index: of the frame in the file, from 0.
+        number: InstanceNumber; in a file with many frames, the index.
         position: (3,) mm, LPS+, of the centre of the first pixel; None if unknown.
         orientation: (6,) unit vectors along a row and along a column, LPS+; None if unknown.
         pixel_spacing: mm between rows and between columns; None if unknown.
-        thickness: mm to the next slice as stated: SpacingBetweenSlices, else SliceThickness; None if unknown.
+        thickness: mm to the next slice: SpacingBetweenSlices, else SliceThickness; None if unknown.
         slope, intercept: from stored values to the units of the modality.
-        window: (centre, width), exact: centre ± width/2 are the limits; None if there is none.
+        window: (centre, width), with centre ± width/2 as the exact limits; None if there is none.
     """
 
     file: Path
@@ -43,17 +43,14 @@ class Frame:
 
 
 def read_frames(file: Path, header: Any) -> list[Frame]:
-    """The frames of a file in stored order.
+    """List the frames of a file in stored order.
 
     Raises:
         S2MNetError: an element of the header is malformed.
     """
-    try:
+    with guarded(file, "has a malformed header", "Export it again."):  # pydicom parses an element on first access
         count = int(header.get("NumberOfFrames") or 1)
         return [_frame(file, header, index, count) for index in range(count)]
-    except Exception as error:  # pydicom converts an element when it is asked for, and raises nearly anything
-        found = f"a malformed header ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
-        raise S2MNetError(file, found, "a DICOM image", "Export it again.") from None
 
 
 def _frame(file: Path, header: Any, index: int, count: int) -> Frame:
@@ -80,7 +77,7 @@ def _frame(file: Path, header: Any, index: int, count: int) -> Frame:
 
 
 def _macro(header: Any, index: int, name: str) -> Any:
-    """The item of a functional group of a frame: its own, else the shared one, else the header (a classic file)."""
+    """The functional group of a frame: its own, else the shared one, else the header (a classic file)."""
     own, shared = header.get("PerFrameFunctionalGroupsSequence"), header.get("SharedFunctionalGroupsSequence")
     groups = [own[index]] if own and index < len(own) else []
     groups += [shared[0]] if shared else []
@@ -88,7 +85,7 @@ def _macro(header: Any, index: int, name: str) -> Any:
 
 
 def _floats(item: Any, name: str, count: int) -> list[float] | None:
-    """The first ``count`` numbers of an element; None if it is missing, empty, shorter, or not finite."""
+    """The first ``count`` numbers of an element; None if it is missing, empty, too short or not finite."""
     value = item.get(name)
     if value is None or value == "":
         return None
@@ -115,7 +112,7 @@ def _window(item: Any) -> tuple[float, float] | None:
 
 
 def _ultrasound_spacing(header: Any) -> list[float] | None:
-    """Of an image all of whose regions are calibrated alike in centimetres (2-D tissue, not a Doppler trace)."""
+    """The spacing if all regions share one calibration in centimetres (2-D tissue, not a Doppler trace)."""
     sizes = set()
     for region in header.get("SequenceOfUltrasoundRegions") or ():
         if {region.get("PhysicalUnitsXDirection"), region.get("PhysicalUnitsYDirection")} != {_CENTIMETRES}:

@@ -14,10 +14,10 @@ from s2mnet.volumes.volume import Volume, check_finite, check_size
 
 
 def read_dicom(path: Path) -> Volume:
-    """A DICOM file, of one or many frames, or a folder with one series, see :func:`s2mnet.volumes.read_volume`.
+    """Read a DICOM file with one or many frames, or a folder with one series, see :func:`s2mnet.volumes.read_volume`.
 
     Raises:
-        S2MNetError: pydicom is not installed; as :func:`find_series`, :func:`arrange` and :func:`read_slices` say.
+        S2MNetError: pydicom is not installed; see also :func:`find_series`, :func:`arrange` and :func:`read_slices`.
     """
     series = find_series(path)
     frames = {file: read_frames(file, header) for file, header in series}
