@@ -169,3 +169,32 @@ def test_two_files_of_one_stem(tmp_path: Path) -> None:
     save(tmp_path / "source/Kvasir-SEG/images/cju0abc.png", np.zeros((40, 48), np.uint8))
     with pytest.raises(S2MNetError, match="two files with one stem"):
         prepare("Kvasir-SEG", tmp_path / "source", tmp_path / "out")
+
+
+def test_one_image_in_two_places(tmp_path: Path) -> None:
+    """In two kinds of BUSI: one of them would replace the other."""
+    BUILDERS["BUSI"](tmp_path / "source")
+    root = tmp_path / "source/Dataset_BUSI_with_GT"
+    for name in ("benign (1).png", "benign (1)_mask.png"):
+        shutil.copy(root / "benign" / name, root / "normal" / name)
+    with pytest.raises(S2MNetError, match=r"has benign \(1\) more than once"):
+        prepare("BUSI", tmp_path / "source", tmp_path / "out")
+    assert left(tmp_path) == ["source"]
+
+
+def test_a_single_patient_is_said_to_be_in_both_parts(tmp_path: Path) -> None:
+    for number in (1, 2):
+        save(tmp_path / f"source/images/10000_{number}.png", colour(number))
+        save(tmp_path / f"source/masks/10000_{number}.png", np.zeros((40, 48, 3), np.uint8))
+    notes = prepare("BraTS-slices", tmp_path / "source", tmp_path / "out").notes
+    assert any("one patient" in note for note in notes)
+    BUILDERS["Kvasir-SEG"](tmp_path / "many")
+    assert not any("one patient" in note for note in prepare("Kvasir-SEG", tmp_path / "many", tmp_path / "two").notes)
+
+
+def test_a_layout_is_found_three_folders_down_and_no_deeper(tmp_path: Path) -> None:
+    BUILDERS["Kvasir-SEG"](tmp_path / "a/b/c")  # the set has a folder of its own
+    assert sum(prepare("Kvasir-SEG", tmp_path / "a/b", tmp_path / "out").counts.values()) == 10
+    assert sum(prepare("Kvasir-SEG", tmp_path / "a", tmp_path / "deeper").counts.values()) == 10
+    with pytest.raises(S2MNetError, match=r"the layout of Kvasir-SEG is images"):
+        prepare("Kvasir-SEG", tmp_path, tmp_path / "deepest")

@@ -220,15 +220,23 @@ def test_endovis_video_frames_and_strange_masks(tmp_path: Path) -> None:
     folder = tmp_path / "download/instrument_dataset_1"
     save(folder / "left_frames/frame000.png", frame)
     save(folder / "ground_truth/Left_Prograsp_Forceps_labels/frame000.png", truth)
-    save(folder / "left_frames/frame299.png", colour(0))
+    save(folder / "left_frames/frame224.png", frame)
+    save(folder / "ground_truth/Left_Prograsp_Forceps_labels/frame224.png", truth)
+    for number in (225, 299):  # from 225 on they are the test part
+        save(folder / f"left_frames/frame{number}.png", colour(0))
     save(tmp_path / "download/instrument_dataset_9/left_frames/frame000.png", colour(0))
     summary = prepare("EndoVis-2017-parts", tmp_path / "download", tmp_path / "out")
-    assert summary.notes[0] == "1 sequences without training masks and 1 test frames were left out."
+    assert summary.notes[0] == "1 sequences without training masks and 2 test frames were left out."
+    assert {stem[-3:] for stem in splits(tmp_path / "out")} == {"000", "224"}
     image = read(tmp_path / "out/train/images/instrument_dataset_1_frame000.png")
     mask = read(tmp_path / "out/train/masks/instrument_dataset_1_frame000.png")
     assert np.array_equal(image, frame[28 : 28 + 1024, 320 : 320 + 1280])
     assert mask.shape == (1024, 1280) and mask[0, 0] == 1 and mask[-1, -1] == 3 and (mask > 0).sum() == 2
 
+    truth[:16] = 77  # more than one pixel in a hundred
+    save(folder / "ground_truth/Left_Prograsp_Forceps_labels/frame000.png", truth)
+    with pytest.raises(S2MNetError, match="1% of pixels of no part"):
+        prepare("EndoVis-2017-parts", tmp_path / "download", tmp_path / "few")
     save(folder / "ground_truth/Left_Prograsp_Forceps_labels/frame000.png", np.full_like(truth, 100))
     with pytest.raises(S2MNetError, match="100% of pixels of no part"):
         prepare("EndoVis-2017-parts", tmp_path / "download", tmp_path / "again")

@@ -96,6 +96,34 @@ def test_one_slice_has_its_stated_thickness(tmp_path: Path) -> None:
     write_series(tmp_path, stack_of(1), along_z(1), SliceThickness=5, SpacingBetweenSlices=6)
     volume = read_volume(tmp_path / "001.dcm")
     assert volume.spacing == (6, 1, 1) and volume.affine[2, 2] == 6
+    write_series(tmp_path / "down", stack_of(1), along_z(1), SpacingBetweenSlices=-4)  # the sign is a direction
+    assert read_volume(tmp_path / "down").spacing == (4, 1, 1)
+
+
+def test_directions_that_are_no_unit_vectors_are_not_believed(tmp_path: Path) -> None:
+    write_series(tmp_path, stack_of(3), along_z(3), [1.1, 0, 0, 0, 1, 0])
+    volume = read_volume(tmp_path)
+    assert volume.affine is None and volume.spacing == (None, 1, 1)
+
+
+def test_slices_are_at_one_place_within_a_hundredth_of_a_millimetre(tmp_path: Path) -> None:
+    write_series(tmp_path / "thin", stack_of(4), along_z(4, 0.05))  # micro-CT
+    assert read_volume(tmp_path / "thin").spacing[0] == pytest.approx(0.05)
+    write_series(tmp_path / "film", stack_of(4), along_z(4, 0.001))
+    assert read_volume(tmp_path / "film").spacing[0] is None
+
+
+def test_one_slice_off_the_even_grid(tmp_path: Path) -> None:
+    """By 15 % of the step: read. By 30 %: refused, since its voxels would lie elsewhere."""
+    for share, fits in [(0.15, True), (0.3, False)]:
+        positions = along_z(6, 2.0)
+        positions[2][2] += share * 2.0
+        folder = write_series(tmp_path / f"{share}", stack_of(6), positions)
+        if fits:
+            assert read_volume(folder).spacing[0] == pytest.approx(2.0)
+        else:
+            with pytest.raises(S2MNetError, match="not evenly spaced"):
+                read_volume(folder)
 
 
 def test_positions_may_be_rounded_but_none_may_be_missing(tmp_path: Path) -> None:
@@ -227,6 +255,8 @@ def test_colour_becomes_rgb(tmp_path: Path) -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (6, 8, 3)).astype(np.uint8)
     volume = read_volume(write(tmp_path / "rgb.dcm", rgb))
     assert volume.is_rgb and np.array_equal(to_uint8(volume)[0], rgb)
+    deep = rgb.astype(np.uint16) * 256 + 77
+    assert np.array_equal(read_volume(write(tmp_path / "deep.dcm", deep)).array[0], rgb)
     planes = np.ascontiguousarray(rgb.transpose(2, 0, 1)).reshape(6, 8, 3)
     assert np.array_equal(read_volume(write(tmp_path / "planes.dcm", planes, PlanarConfiguration=1)).array[0], rgb)
     full = read_volume(write(tmp_path / "ybr.dcm", ybr(rgb), PhotometricInterpretation="YBR_FULL")).array[0]

@@ -81,6 +81,7 @@ def test_any_axis_order_there_and_back(
     ("shape", "spacing", "along"),
     [
         ((4, 5, 6), (1, 1, 1), 2), ((4, 5, 6), (2, 2, 1), 1), ((4, 5, 6), (2, 1, 2), 2), ((4, 5, 6), (2, 1.9995, 1), 1),
+        ((4, 5, 6), (2, 1.99, 1), 0),
         ((4, 5, 6), (1.5, 1.5, 10), 2), ((4, 5, 6), (3, 1, 1), 0),
         ((9, 9, 1), (1, 1, 0.1), 2), ((1, 9, 9), (1, 1, 5), 0),
     ],
@@ -101,11 +102,12 @@ def test_unknown_voxel_sizes_are_said_to_be_unknown(tmp_path: Path) -> None:
     assert volume.axes == (2, 1, 0) and volume.spacing == (1, None, 9)
 
 
-def test_voxel_sizes_in_other_units_become_millimetres(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("unit", "factor"), [("micron", 0.001), ("mm", 1), ("meter", 1000), ("unknown", 1)])
+def test_voxel_sizes_in_other_units_become_millimetres(tmp_path: Path, unit: str, factor: float) -> None:
     image = nibabel.Nifti1Image(grid(4, 5, 6), np.diag([2.0, 4.0, 8.0, 1.0]))
-    image.header.set_xyzt_units("micron")
+    image.header.set_xyzt_units(unit)
     nibabel.save(image, tmp_path / "a.nii")
-    np.testing.assert_allclose(read_volume(tmp_path / "a.nii").spacing, (0.008, 0.004, 0.002))
+    np.testing.assert_allclose(read_volume(tmp_path / "a.nii").spacing, np.array([8, 4, 2]) * factor)
 
 
 def test_the_scale_of_the_header_is_applied(tmp_path: Path) -> None:
@@ -156,7 +158,7 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     whole = gzip.compress(nibabel.Nifti1Image(noise, affine_of((1, 1, 3))).to_bytes())
     flat = gzip.decompress(whole)
     header = nibabel.Nifti1Header()
-    header.set_data_shape((30000, 30000, 30000))
+    header.set_data_shape((1000, 1000, 1001))
     header["vox_offset"] = 352
     cases = {
         "cut.nii.gz": (whole[: len(whole) // 2], "damaged"),
@@ -210,8 +212,13 @@ def test_image_and_mask_must_share_their_grid(tmp_path: Path) -> None:
         with pytest.raises(S2MNetError, match=r"the grid of image\.nii") as caught:
             check_same_grid(image, mask)
         assert name in caught.value.where
-    rounded = read_volume(write(tmp_path / "rounded.nii", grid(40, 50, 6), affine + 1e-6))
-    check_same_grid(image, rounded)
+    for name, step in [("rounded.nii", 1e-6), ("near.nii", 0.04)]:  # of a voxel edge of 1 mm: a twentieth is the bound
+        shifted = affine.copy()
+        shifted[1, 3] += step
+        check_same_grid(image, read_volume(write(tmp_path / name, grid(40, 50, 6), shifted)))
+    shifted[1, 3] = affine[1, 3] + 0.06
+    with pytest.raises(S2MNetError, match=r"0\.06 mm away from the grid of image\.nii"):
+        check_same_grid(image, read_volume(write(tmp_path / "far.nii", grid(40, 50, 6), shifted)))
     check_same_grid(image, image)
 
 
