@@ -15,6 +15,7 @@ from s2mnet.volumes.guard import guarded
 from s2mnet.volumes.volume import Volume, check_finite, check_mask, check_size, choose_axes, is_same_file
 
 SUFFIXES = (".nii", ".nii.gz")
+_DESCRIPTION = b"s2mnet mask"
 _MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001}
 
 
@@ -26,6 +27,17 @@ def is_nifti_name(path: Path) -> bool:
         [True, True, False, False]
     """
     return path.name.lower().endswith(SUFFIXES)
+
+
+def is_own_mask(path: Path) -> bool:
+    """Whether a NIfTI file is a mask that this module wrote, by the description in its header."""
+    import nibabel
+
+    try:
+        header = nibabel.load(path).header  # type: ignore[attr-defined]
+        return bytes(header["descrip"].item()) == _DESCRIPTION
+    except Exception:  # no NIfTI, or a damaged one: the reader reports it
+        return False
 
 
 def read_nifti(path: Path) -> Volume:
@@ -116,23 +128,25 @@ def write_nifti_mask(mask: np.ndarray, like: Volume, path: str | Path) -> None:
 def _image(stored: np.ndarray, like: Volume) -> Any:
     import nibabel
 
+    kind: Any = nibabel.Nifti1Image
     if like.header is not None:
         header = like.header.copy()
         header.extensions.clear()  # may hold the DICOM header, and with it the patient
         header.set_data_dtype(stored.dtype)
-        header.set_intent("label")
         header["cal_min"] = header["cal_max"] = 0  # the display range of the image
-        kind = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
-        return kind(stored, like.affine, header)
-    image: Any = nibabel.Nifti1Image(stored, like.affine)
-    if like.affine is not None:
-        image.set_qform(like.affine, "scanner")
-        image.set_sform(like.affine, "scanner")
+        kind = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else kind
+        image = kind(stored, like.affine, header)
     else:
-        sizes = [1.0 if size is None else size for size in like.spacing]
-        image.header.set_zooms([sizes[place] for place in np.argsort(like.axes)])
+        image = kind(stored, like.affine)
+        if like.affine is not None:
+            image.set_qform(like.affine, "scanner")
+            image.set_sform(like.affine, "scanner")
+        else:
+            sizes = [1.0 if size is None else size for size in like.spacing]
+            image.header.set_zooms([sizes[place] for place in np.argsort(like.axes)])
+        image.header.set_xyzt_units("mm")
     image.header.set_intent("label")
-    image.header.set_xyzt_units("mm")
+    image.header["descrip"] = _DESCRIPTION
     return image
 
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from s2mnet.data.images import is_image_file
 from s2mnet.errors import S2MNetError
-from s2mnet.volumes.dicom import is_dicom, read_dicom
-from s2mnet.volumes.nifti import is_nifti_name, read_nifti
+from s2mnet.volumes.dicom import dicom_files, is_dicom, read_dicom, visible_files
+from s2mnet.volumes.nifti import is_nifti_name, is_own_mask, read_nifti
 from s2mnet.volumes.volume import Volume
 
 
 def is_volume(path: str | Path) -> bool:
-    """Whether a path is read as a volume: a NIfTI name, a DICOM file, or a folder whose first file is DICOM.
+    """Whether a path is read as a volume: a NIfTI name, a DICOM file, or a folder with DICOM files at any depth.
+
+    Hidden files, and files that are neither DICOM nor NIfTI nor an image, do not count.
+
+    Raises:
+        S2MNetError: a folder mixes DICOM with images or NIfTI files, or holds NIfTI files only.
 
     Example:
         >>> is_volume("heart.nii.gz"), is_volume("polyp.png")
@@ -20,11 +26,28 @@ def is_volume(path: str | Path) -> bool:
     path = Path(path)
     try:
         if path.is_dir():
-            first = next((file for file in sorted(path.iterdir()) if file.is_file()), None)
-            return first is not None and is_dicom(first)
+            return _holds_series(path)
         return is_nifti_name(path) or (path.is_file() and is_dicom(path))
     except OSError:  # the reader of images reports it
         return False
+
+
+def _holds_series(folder: Path) -> bool:
+    files = visible_files(folder)
+    images = [file for file in files if is_image_file(file)]
+    nifti = [file for file in files if is_nifti_name(file)]
+    series = dicom_files([file for file in files if not is_image_file(file) and not is_nifti_name(file)])
+    if not series:  # images are listed without subfolders, so only what lies beside them matters
+        images, nifti = ([file for file in kind if file.parent == folder] for kind in (images, nifti))
+    nifti = [file for file in nifti if not is_own_mask(file)]
+    kinds = {"DICOM": series, "image": images, "NIfTI": nifti}
+    parts = [f"{len(kind)} {name} files (first {kind[0].relative_to(folder)})" for name, kind in kinds.items() if kind]
+    if len(parts) > 1:
+        raise S2MNetError(folder, f"mixes {' and '.join(parts)}", "Give the file or folder of one of them.")
+    if nifti:
+        problem = f"holds {parts[0]}, and a folder of volumes is not predicted at once"
+        raise S2MNetError(folder, problem, "Give one NIfTI file after the other.")
+    return bool(series)
 
 
 def read_volume(path: str | Path) -> Volume:

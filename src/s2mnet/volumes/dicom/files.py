@@ -9,6 +9,7 @@ from s2mnet.errors import S2MNetError
 from s2mnet.volumes.guard import guarded
 
 SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
+_DIRECTORY = "DICOMDIR"
 _NO_OTHER_VIEWS = "Remove the localizers or other views from the folder."
 
 Files = list[tuple[Path, Any]]
@@ -16,8 +17,22 @@ Files = list[tuple[Path, Any]]
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether the name or the first bytes mark the file as DICOM."""
-    return path.suffix.lower() in SUFFIXES or _has_magic(path)
+    """Whether the name or the first bytes mark the file as DICOM, with or without a preamble."""
+    return path.suffix.lower() in SUFFIXES or _has_magic(path) or _is_bare(path)
+
+
+def visible_files(folder: Path) -> list[Path]:
+    """List all files below a folder, sorted, without hidden ones and those of hidden folders."""
+    return [
+        file
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and not any(part.startswith((".", "__MACOSX")) for part in file.relative_to(folder).parts)
+    ]
+
+
+def dicom_files(files: list[Path]) -> list[Path]:
+    """The DICOM files among others, without a DICOMDIR."""
+    return [file for file in files if file.name != _DIRECTORY and is_dicom(file)]
 
 
 def load_dataset(path: Path, pixels: bool) -> Any:
@@ -32,7 +47,10 @@ def load_dataset(path: Path, pixels: bool) -> Any:
         problem = "is a DICOM file, and pydicom, which reads them, is not installed"
         raise S2MNetError(path, problem, "Install it: pip install 's2mnet[dicom]'.") from None
     with guarded(path, "is damaged, or no DICOM file", "Export it again."):
-        return dcmread(path, stop_before_pixels=not pixels)
+        dataset = dcmread(path, stop_before_pixels=not pixels, force=_is_bare(path))
+        if "TransferSyntaxUID" not in dataset.file_meta:  # without a preamble; pydicom guesses it
+            dataset.file_meta.TransferSyntaxUID = _transfer_syntax(*dataset.original_encoding)
+        return dataset
 
 
 def find_series(path: Path) -> Files:
@@ -54,9 +72,8 @@ def find_series(path: Path) -> Files:
             raise S2MNetError(path, problem, "Give the file of an image.")
         series = [(path, header)]
     else:
-        files = [file for file in sorted(path.rglob("*")) if file.is_file() and not file.name.startswith(".")]
-        candidates = [file for file in files if file.name != "DICOMDIR" and is_dicom(file)]
-        headers = [(file, load_dataset(file, pixels=False)) for file in candidates]
+        files = visible_files(path)
+        headers = [(file, load_dataset(file, pixels=False)) for file in dicom_files(files)]
         series = [(file, header) for file, header in headers if _is_image(header) and not _is_mask(header)]
         if not series:
             problem = f"holds {len(files)} files, none of them a DICOM image"
@@ -71,6 +88,25 @@ def find_series(path: Path) -> Files:
 def _has_magic(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(132)[128:] == b"DICM"
+
+
+def _is_bare(path: Path) -> bool:
+    """Whether a file begins with a data element of group 2 or 8, as files without a preamble do."""
+    with path.open("rb") as file:
+        start = file.read(132)
+    if len(start) < 132 or start[128:] == b"DICM":
+        return False
+    little = start[:2] in (b"\x02\x00", b"\x08\x00") and start[3] == 0
+    big = start[:2] in (b"\x00\x02", b"\x00\x08") and start[2] == 0
+    explicit = start[4:6].isalpha() and start[4:6].isupper()
+    implicit = little and int.from_bytes(start[4:8], "little") <= 64  # the first element is short
+    return (little or big) and (explicit or implicit)
+
+
+def _transfer_syntax(implicit: bool | None, little: bool | None) -> str:
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    return ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
 
 
 def _is_image(header: Any) -> bool:
