@@ -38,18 +38,49 @@ def test_every_voxel_lies_where_its_file_says(tmp_path: Path, tilt: float, forwa
     positions = [np.array([12.0, -40, 100]) + k * step for k in range(6)]
     write_series(tmp_path, stack, positions, [*row, *column], spacing)
     volume = read_volume(tmp_path)
-    assert volume.axes == (2, 1, 0) and volume.shape == (7, 5, 6)
-    np.testing.assert_allclose(volume.spacing, (np.hypot(3, tilt), 0.8, 0.5), atol=1e-5)
+    assert volume.axes[0] == 2 and volume.shape == (7, 5, 6)
+    spacing_of = dict(zip(volume.axes, volume.spacing, strict=True))
+    np.testing.assert_allclose([spacing_of[axis] for axis in range(3)], (0.5, 0.8, np.hypot(3, tilt)), atol=1e-5)
+    slices = volume.in_file_order(volume.array).transpose(2, 1, 0)
     for k, j, i in np.ndindex(6, 5, 7):
-        source = next(s for s in range(6) if np.array_equal(stack[s], volume.array[k]))
+        source = next(s for s in range(6) if np.array_equal(stack[s], slices[k]))
         assert source == (k if forward else 5 - k)
         patient = positions[source] + row * spacing[1] * i + column * spacing[0] * j  # PS3.3 C.7.6.2.1.1
         np.testing.assert_allclose((volume.affine @ [i, j, k, 1])[:3], LPS_TO_RAS * patient, atol=1e-4)
     write_nifti_mask(volume.array, volume, tmp_path / "mask.nii.gz")
     mask = nibabel.load(tmp_path / "mask.nii.gz")
-    assert np.array_equal(np.asarray(mask.dataobj), volume.array.transpose(2, 1, 0))
+    assert np.array_equal(np.asarray(mask.dataobj), slices.transpose(2, 1, 0))
     np.testing.assert_allclose(mask.affine, volume.affine, rtol=1e-6)
-    assert mask.header["sform_code"] == mask.header["qform_code"] == 1 and mask.header.get_xyzt_units()[0] == "mm"
+    assert mask.header["sform_code"] == 1 and mask.header.get_xyzt_units()[0] == "mm"
+    assert mask.header["qform_code"] == (0 if tilt else 1)  # a qform holds no shear, so that it would contradict
+    if not tilt:
+        np.testing.assert_allclose(mask.get_qform(), volume.affine, atol=1e-4)
+
+
+@pytest.mark.parametrize("step", [0.625, 0.977, 5.0], ids=["thin", "isotropic", "thick"])
+@pytest.mark.parametrize(
+    "orientation", [(1, 0, 0, 0, 1, 0), (1, 0, 0, 0, 0, -1), (0, 1, 0, 0, 0, -1), (-1, 0, 0, 0, -1, 0)],
+    ids=["axial", "coronal", "sagittal", "feet first prone"],
+)  # fmt: skip
+def test_one_scan_as_dicom_and_as_nifti_is_one_array(tmp_path: Path, step: float, orientation: tuple) -> None:
+    """In the same voxel order, and as converters write it, with rows reversed; thin slices too, as of a modern CT."""
+    normal = np.cross(orientation[:3], orientation[3:])
+    positions = [np.array([12.0, -40, 100]) + k * normal * step for k in range(6)]
+    write_series(tmp_path / "scan", stack_of(6), positions, orientation, (0.977, 0.977))
+    scan = read_volume(tmp_path / "scan")
+    grid = scan.in_file_order(scan.array)
+    assert np.array_equal(grid.transpose(2, 1, 0), stack_of(6))
+    flip = np.diag([1, -1, 1, 1.0])
+    flip[1, 3] = grid.shape[1] - 1
+    for name, stored, affine in [("same", grid, scan.affine), ("rows", grid[:, ::-1], scan.affine @ flip)]:
+        nibabel.save(nibabel.Nifti1Image(stored, affine), tmp_path / f"{name}.nii")
+        volume = read_volume(tmp_path / f"{name}.nii")
+        assert np.array_equal(volume.array, scan.array)
+        assert volume.spacing == pytest.approx(scan.spacing)
+    if step != 0.977:  # the plane is that of the scanner
+        assert scan.axes[0] == 2
+    if orientation == (1, 0, 0, 0, 1, 0):  # the usual order is the order on display
+        assert np.array_equal(scan.array, stack_of(6))
 
 
 def test_one_folder_may_hold_other_files(tmp_path: Path) -> None:

@@ -33,6 +33,18 @@ def grid(*shape: int, dtype: type = np.int16) -> np.ndarray:
     return np.arange(np.prod(shape)).reshape(shape).astype(dtype)
 
 
+def shown(image: nibabel.Nifti1Image, along: int) -> np.ndarray:
+    """Slices along an axis of the body (0 left-right, 1 back-front, 2 feet-head) as radiologists see them.
+
+    By way of nibabel's RAS+ order: left at the right; the front at the top of axial slices, else the head.
+    """
+    canonical = nibabel.as_closest_canonical(image)
+    ras = np.asarray(canonical.dataobj).reshape(canonical.shape[:3])
+    if along == 2:
+        return ras[::-1, ::-1].transpose(2, 1, 0)
+    return ras[::-1, ::-1, ::-1].transpose(1, 2, 0) if along == 1 else ras[:, ::-1, ::-1].transpose(0, 2, 1)
+
+
 @settings(max_examples=40)
 @given(
     shape=st.tuples(*[st.integers(2, 6)] * 3),
@@ -56,12 +68,16 @@ def test_any_axis_order_there_and_back(
 
     volume = read_volume(folder / f"a{suffix}")
     along = spacing.index(6.0)
-    others = [axis for axis in range(3) if axis != along]
-    assert len(volume.array) == shape[along]
-    for k, image in enumerate(volume.array):
-        assert np.array_equal(image, np.take(stored, k, axis=along).T)
+    assert len(volume.array) == shape[along] and volume.axes[0] == along
+    if codes == (0, 0):  # nothing is known of the body, so the order of the file is kept
+        others = [axis for axis in range(3) if axis != along]
+        assert volume.axes == (along, others[1], others[0])
+        assert np.array_equal(volume.array, stored.transpose(volume.axes))
+    else:
+        body = nibabel.as_closest_canonical(before).header.get_zooms()
+        assert np.array_equal(volume.array, shown(before, np.argmax(body[:3])))
     assert volume.array.dtype == np.dtype(dtype).newbyteorder("=") and volume.array.dtype.isnative
-    np.testing.assert_allclose(volume.spacing, (6.0, spacing[others[1]], spacing[others[0]]), rtol=1e-6)
+    np.testing.assert_allclose(volume.spacing, [spacing[axis] for axis in volume.axes], rtol=1e-6)
     assert volume.shape == shape + extra and np.array_equal(volume.affine, before.affine)
 
     write_nifti_mask(volume.array % 7 == 0, volume, folder / f"mask{suffix}")
@@ -80,22 +96,50 @@ def test_any_axis_order_there_and_back(
 @pytest.mark.parametrize(
     ("shape", "spacing", "along"),
     [
-        ((4, 5, 6), (1, 1, 1), 2), ((4, 5, 6), (2, 2, 1), 1), ((4, 5, 6), (2, 1, 2), 2), ((4, 5, 6), (2, 1.9995, 1), 1),
+        ((4, 5, 6), (1, 1, 1), 2), ((4, 5, 6), (2, 2, 1), 2), ((4, 5, 6), (2, 1, 2), 1), ((4, 5, 6), (2, 1.9995, 1), 2),
         ((4, 5, 6), (2, 1.99, 1), 0),
-        ((4, 5, 6), (1.5, 1.5, 10), 2), ((4, 5, 6), (3, 1, 1), 0),
+        ((4, 5, 6), (1.5, 1.5, 10), 2), ((4, 5, 6), (3, 1, 1), 0), ((4, 5, 6), (0.5, 1, 1), 0),
+        ((4, 5, 6), (1, 3, 2), 1),
         ((9, 9, 1), (1, 1, 0.1), 2), ((1, 9, 9), (1, 1, 5), 0),
     ],
 )  # fmt: skip
-def test_slices_run_along_the_coarsest_axis(tmp_path: Path, shape, spacing, along: int) -> None:
+def test_slices_run_along_the_odd_axis_else_the_coarsest(tmp_path: Path, shape, spacing, along: int) -> None:
     volume = read_volume(write(tmp_path / "a.nii", grid(*shape), affine_of(spacing)))
     assert volume.axes[0] == along
-    assert np.array_equal(volume.array[0], np.take(grid(*shape), 0, axis=along).T)
+    assert np.array_equal(volume.array, shown(nibabel.load(tmp_path / "a.nii"), along))
+
+
+@pytest.mark.parametrize("spacing", [(0.9, 0.9, 0.6), (0.8, 0.9, 5), (1, 1, 1)], ids=["thin", "thick", "isotropic"])
+@pytest.mark.parametrize("order", ["RAS", "LPS", "LAS", "PIR", "SAL", "AIR", "ILP"])
+def test_one_scan_has_one_array_in_any_order_of_its_axes(tmp_path: Path, spacing: tuple, order: str) -> None:
+    image = nibabel.Nifti1Image(grid(4, 5, 6), affine_of(spacing, 0.1))
+    other = image.as_reoriented(
+        nibabel.orientations.ornt_transform(
+            nibabel.io_orientation(image.affine), nibabel.orientations.axcodes2ornt(tuple(order))
+        )
+    )
+    for name, each in (("one.nii", image), ("other.nii", other)):
+        nibabel.save(each, tmp_path / name)
+    one, two = read_volume(tmp_path / "one.nii"), read_volume(tmp_path / "other.nii")
+    assert nibabel.aff2axcodes(two.affine) == tuple(order)
+    assert np.array_equal(one.array, two.array) and np.allclose(one.spacing, two.spacing)
+    write_nifti_mask(two.array % 7, two, tmp_path / "mask.nii")
+    assert np.array_equal(np.asarray(nibabel.load(tmp_path / "mask.nii").dataobj), np.asarray(other.dataobj) % 7)
+    for orientation in ("SAR", "LIP"):  # that of a model
+        given = read_volume(tmp_path / "other.nii", orientation)
+        ras = np.asarray(image.dataobj)
+        assert np.array_equal(
+            given.array,
+            ras.transpose(2, 1, 0) if orientation == "SAR" else ras[::-1, ::-1, ::-1].transpose(0, 2, 1),
+        )
+        assert np.array_equal(given.in_file_order(given.array), np.asarray(other.dataobj))
 
 
 def test_unknown_voxel_sizes_are_said_to_be_unknown(tmp_path: Path) -> None:
     content = bytearray(nibabel.Nifti1Image(grid(4, 5, 6), np.diag([9.0, 1, 1, 1])).to_bytes())
     header = nibabel.Nifti1Header(bytes(content[:348]))
     header["pixdim"][1:4] = [9, np.nan, 1]
+    header["sform_code"] = 0
     content[:348] = header.binaryblock
     (tmp_path / "a.nii").write_bytes(content)
     volume = read_volume(tmp_path / "a.nii")
@@ -116,9 +160,7 @@ def test_the_scale_of_the_header_is_applied(tmp_path: Path) -> None:
     nibabel.save(image, tmp_path / "a.nii.gz")
     volume = read_volume(tmp_path / "a.nii.gz")
     assert volume.array.dtype == np.float32
-    np.testing.assert_allclose(
-        volume.array, nibabel.load(tmp_path / "a.nii.gz").get_fdata().transpose(2, 1, 0), atol=1e-4
-    )
+    np.testing.assert_allclose(volume.array, shown(nibabel.load(tmp_path / "a.nii.gz"), 2), atol=1e-4)
     write_nifti_mask(np.full(volume.array.shape, 3), volume, tmp_path / "m.nii.gz")
     assert (nibabel.load(tmp_path / "m.nii.gz").get_fdata() == 3).all()  # the scale is not the mask's
 
@@ -127,7 +169,7 @@ def test_colour_and_nifti_2_and_a_single_slice(tmp_path: Path) -> None:
     colours = np.random.default_rng(0).integers(0, 256, (4, 5, 6, 3)).astype(np.uint8)
     stored = colours.view([("R", "u1"), ("G", "u1"), ("B", "u1")])[..., 0]
     volume = read_volume(write(tmp_path / "rgb.nii", stored, affine_of((4, 1, 1)), nibabel.Nifti2Image))
-    assert volume.is_rgb and np.array_equal(volume.array, colours.transpose(0, 2, 1, 3))
+    assert volume.is_rgb and np.array_equal(volume.array, colours[:, ::-1, ::-1].transpose(0, 2, 1, 3))
     assert np.array_equal(to_uint8(volume, (3, 4)), volume.array)
     write_nifti_mask(volume.array[..., 0].astype(np.int64) + 300, volume, tmp_path / "m.nii")
     mask = nibabel.load(tmp_path / "m.nii")
@@ -135,7 +177,7 @@ def test_colour_and_nifti_2_and_a_single_slice(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(mask.dataobj), colours[..., 0].astype(int) + 300)
 
     flat = read_volume(write(tmp_path / "flat.nii", grid(7, 5), affine_of((1, 1, 1))))
-    assert np.array_equal(flat.array, grid(7, 5).T[None])
+    assert np.array_equal(flat.array, grid(7, 5)[::-1, ::-1].T[None])
     write_nifti_mask(flat.array, flat, tmp_path / "m.nii")
     assert np.array_equal(np.asarray(nibabel.load(tmp_path / "m.nii").dataobj), grid(7, 5))
 
@@ -164,7 +206,6 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
         "cut.nii.gz": (whole[: len(whole) // 2], "damaged"),
         "cut_early.nii.gz": (whole[:40], "damaged"),
         "cut.nii": (flat[: len(flat) // 2], "damaged"),
-        "not_zipped.nii.gz": (flat, "damaged"),
         "page.nii": (b"<html>Please log in</html>" * 40, "damaged"),
         "empty.nii.gz": (b"", "0 bytes"),
         "huge.nii": (header.binaryblock + bytes(100), "million"),
@@ -222,13 +263,57 @@ def test_image_and_mask_must_share_their_grid(tmp_path: Path) -> None:
     check_same_grid(image, image)
 
 
+@pytest.mark.parametrize("name", ["flat.nii.gz", "zipped.nii", "zipped.NII"])
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+def test_the_content_says_whether_a_file_is_compressed(tmp_path: Path, name: str, kind: type) -> None:
+    content = kind(grid(4, 5, 6), affine_of((1, 1, 3))).to_bytes()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.startswith("zipped") else content)
+    (tmp_path / "right.nii").write_bytes(content)
+    volume, right = read_volume(tmp_path / name), read_volume(tmp_path / "right.nii")
+    assert np.array_equal(volume.array, right.array) and np.array_equal(volume.affine, right.affine)
+
+
+def test_colours_in_a_fifth_axis_are_read(tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (4, 5, 6, 1, 3)).astype(np.uint8)
+    volume = read_volume(write(tmp_path / "a.nii", colours, affine_of((1, 1, 3))))
+    assert volume.is_rgb and np.array_equal(volume.in_file_order(volume.array[..., 1]), colours[..., 0, 1])
+    write_nifti_mask(volume.array[..., 0], volume, tmp_path / "m.nii")
+    mask = nibabel.load(tmp_path / "m.nii")
+    assert mask.shape == (4, 5, 6) and np.array_equal(np.asarray(mask.dataobj), colours[..., 0, 0])
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 6, 2), (4, 5, 6, 1, 3), (4, 5, 1, 1, 3)])
+def test_the_way_to_one_volume_that_the_message_shows_works(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    with pytest.raises(S2MNetError) as caught:
+        read_volume(write(tmp_path / "a.nii", grid(*shape), affine_of((1, 1, 3))))
+    code = caught.value.fix.partition("e.g. ")[2].removesuffix(".")
+    image = eval(code, {"nibabel": nibabel, "np": np, "image": nibabel.load(tmp_path / "a.nii")})
+    nibabel.save(image, tmp_path / "b.nii")
+    assert read_volume(tmp_path / "b.nii").shape == shape[:3]
+
+
+def test_voxel_sizes_that_contradict_the_affine_are_refused(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(grid(4, 5, 6), affine_of((0.5, 0.5, 2)))
+    image.set_qform(None, 0)
+    for sizes, refused in [((0.5, 0.5, 2.01), False), ((1, 1, 1), True), ((0.5, 0.5, 2.1), True)]:
+        image.header["pixdim"][1:4] = sizes
+        nibabel.save(image, tmp_path / "a.nii")
+        if refused:
+            with pytest.raises(S2MNetError, match=r"\(pixdim\) of .* mm, and by its affine .* of 0\.5 × 0\.5 × 2 mm"):
+                read_volume(tmp_path / "a.nii")
+        else:  # rounded; the affine counts
+            assert read_volume(tmp_path / "a.nii").spacing == pytest.approx((2, 0.5, 0.5))
+
+
 def test_masks_with_other_voxel_sizes_or_no_position_are_refused(tmp_path: Path) -> None:
     image = read_volume(write(tmp_path / "image.nii", grid(4, 5, 6), affine_of((1, 1, 3))))
     other = nibabel.Nifti1Image(grid(4, 5, 6), affine_of((1, 1, 3)))
     other.header["pixdim"][1:4] = (5, 1, 1)
     nibabel.save(other, tmp_path / "pixdim.nii")
-    with pytest.raises(S2MNetError, match="along axis 0"):
+    with pytest.raises(S2MNetError, match=r"pixdim\.nii has voxel sizes"):
         check_same_grid(image, read_volume(tmp_path / "pixdim.nii"))
+    with pytest.raises(S2MNetError, match="along axis 0"):
+        check_same_grid(image, read_volume(tmp_path / "image.nii", "RIP"))
     nowhere = Volume(Path("x"), image.array, image.spacing, image.axes, image.shape, None)
     for a, b in [(image, nowhere), (nowhere, image)]:
         with pytest.raises(S2MNetError, match="unknown"):

@@ -64,4 +64,4 @@ def _read(path: Path) -> Volume:
 
 
 def _third_axis_first(volume: Volume, array: np.ndarray) -> np.ndarray:
-    return array.transpose(np.argsort(volume.axes)).transpose(2, 1, 0)
+    return volume.in_file_order(array).transpose(2, 1, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import numpy as np
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
 from s2mnet.volumes.guard import guarded
-from s2mnet.volumes.volume import Volume, check_finite, check_mask, check_size, choose_axes, is_same_file
+from s2mnet.volumes.volume import Volume, check_finite, check_mask, check_size, is_same_file, is_sheared, orient
 
 SUFFIXES = (".nii", ".nii.gz")
 _DESCRIPTION = b"s2mnet mask"
+_CONTRADICTION = 0.01  # relative difference of voxel sizes by pixdim and by the affine
 _MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001}
 
 
@@ -31,41 +33,88 @@ def is_nifti_name(path: Path) -> bool:
 
 def is_own_mask(path: Path) -> bool:
     """Whether a NIfTI file is a mask that this module wrote, by the description in its header."""
-    import nibabel
-
     try:
-        header = nibabel.load(path).header  # type: ignore[attr-defined]
+        header = _load(path).header
         return bytes(header["descrip"].item()) == _DESCRIPTION
     except Exception:  # no NIfTI, or a damaged one: the reader reports it
         return False
 
 
-def read_nifti(path: Path) -> Volume:
-    """Read a NIfTI-1 or -2 volume, grey or RGB24, with the scale of its header applied.
+def read_nifti(path: Path, orientation: str = "") -> Volume:
+    """Read a NIfTI-1 or -2 volume, grey or RGB, with the scale of its header applied; compressed or not.
+
+    Voxel sizes and position are those of the affine (sform or qform), or of pixdim in a file without either.
 
     Raises:
-        S2MNetError: the file is damaged, has several volumes, is too large, complex, or holds NaN.
+        S2MNetError: the file is damaged, has several volumes, is too large, complex, or holds NaN; its affine and its
+            voxel sizes contradict each other.
     """
     import nibabel
 
     with guarded(path, "is damaged", "Export or download it again."):
-        # Not mapped into memory: a fault in the file must show here, not in the middle of a prediction.
-        image: Any = nibabel.load(path, mmap=False)  # type: ignore[attr-defined]
+        image = _load(path)
         header, affine, shape = image.header, image.affine, tuple(map(int, image.shape))
-        if not isinstance(header, nibabel.Nifti1Header):  # the base class of Nifti2Header
-            raise S2MNetError(path, f"is a {type(image).__name__}, not a NIfTI volume", "Convert it to NIfTI.")
-        if len(shape) < 2 or math.prod(shape[3:]) != 1 or 0 in shape:
-            problem = f"has {len(shape)} axes, {' × '.join(map(str, shape))}; a volume has three"
-            raise S2MNetError(path, problem, "Save one volume per file, e.g. by nibabel.four_to_three.")
+        if not isinstance(header, nibabel.Nifti1Header) or isinstance(image, nibabel.Cifti2Image):
+            problem = f"is a {type(image).__name__}, and not a volume"
+            raise S2MNetError(path, problem, "Give a NIfTI volume.")
+        colour = len(shape) == 5 and shape[3:] == (1, 3) and header.get_data_dtype() == np.uint8
+        if not colour and (len(shape) < 2 or math.prod(shape[3:]) != 1 or 0 in shape):
+            _refuse_shape(path, shape)
         check_size(path, math.prod(shape))
         stored = np.asanyarray(image.dataobj)
-    grid = (*shape, 1)[:3]
-    sizes = _voxel_sizes(header)
-    axes = choose_axes(grid, sizes)
-    values = _values(path, stored.reshape(grid))
-    array = np.ascontiguousarray(values.transpose(*axes, *range(3, values.ndim)))
-    check_finite(path, array)
-    return Volume(path, array, (sizes[axes[0]], sizes[axes[1]], sizes[axes[2]]), axes, shape, affine, header)
+        affine, sizes = _geometry(path, header, affine)
+    shape = shape[:3] if colour else shape
+    grid = stored.reshape(*(*shape, 1)[:3], *(3,) * colour)
+    values = grid if colour else _values(path, grid)
+    check_finite(path, values)
+    coded = affine if _has_affine(header) else None
+    return replace(orient(path, values, sizes, coded, orientation, header=header, shape=shape), affine=affine)
+
+
+def _load(path: Path) -> Any:
+    """The image, by its content where the name says the wrong thing of its compression."""
+    import nibabel
+
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    if zipped == path.name.lower().endswith(".gz"):
+        # Not mapped into memory: a fault in the file must show here, not in the middle of a prediction.
+        return nibabel.load(path, mmap=False)  # type: ignore[attr-defined]
+    with gzip.open(path) if zipped else path.open("rb") as stream:
+        content = stream.read()
+    kind = nibabel.Nifti2Image if 540 in (int.from_bytes(content[:4], order) for order in ("little", "big")) else None
+    return (kind or nibabel.Nifti1Image).from_bytes(content)
+
+
+def _refuse_shape(path: Path, shape: tuple[int, ...]) -> None:
+    problem = f"has {len(shape)} axes, {' × '.join(map(str, shape))}; a volume has three"
+    first = "[..., 0]" if len(shape) == 4 else f"[:, :, :{', 0' * (len(shape) - 3)}]"
+    fix = f"Save one volume per file, e.g. nibabel.Nifti1Image(np.asarray(image.dataobj){first}, image.affine)."
+    raise S2MNetError(path, problem, fix)
+
+
+def _has_affine(header: Any) -> bool:
+    return bool(header["sform_code"] > 0 or header["qform_code"] > 0)
+
+
+def _geometry(path: Path, header: Any, affine: np.ndarray) -> tuple[np.ndarray | None, list[float | None]]:
+    """The affine and the millimetres along the three axes of the file, which must agree."""
+    unit = _MM.get(header.get_xyzt_units()[0], 1.0)
+    pixdim = [float(size) * unit for size in header["pixdim"][1:4]]
+    stated = [size if math.isfinite(size) and size > 0 else None for size in pixdim]
+    finite = bool(np.isfinite(affine).all())
+    if not _has_affine(header):
+        return (affine if finite else None), stated
+    if not finite:
+        raise S2MNetError(path, "has an affine (sform or qform) that is not finite", "Correct its header.")
+    sizes = [float(size) * unit for size in np.linalg.norm(affine[:3, :3], axis=0)]
+    if any(
+        own is not None and abs(own - size) > _CONTRADICTION * size for own, size in zip(stated, sizes, strict=True)
+    ):
+        own, other = (" × ".join(f"{size or 0:.4g}" for size in each) for each in (stated, sizes))
+        problem = f"has voxel sizes (pixdim) of {own} mm, and by its affine (sform or qform) of {other} mm"
+        raise S2MNetError(path, problem, "Correct the header, so that both say the same.")
+    return affine, [size or None for size in sizes]
 
 
 def whole_numbers(volume: Volume) -> np.ndarray:
@@ -118,7 +167,7 @@ def write_nifti_mask(mask: np.ndarray, like: Volume, path: str | Path) -> None:
     check_output(path, like.path)
     check_mask(path, mask, like, highest=65535)
     mask = mask.astype(np.uint8 if mask.max() <= 255 else np.uint16)
-    stored = mask.transpose(*np.argsort(like.axes)).reshape(like.shape)
+    stored = like.in_file_order(mask).reshape(like.shape)
     content = _image(stored, like).to_bytes()
     if path.name.lower().endswith(".gz"):
         content = gzip.compress(content, compresslevel=6, mtime=0)  # no time stamp: equal masks give equal files
@@ -139,8 +188,9 @@ def _image(stored: np.ndarray, like: Volume) -> Any:
     else:
         image = kind(stored, like.affine)
         if like.affine is not None:
-            image.set_qform(like.affine, "scanner")
             image.set_sform(like.affine, "scanner")
+            # A qform cannot hold the shear of a tilted gantry.
+            image.set_qform(like.affine, "unknown" if is_sheared(like.affine) else "scanner")
         else:
             sizes = [1.0 if size is None else size for size in like.spacing]
             image.header.set_zooms([sizes[place] for place in np.argsort(like.axes)])
@@ -148,14 +198,6 @@ def _image(stored: np.ndarray, like: Volume) -> Any:
     image.header.set_intent("label")
     image.header["descrip"] = _DESCRIPTION
     return image
-
-
-def _voxel_sizes(header: Any) -> tuple[float | None, float | None, float | None]:
-    """Millimetres along the three axes of the file, from pixdim, as in ITK."""
-    unit = _MM.get(header.get_xyzt_units()[0], 1.0)
-    sizes = [float(size) * unit for size in header["pixdim"][1:4]]
-    first, second, third = (size if math.isfinite(size) and size > 0 else None for size in sizes)
-    return first, second, third
 
 
 def _values(path: Path, stored: np.ndarray) -> np.ndarray:

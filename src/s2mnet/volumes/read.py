@@ -50,15 +50,17 @@ def _holds_series(folder: Path) -> bool:
     return bool(series)
 
 
-def read_volume(path: str | Path) -> Volume:
+def read_volume(path: str | Path, orientation: str = "") -> Volume:
     """Read a volume as a stack of slices in its original intensities.
 
-    NIfTI: slices along the axis with the largest voxel size, in a tie the last; the scale of the header is applied.
-    DICOM: slices in the order of their position along the normal of the plane, else of their InstanceNumber; rescaled
+    The plane and the orientation of the slices depend on the position of voxels in the body and not on their order in
+    the file, see :func:`s2mnet.volumes.volume.choose_axes`. NIfTI: the scale of the header is applied. DICOM: rescaled
     to the units of the modality (Hounsfield in CT); MONOCHROME1 inverted so that high is bright; colour as RGB.
 
     Args:
         path: a file .nii or .nii.gz; a DICOM file with one or many frames; or a folder with one DICOM series.
+        orientation: the directions in which slices, rows and columns count up, such as "SPL", to superior, posterior
+            and left. Default: chosen by the voxel sizes.
 
     Returns:
         The volume.
@@ -79,16 +81,16 @@ def read_volume(path: str | Path) -> Volume:
     path = Path(path)
     kinds = "a NIfTI file (.nii, .nii.gz), a DICOM file, or a folder that holds one DICOM series"
     if path.is_dir():
-        return read_dicom(path)
+        return read_dicom(path, orientation)
     if not path.is_file():
         raise S2MNetError(path, "does not exist: no such file or folder", f"Give {kinds}.")
     try:
         if path.stat().st_size == 0:
             raise S2MNetError(path, "is an empty file (0 bytes)", "Export it again.")
         if is_nifti_name(path):
-            return read_nifti(path)
+            return read_nifti(path, orientation)
         if is_dicom(path):
-            return read_dicom(path)
+            return read_dicom(path, orientation)
     except PermissionError:
         raise S2MNetError(path, "may not be read", "Change its permissions.") from None
     raise S2MNetError(path, "is a file of another kind", f"Give {kinds}.")

@@ -103,7 +103,7 @@ def _is_bare(path: Path) -> bool:
     return (little or big) and (explicit or implicit)
 
 
-def _transfer_syntax(implicit: bool | None, little: bool | None) -> str:
+def _transfer_syntax(implicit: bool | None, little: bool | None) -> Any:
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     return ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian

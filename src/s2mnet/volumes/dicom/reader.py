@@ -10,10 +10,10 @@ from s2mnet.volumes.dicom.files import find_series, load_dataset
 from s2mnet.volumes.dicom.frames import read_frames
 from s2mnet.volumes.dicom.geometry import arrange
 from s2mnet.volumes.dicom.pixels import Window, read_slices
-from s2mnet.volumes.volume import Volume, check_finite, check_size
+from s2mnet.volumes.volume import Volume, check_finite, check_size, orient
 
 
-def read_dicom(path: Path) -> Volume:
+def read_dicom(path: Path, orientation: str = "") -> Volume:
     """Read a DICOM file with one or many frames, or a folder with one series, see :func:`s2mnet.volumes.read_volume`.
 
     Raises:
@@ -40,4 +40,5 @@ def read_dicom(path: Path) -> Volume:
     check_finite(path, array)
     window = windows.pop() if len(windows) == 1 else None
     sources = tuple((frame.file, frame.index) for frame in ordered)
-    return Volume(path, array, spacing, (2, 1, 0), (columns, rows, len(ordered)), affine, None, window, sources)
+    grid = array.transpose(2, 1, 0, *range(3, array.ndim))
+    return orient(path, grid, spacing[::-1], affine, orientation, window=window, sources=sources)

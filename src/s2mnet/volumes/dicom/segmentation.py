@@ -90,6 +90,7 @@ def _encode(mask: np.ndarray, volume: Volume, labels: LabelMap, path: Path) -> A
         raise S2MNetError(path, "is an image of the input", "Choose another name for the output.")
     headers = [load_dataset(file, pixels=False) for file in dict.fromkeys(file for file, _ in volume.sources)]
     _check_headers(volume, headers)
+    mask = volume.in_file_order(mask).transpose(2, 1, 0)
     if len(headers) == 1:  # highdicom takes the frames of a file in stored order
         mask = mask[np.argsort([index for _, index in volume.sources])]
     with guarded(volume.path, "has headers that highdicom refuses", _OMIT), warnings.catch_warnings():
