@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import tifffile
@@ -141,6 +142,24 @@ def test_neighbours_are_channels(name: str, count: int, prepared: Prepared, tmp_
     assert dataset.channels == [f"{sequence} {offset}" for sequence in sequences or ["slice"] for offset in offsets]
     assert dataset.neighbours == count
     assert (tmp_path / "out/cases.csv").read_bytes() == (out / "cases.csv").read_bytes()
+
+
+@pytest.mark.parametrize("orientation", ["SA", "SAX", "SAA", "RLS", "sar"])
+def test_an_orientation_has_three_directions_of_the_body(orientation: str) -> None:
+    assert Dataset(orientation="SAR").orientation == "SAR" and Dataset().orientation == ""
+    with pytest.raises(ValueError, match="three letters"):
+        Dataset(orientation=orientation)
+
+
+def test_volumes_that_differ_in_their_orientation_have_none(tmp_path: Path) -> None:
+    for patient, sign in (("patient001", 1), ("patient002", -1)):
+        for end in ("", "_gt"):
+            file = tmp_path / f"source/{patient}/{patient}_frame01{end}.nii.gz"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            volume = np.stack([box(0), box(1)]).transpose(2, 1, 0)
+            nibabel.Nifti1Image(volume, np.diag([sign, 1, 4, 1.0])).to_filename(file)
+    summary = prepare("ACDC", tmp_path / "source", tmp_path / "out")
+    assert summary.dataset.orientation == "" and any("orientation" in note for note in summary.notes)
 
 
 def test_rows_for_a_table() -> None:
@@ -278,7 +297,9 @@ def test_one_window_for_a_volume(tmp_path: Path) -> None:
     assert splits(tmp_path / "out") == dict.fromkeys(stems, "train")
     for number, stem in enumerate(stems):
         assert np.array_equal(read(tmp_path / f"out/train/images/{stem}.png"), windowed(volume)[number])
-    seen = to_uint8(read_volume(folder / "patient001_frame01.nii.gz"))
+    orientation = Dataset.load(tmp_path / "out").orientation
+    assert orientation == "SAR"  # of the axes as the file has them, last first
+    seen = to_uint8(read_volume(folder / "patient001_frame01.nii.gz", orientation))
     assert np.array_equal(read(tmp_path / f"out/train/images/{stems[1]}.png"), seen[1])
     nifti(folder / "patient001_frame01_gt.nii.gz", box(0, 5)[None])
     with pytest.raises(S2MNetError, match=r"patient001_frame01_gt\.nii\.gz .*the value 5 on 256 px"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -63,3 +65,25 @@ def test_without_pydicom_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.
     for path in (tmp_path / "scan", tmp_path):
         with pytest.raises(S2MNetError, match=r"pip install 's2mnet\[dicom\]'"):
             read_volume(path)
+
+
+def test_a_model_keeps_the_orientation_of_its_training_slices(tmp_path: Path, model: Path) -> None:
+    """In any order of the file's axes; here slices whose rows and columns count to the front and to the right."""
+    stored = np.random.default_rng(0).integers(0, 200, (40, 50, 3)).astype(np.uint8)
+    image = nibabel.Nifti1Image(stored, np.diag([1, 1, 4.0, 1]))
+    nibabel.save(image, tmp_path / "ras.nii")
+    nibabel.save(nibabel.Nifti1Image(stored[::-1, ::-1], np.diag([-1, -1, 4.0, 1])), tmp_path / "lps.nii")
+    config = json.loads((model / "config.json").read_text())
+    config["s2mnet"]["preprocessing"]["orientation"] = "SAR"
+    shutil.copytree(model, tmp_path / "model")
+    (tmp_path / "model/config.json").write_text(json.dumps(config))
+    predictor = Predictor(tmp_path / "model", "cpu")
+    ras, lps = (
+        np.asarray(
+            nibabel.load(predict_volume(predictor, tmp_path / f"{name}.nii", tmp_path / f"{name}-m.nii")).dataobj
+        )
+        for name in ("ras", "lps")
+    )
+    assert np.array_equal(ras, lps[::-1, ::-1])
+    for k in range(3):
+        assert np.array_equal(ras[:, :, k].T, predictor.predict(stored[:, :, k].T.copy()).mask)

@@ -36,7 +36,7 @@ class FolderSummary(BaseModel):
         channels: 1 if every image is grey (stored as grey, or as RGB with equal channels), 3 in colour, or the number
             of channels of every image where it is neither.
         stored: names of those channels; empty for grey and colour.
-        neighbours, modality: from ``dataset.yaml``.
+        neighbours, orientation, modality: from ``dataset.yaml``.
         label_map: what the mask values mean.
         label_rule: where that is known from, one sentence.
         pixel_share: share of each class among the pixels with a truth, over all masks; sums to 1.
@@ -59,6 +59,7 @@ class FolderSummary(BaseModel):
     channels: int
     stored: list[str] = []
     neighbours: int = 0
+    orientation: str = ""
     modality: str = ""
     label_map: LabelMap
     label_rule: str = ""
@@ -136,6 +137,7 @@ def read_folder(folder: ImageFolder, labels: LabelRule | LabelMap = "auto", prog
         channels=channels,
         stored=stored,
         neighbours=folder.dataset.neighbours,
+        orientation=folder.dataset.orientation,
         modality=folder.dataset.modality,
         label_map=label_map,
         label_rule=f"{label_map.describe()}; {rule}",

@@ -78,8 +78,9 @@ def prepare(
         if neighbours and public.unit != "volumes":
             problem = f"does not apply to {public.name}, which is no set of volumes: only slices have neighbours"
             raise S2MNetError("--neighbours", problem, "Leave --neighbours out.")
-        dataset = public.dataset(download.split, neighbours)
-        counts, facts = _write_all(download.records, scratch / "folder", progress, neighbours)
+        counts, facts, orientations = _write_all(download.records, scratch / "folder", progress, neighbours)
+        orientation = orientations.pop() if len(orientations) == 1 else ""
+        dataset = public.dataset(download.split, neighbours, orientation)
         dataset.save(scratch / "folder")
         if any(known != UNKNOWN for known in facts.values()):
             write_case_table(scratch / "folder", facts)
@@ -89,7 +90,10 @@ def prepare(
             os.replace(scratch / "folder", output)
         except OSError as error:
             raise unwritable(output, error) from None
-    return PreparedSummary(output, counts, dataset, _notes(public, download, counts))
+    notes = _notes(public, download, counts)
+    if public.unit == "volumes" and not orientation:
+        notes.append("The orientation of the slices is not recorded: the volumes differ in it, or do not state it.")
+    return PreparedSummary(output, counts, dataset, notes)
 
 
 @contextlib.contextmanager
@@ -125,20 +129,22 @@ def _check(public: PublicSet, download: Download, source: Path) -> None:
 
 def _write_all(
     records: list[Record], folder: Path, progress: Progress | None, neighbours: int
-) -> tuple[dict[Split, int], dict[str, CaseFacts]]:
+) -> tuple[dict[Split, int], dict[str, CaseFacts], set[str]]:
     counts: dict[Split, int] = dict.fromkeys(SPLITS, 0)
     facts: dict[str, CaseFacts] = {}
+    orientations: set[str] = set()
     pool = ThreadPoolExecutor(worker_count())
     try:
         written = pool.map(lambda record: write_record(record, folder / record.split, neighbours), records)
         for done, (record, images) in enumerate(zip(records, written, strict=True), start=1):
-            counts[record.split] += len(images)
-            facts |= images
+            counts[record.split] += len(images.facts)
+            facts |= images.facts
+            orientations.add(images.orientation)
             if progress is not None:
                 progress(done, len(records))
     finally:
         pool.shutdown(cancel_futures=True)  # after an error, start nothing more
-    return counts, facts
+    return counts, facts, orientations
 
 
 def _notes(public: PublicSet, download: Download, counts: dict[Split, int]) -> list[str]:

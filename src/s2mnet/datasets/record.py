@@ -82,7 +82,7 @@ class PublicSet:
     ignore: int | None = None
     field_of_view: str = ""
 
-    def dataset(self, split: str = "", neighbours: int = 0) -> Dataset:
+    def dataset(self, split: str = "", neighbours: int = 0, orientation: str = "") -> Dataset:
         """The content of ``dataset.yaml``; ``split`` replaces the general split rule."""
         offsets = [f"{offset:+d}" if offset else "0" for offset in range(-neighbours, neighbours + 1)]
         stacked = [f"{channel} {offset}" for channel in self.channels or ["slice"] for offset in offsets]
@@ -95,6 +95,7 @@ class PublicSet:
             regions=self.regions,
             channels=stacked if neighbours else self.channels,
             neighbours=neighbours,
+            orientation=orientation,
             field_of_view=self.field_of_view,
             split=split or self.split,
             source=self.url,

@@ -10,7 +10,7 @@ import numpy as np
 from s2mnet.data import LabelMap
 from s2mnet.errors import S2MNetError
 from s2mnet.volumes import Volume, to_uint8
-from s2mnet.volumes.nifti import read_nifti, whole_numbers
+from s2mnet.volumes.nifti import orientation_of, read_nifti, whole_numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,25 +20,27 @@ class Slices:
     Attributes:
         pixels: uint8 (slices, H, W), or (slices, H, W, C).
         spacing: mm between slices, rows and columns; None where the file does not say.
+        orientation: the directions in which slices, rows and columns count up, such as "SPL"; "" if unknown.
     """
 
     pixels: np.ndarray
     spacing: tuple[float | None, float | None, float | None]
+    orientation: str = ""
 
 
 def read_slices(path: Path) -> Slices:
     """Read a NIfTI volume in 8 bits: slices along its third axis, rows along its second, columns along its first.
 
     Intensities of more than 8 bits are windowed as in prediction (:func:`s2mnet.volumes.to_uint8`), with one window
-    for the whole volume. Unlike in :func:`s2mnet.volumes.read_volume`, the slicing axis does not depend on the spacing:
-    a download has one layout.
+    for the whole volume. Unlike in :func:`s2mnet.volumes.read_volume`, the order is that of the file: a download has
+    one layout.
 
     Raises:
         S2MNetError: the file cannot be read, does not have three axes, or is in colour.
     """
     volume = _read(path)
     first, second, third = (volume.spacing[place] for place in np.argsort(volume.axes))
-    return Slices(_third_axis_first(volume, to_uint8(volume)), (third, second, first))
+    return Slices(_third_axis_first(volume, to_uint8(volume)), (third, second, first), orientation_of(volume))
 
 
 def read_labels(path: Path, values: list[int]) -> np.ndarray:

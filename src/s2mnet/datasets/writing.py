@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,8 +18,15 @@ from s2mnet.files import unwritable, write_atomically, write_png
 from s2mnet.volumes.neighbours import with_neighbours
 
 
-def write_record(record: Record, folder: Path, neighbours: int = 0) -> dict[str, CaseFacts]:
-    """Write ``folder/images`` and ``folder/masks`` of a record. Returns the facts of each image by name.
+class Written(NamedTuple):
+    """The facts of each image of a record by name, and the orientation of its slices; see :class:`Slices`."""
+
+    facts: dict[str, CaseFacts]
+    orientation: str = ""
+
+
+def write_record(record: Record, folder: Path, neighbours: int = 0) -> Written:
+    """Write ``folder/images`` and ``folder/masks`` of a record.
 
     An image that is a file is copied unchanged. Slices of a volume that are all zero and have no foreground are left
     out, but still serve as neighbours.
@@ -39,13 +47,13 @@ def write_record(record: Record, folder: Path, neighbours: int = 0) -> dict[str,
         problem = f"has an image of {sizes[0]} and a mask of {sizes[1]} pixels"
         raise S2MNetError(record.name, problem, "Check that the download is complete and unchanged.")
     if isinstance(image, Slices):
-        return _write_slices(record, folder, image, mask, neighbours)
+        return Written(_write_slices(record, folder, image, mask, neighbours), image.orientation)
     if isinstance(record.image, Path):
         _copy(record.image, folder / "images" / f"{record.name}{record.image.suffix.lower()}")
         write_mask(folder / "masks" / f"{record.name}.png", mask)
     else:
         _write_pair(folder, record.name, pixels, mask)
-    return {record.name: CaseFacts(patient=record.group if record.group != record.name else None)}
+    return Written({record.name: CaseFacts(patient=record.group if record.group != record.name else None)})
 
 
 def _write_slices(

@@ -134,6 +134,7 @@ def _preprocessing(
         channels=channels,
         stored=summary.stored,
         neighbours=summary.neighbours,
+        orientation=summary.orientation,
         clahe=equalise,
         normalisation="image" if each else "dataset",
         mean=[] if each else [summary.mean[place] for place in places],

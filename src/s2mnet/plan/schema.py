@@ -49,6 +49,9 @@ class Preprocessing(Section):
     )
     stored: list[str] = about([], "names of the channels of an image file that is neither grey nor colour")
     neighbours: int = about(0, "slices on either side that prepare put beside the slice as channels", ge=0)
+    orientation: str = about(
+        "", "directions of slices, rows and columns of a volume, as in SPL; empty: by its voxel sizes"
+    )
     clahe: bool = about(False, "contrast-limited adaptive histogram equalisation of each channel (clip 2, 8×8 tiles)")
     normalisation: Literal["image", "dataset"] = about(
         "dataset", "to mean 0 and deviation 1. image: each input by itself; dataset: by mean and std"

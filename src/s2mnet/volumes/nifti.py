@@ -117,6 +117,15 @@ def _geometry(path: Path, header: Any, affine: np.ndarray) -> tuple[np.ndarray |
     return affine, [size or None for size in sizes]
 
 
+def orientation_of(volume: Volume) -> str:
+    """The directions in which the third, second and first axis of the file count up, as in "SPL"; "" if unknown."""
+    from nibabel.orientations import aff2axcodes
+
+    if volume.affine is None or not _has_affine(volume.header):
+        return ""
+    return "".join(str(code) for code in reversed(aff2axcodes(volume.affine)))
+
+
 def whole_numbers(volume: Volume) -> np.ndarray:
     """Return the labels of a mask, int32, in the shape of ``volume.array``.
 

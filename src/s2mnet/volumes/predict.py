@@ -51,12 +51,12 @@ def predict_volume(
     """
     path, output = Path(path), Path(output)
     check_output(output, path)
-    volume = read_volume(path)
-    labels = predictor.config.labels
-    _check_channels(predictor.config.preprocessing, path)
+    preprocessing, labels = predictor.config.preprocessing, predictor.config.labels
+    volume = read_volume(path, preprocessing.orientation)
+    _check_channels(preprocessing, path)
     if dicom_seg is not None:
         check_dicom_seg(volume, labels, dicom_seg)
-    slices = with_neighbours(to_uint8(volume, window), predictor.config.preprocessing.neighbours)
+    slices = with_neighbours(to_uint8(volume, window), preprocessing.neighbours)
     predicted = []
     for done, image in enumerate(slices, 1):
         predicted.append(predictor.predict(np.ascontiguousarray(image), tta).indices)

@@ -37,7 +37,7 @@ def _channels(files: list[Path]) -> Slices:
     volumes = {file: read_slices(file) for file in files}
     pixels = {file: volume.pixels for file, volume in volumes.items()}
     check_shapes(pixels)
-    return Slices(np.stack(list(pixels.values()), axis=-1), volumes[files[0]].spacing)
+    return Slices(np.stack(list(pixels.values()), axis=-1), volumes[files[0]].spacing, volumes[files[0]].orientation)
 
 
 def _find(root: Path) -> Download:

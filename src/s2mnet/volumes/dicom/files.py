@@ -136,6 +136,10 @@ def _check_one_series(path: Path, files: Files) -> None:
 def _check_kind(path: Path, header: Any, files: int) -> None:
     if _is_mask(header):
         raise S2MNetError(path, "is a DICOM segmentation, not an image", "Give the image it was drawn on.")
+    if header.get("TotalPixelMatrixRows") or str(header.get("DimensionOrganizationType", "")).startswith("TILED"):
+        problem = f"is a whole slide in {header.get('NumberOfFrames') or 1} tiles of one matrix, not a stack of slices"
+        fix = "Export the slide, or a part of it, as one image, e.g. with dicom2tiff or QuPath, and predict that."
+        raise S2MNetError(path, problem, fix)
     if "MOSAIC" in (header.get("ImageType") or ()):
         problem = "is a mosaic of many slices in one image"
         raise S2MNetError(path, problem, "Convert it to NIfTI, e.g. with dcm2niix.")
