@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from s2mnet.errors import S2MNetError
+from s2mnet.volumes.dicom.frames import whole
 from s2mnet.volumes.guard import guarded
 
 SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
@@ -127,7 +128,9 @@ def _check_one_series(path: Path, files: Files) -> None:
     for members in list(series.values())[:10]:
         file, header = members[0]
         title = header.get("SeriesDescription") or header.get("Modality") or "no description"
-        names.append(f"series {header.get('SeriesNumber', '?')} “{title}” ({len(members)} files, first {file.name})")
+        names.append(
+            f"series {whole(header, 'SeriesNumber') or '?'} “{title}” ({len(members)} files, first {file.name})"
+        )
     names += ["…"] if len(series) > 10 else []
     problem = f"holds {len(series)} DICOM series: {'; '.join(names)}"
     raise S2MNetError(path, problem, "Move each series into a folder of its own.")
@@ -137,13 +140,15 @@ def _check_kind(path: Path, header: Any, files: int) -> None:
     if _is_mask(header):
         raise S2MNetError(path, "is a DICOM segmentation, not an image", "Give the image it was drawn on.")
     if header.get("TotalPixelMatrixRows") or str(header.get("DimensionOrganizationType", "")).startswith("TILED"):
-        problem = f"is a whole slide in {header.get('NumberOfFrames') or 1} tiles of one matrix, not a stack of slices"
+        problem = (
+            f"is a whole slide in {whole(header, 'NumberOfFrames') or 1} tiles of one matrix, not a stack of slices"
+        )
         fix = "Export the slide, or a part of it, as one image, e.g. with dicom2tiff or QuPath, and predict that."
         raise S2MNetError(path, problem, fix)
     if "MOSAIC" in (header.get("ImageType") or ()):
         problem = "is a mosaic of many slices in one image"
         raise S2MNetError(path, problem, "Convert it to NIfTI, e.g. with dcm2niix.")
-    if files > 1 and int(header.get("NumberOfFrames") or 1) > 1:
+    if files > 1 and (whole(header, "NumberOfFrames") or 1) > 1:
         problem = f"is a file of {header.NumberOfFrames} frames among {files} files of its series"
         raise S2MNetError(path, problem, "Give one of the files.")
 

@@ -49,7 +49,7 @@ def read_frames(file: Path, header: Any) -> list[Frame]:
         S2MNetError: an element of the header is malformed.
     """
     with guarded(file, "has a malformed header", "Export it again."):  # pydicom parses an element on first access
-        count = int(header.get("NumberOfFrames") or 1)
+        count = whole(header, "NumberOfFrames") or 1
         return [_frame(file, header, index, count) for index in range(count)]
 
 
@@ -58,16 +58,19 @@ def _frame(file: Path, header: Any, index: int, count: int) -> Frame:
     measures = _macro(header, index, "PixelMeasuresSequence")
     values = _macro(header, index, "PixelValueTransformationSequence")
     position = _floats(_macro(header, index, "PlanePositionSequence"), "ImagePositionPatient", 3)
+    orientation = _orientation(_floats(plane, "ImageOrientationPatient", 6))
+    offset = _offset(header, index) if count > 1 else 0.0
+    if position and offset and orientation is not None:
+        position = list(position + offset * np.cross(orientation[:3], orientation[3:]))
     spacing = _floats(measures, "PixelSpacing", 2) or _ultrasound_spacing(header)
     thickness = _floats(measures, "SpacingBetweenSlices", 1) or _floats(measures, "SliceThickness", 1)
     slope, intercept = _floats(values, "RescaleSlope", 1), _floats(values, "RescaleIntercept", 1)
-    number = header.get("InstanceNumber")
     return Frame(
         file=file,
         index=index,
-        number=index if count > 1 else None if number is None else int(number),
+        number=index if count > 1 else whole(header, "InstanceNumber"),
         position=None if position is None else np.array(position),
-        orientation=_orientation(_floats(plane, "ImageOrientationPatient", 6)),
+        orientation=orientation,
         pixel_spacing=(spacing[0], spacing[1]) if spacing and min(spacing) > 0 else None,
         thickness=abs(thickness[0]) if thickness and thickness[0] else None,
         slope=slope[0] if slope and slope[0] else 1.0,
@@ -76,12 +79,35 @@ def _frame(file: Path, header: Any, index: int, count: int) -> Frame:
     )
 
 
+def whole(header: Any, name: str) -> int | None:
+    """An element as an integer; None if it is missing or is none, which is no reason to refuse the image."""
+    try:
+        return int(header.get(name))
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _offset(header: Any, index: int) -> float:
+    """Millimetres along the normal from the position of a classic file of many frames to one of them.
+
+    Radiotherapy doses list them; slices reconstructed in nuclear medicine are evenly spaced (PS3.3 C.8.8.3, C.8.4.15).
+    """
+    offsets = _floats(header, "GridFrameOffsetVector", index + 1)
+    if offsets:
+        return offsets[index] - offsets[0]
+    kind = [*(header.get("ImageType") or ()), "", "", ""][2]
+    step = _floats(header, "SpacingBetweenSlices", 1) if kind.startswith("RECON") else None
+    return index * step[0] if step else 0.0
+
+
 def _macro(header: Any, index: int, name: str) -> Any:
     """The functional group of a frame: its own, else the shared one, else the header (a classic file)."""
     own, shared = header.get("PerFrameFunctionalGroupsSequence"), header.get("SharedFunctionalGroupsSequence")
     groups = [own[index]] if own and index < len(own) else []
     groups += [shared[0]] if shared else []
-    return next((group.get(name)[0] for group in groups if group.get(name)), header)
+    detector = header.get("DetectorInformationSequence")  # holds position and orientation in nuclear medicine
+    fallback = detector[0] if detector and name.startswith("Plane") else header
+    return next((group.get(name)[0] for group in groups if group.get(name)), fallback)
 
 
 def _floats(item: Any, name: str, count: int) -> list[float] | None:

@@ -11,6 +11,7 @@ from s2mnet.volumes.dicom.frames import Frame
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _SAME_PLACE = 0.01  # mm: slices no farther apart share a place
+_ROUNDING = 1e-3  # relative difference of pixel spacings that are equal
 _UNEVEN = 0.2  # of the step: a slice farther from the even grid is not where the affine puts it
 
 Spacing = tuple[float | None, float | None, float | None]
@@ -34,14 +35,17 @@ def arrange(path: Path, frames: list[Frame]) -> tuple[list[Frame], Spacing, np.n
         S2MNetError: slices differ in orientation or pixel size; two share a place; they are not evenly spaced, as
             when one is missing; two share an InstanceNumber and have no position.
     """
-    pixels = {frame.pixel_spacing for frame in frames}
-    if len(pixels) > 1:
-        raise S2MNetError(path, f"has slices of several pixel spacings: {pixels}", "Remove the odd slices.")
-    pixel_spacing = frames[0].pixel_spacing
+    pixel_spacing = _pixel_spacing(path, frames)
     rows, columns = pixel_spacing or (None, None)
     orientations = [frame.orientation for frame in frames if frame.orientation is not None]
     positions = [frame.position for frame in frames if frame.position is not None]
-    if pixel_spacing is None or not len(orientations) == len(positions) == len(frames):
+    for name, known in (("ImagePositionPatient", positions), ("ImageOrientationPatient", orientations)):
+        if 0 < len(known) < len(frames):
+            attribute = "position" if known is positions else "orientation"
+            odd = next(frame for frame in frames if getattr(frame, attribute) is None)
+            problem = f"has {len(frames) - len(known)} of {len(frames)} slices without {name} (first {_name(odd)})"
+            raise S2MNetError(path, problem, "Export the series again, or remove what does not belong to it.")
+    if pixel_spacing is None or not orientations or not positions:
         return _by_number(path, frames), (None, rows, columns), None
     orientation = orientations[0]
     if not all(np.allclose(other, orientation, atol=0.01) for other in orientations):
@@ -63,6 +67,17 @@ def arrange(path: Path, frames: list[Frame]) -> tuple[list[Frame], Spacing, np.n
     affine = np.eye(4)
     affine[:3] = np.column_stack([row * pixel_spacing[1], column * pixel_spacing[0], step, origin])
     return ordered, (spacing, rows, columns), LPS_TO_RAS @ affine
+
+
+def _pixel_spacing(path: Path, frames: list[Frame]) -> tuple[float, float] | None:
+    """The one pixel spacing of all; differences by rounding do not count."""
+    first = frames[0].pixel_spacing
+    for frame in frames:
+        own = frame.pixel_spacing
+        if (own is None) != (first is None) or (own and first and not np.allclose(own, first, rtol=_ROUNDING)):
+            problem = f"has slices of several pixel spacings: {first} in {_name(frames[0])}, {own} in {_name(frame)}"
+            raise S2MNetError(path, problem, "Give slices of one spacing: move each group into a folder of its own.")
+    return first
 
 
 def _step(path: Path, frames: list[Frame], positions: np.ndarray, places: np.ndarray) -> np.ndarray:

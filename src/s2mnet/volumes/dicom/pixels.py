@@ -77,10 +77,24 @@ def _rescale(stored: np.ndarray, dataset: Any, frame: Frame) -> np.ndarray:
 
 
 def _palette(stored: np.ndarray, dataset: Any) -> np.ndarray:
-    from pydicom.pixels import apply_color_lut
+    """RGB by the tables of the file. pydicom reads 16-bit tables in the byte order of the machine, so not by it."""
+    if "RedPaletteColorLookupTableData" not in dataset:  # segmented
+        from pydicom.pixels import apply_color_lut
 
-    colours = apply_color_lut(stored, dataset)[..., :3]
-    return _eight_bits(colours, colours.dtype.itemsize * 8)
+        colours = apply_color_lut(stored, dataset)[..., :3]
+    else:
+        little = dataset.file_meta.TransferSyntaxUID.is_little_endian
+        colours = np.stack([_channel(stored, dataset, name, little) for name in ("Red", "Green", "Blue")], axis=-1)
+    return _eight_bits(colours, 16 if colours.max() > 255 else 8)  # some tables of 16 bits hold 8-bit values
+
+
+def _channel(stored: np.ndarray, dataset: Any, name: str, little: bool) -> np.ndarray:
+    count, first, _ = dataset[f"{name}PaletteColorLookupTableDescriptor"].value
+    content = dataset[f"{name}PaletteColorLookupTableData"].value
+    count = int(count) or 65536  # as 0 is stored what 16 bits cannot hold
+    words = np.frombuffer(content, "<u2" if little else ">u2")
+    table = words if len(words) >= count else words.astype("<u2").view(np.uint8)
+    return table[np.clip(stored.astype(np.int64) - int(first), 0, count - 1)]
 
 
 def _eight_bits(colours: np.ndarray, bits: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from s2mnet.data.labels import LabelMap
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
 from s2mnet.volumes.dicom.files import load_dataset
+from s2mnet.volumes.dicom.frames import whole
 from s2mnet.volumes.guard import guarded
 from s2mnet.volumes.volume import Volume, check_mask, is_same_file
 
@@ -103,7 +104,7 @@ def _encode(mask: np.ndarray, volume: Volume, labels: LabelMap, path: Path) -> A
             segmentation_type="BINARY",
             segment_descriptions=_segments(labels),
             series_instance_uid=highdicom.UID(),
-            series_number=_FIRST_SERIES + int(headers[0].get("SeriesNumber") or 0),
+            series_number=_FIRST_SERIES + (whole(headers[0], "SeriesNumber") or 0),
             sop_instance_uid=highdicom.UID(),
             instance_number=1,
             manufacturer="s2mnet",
