@@ -57,7 +57,7 @@ def test_a_series_beside_a_nifti_is_refused_unless_it_is_its_mask(tmp_path: Path
     predict_volume(predictor, scan, scan / "mask.nii.gz", tta=1)
     assert is_volume(scan)
     nifti(scan / "other.nii")
-    with pytest.raises(S2MNetError, match=r"3 DICOM files .* and 1 NIfTI files \(first other\.nii\)"):
+    with pytest.raises(S2MNetError, match=r"3 DICOM files .* and 1 volume files \(first other\.nii\)"):
         is_volume(scan)
 
 
@@ -68,10 +68,13 @@ def test_folders_of_images_and_of_nifti(tmp_path: Path) -> None:
     assert not is_volume(tmp_path / "images") and not is_volume(tmp_path / "nowhere")
     (tmp_path / "volumes").mkdir()
     nifti(tmp_path / "volumes/a.nii.gz")
-    with pytest.raises(S2MNetError, match=r"volumes holds 1 NIfTI files.*Give one NIfTI file after the other"):
+    with pytest.raises(
+        S2MNetError,
+        match=r"volumes holds 1 volume files \(first a\.nii\.gz\), .*Give one file after the other",
+    ):
         is_volume(tmp_path / "volumes")
     nifti(tmp_path / "images/c.nii")
-    with pytest.raises(S2MNetError, match=r"mixes 1 image files .* and 1 NIfTI"):
+    with pytest.raises(S2MNetError, match=r"mixes 1 image files .* and 1 volume files"):
         is_volume(tmp_path / "images")
 
 
@@ -90,3 +93,34 @@ def test_files_without_a_preamble_are_read(tmp_path: Path, implicit: bool, littl
         assert file.with_suffix(suffix).read_bytes()[128:132] != b"DICM"
     assert is_volume(tmp_path) and is_volume(next(tmp_path.iterdir()))
     assert np.array_equal(read_volume(tmp_path).array, STACK)
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha", ".mgz", ".HDR", ".img", ".mgh", ".mnc"])
+def test_volumes_of_other_formats_are_named_with_the_way_to_nifti(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"scan{suffix}").write_bytes(b"whatever" * 100)
+    assert is_volume(tmp_path / f"scan{suffix}")
+    with pytest.raises(S2MNetError, match=rf"not read \({suffix}\). Convert it to NIfTI, .*'scan\.nii\.gz'"):
+        read_volume(tmp_path / f"scan{suffix}")
+    with pytest.raises(S2MNetError, match="1 volume files"):
+        is_volume(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".mgz", ".hdr", ".img"])
+def test_the_way_to_nifti_works(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = nibabel.MGHImage if suffix == ".mgz" else nibabel.Nifti1Pair
+    nibabel.save(kind(STACK.astype(np.int32), np.diag([1, 1, 4.0, 1])), tmp_path / f"scan{suffix}")
+    with pytest.raises(S2MNetError) as caught:
+        read_volume(tmp_path / f"scan{suffix}")
+    monkeypatch.chdir(tmp_path)
+    exec(caught.value.fix.partition("with ")[2].removesuffix("."), {"nibabel": nibabel})
+    volume = read_volume(tmp_path / "scan.nii.gz")
+    assert np.array_equal(volume.in_file_order(volume.array), STACK)
+
+
+def test_surfaces_in_cifti_are_no_volumes(tmp_path: Path) -> None:
+    from nibabel.cifti2 import BrainModelAxis, ScalarAxis
+
+    axes = ScalarAxis(["a"]), BrainModelAxis.from_mask(np.ones(6), name="cortex_left")
+    nibabel.Cifti2Image(np.zeros((1, 6), np.float32), axes).to_filename(tmp_path / "a.dscalar.nii")
+    with pytest.raises(S2MNetError, match=r"a\.dscalar\.nii is CIFTI, values on a surface, and not a volume"):
+        read_volume(tmp_path / "a.dscalar.nii")

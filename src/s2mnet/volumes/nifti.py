@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from s2mnet.volumes.guard import guarded
 from s2mnet.volumes.volume import Volume, check_finite, check_mask, check_size, is_same_file, is_sheared, orient
 
 SUFFIXES = (".nii", ".nii.gz")
-_DESCRIPTION = b"s2mnet mask"
+_OWN = b"s2mnet mask of "  # in the header of a mask, before a digest of the voxels it is of
 _CONTRADICTION = 0.01  # relative difference of voxel sizes by pixdim and by the affine
 _MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001}
 
@@ -33,11 +34,25 @@ def is_nifti_name(path: Path) -> bool:
 
 def is_own_mask(path: Path) -> bool:
     """Whether a NIfTI file is a mask that this module wrote, by the description in its header."""
+    return _description(path).startswith(_OWN)
+
+
+def check_replaceable(path: Path, volume: Volume) -> None:
+    """Raise if a file exists that is not an earlier mask of the same voxels: an expert's, or that of another volume."""
+    if path.exists() and _description(path) != _describe(volume):
+        problem = f"already exists, and is not an earlier mask of {volume.path}"
+        raise S2MNetError(path, problem, "Choose another folder with -o, or remove the file.")
+
+
+def _describe(volume: Volume) -> bytes:
+    return _OWN + hashlib.sha1(volume.array.data, usedforsecurity=False).hexdigest()[:16].encode()
+
+
+def _description(path: Path) -> bytes:
     try:
-        header = _load(path).header
-        return bytes(header["descrip"].item()) == _DESCRIPTION
+        return bytes(_load(path).header["descrip"].item())
     except Exception:  # no NIfTI, or a damaged one: the reader reports it
-        return False
+        return b""
 
 
 def read_nifti(path: Path, orientation: str = "") -> Volume:
@@ -53,16 +68,18 @@ def read_nifti(path: Path, orientation: str = "") -> Volume:
 
     with guarded(path, "is damaged", "Export or download it again."):
         image = _load(path)
-        header, affine, shape = image.header, image.affine, tuple(map(int, image.shape))
+        header = image.header
         if not isinstance(header, nibabel.Nifti1Header) or isinstance(image, nibabel.Cifti2Image):
-            problem = f"is a {type(image).__name__}, and not a volume"
-            raise S2MNetError(path, problem, "Give a NIfTI volume.")
+            cifti = isinstance(image, nibabel.Cifti2Image)
+            problem = "CIFTI, values on a surface" if cifti else f"a {type(image).__name__}"
+            raise S2MNetError(path, f"is {problem}, and not a volume", "Give a NIfTI volume.")
+        shape = tuple(map(int, image.shape))
         colour = len(shape) == 5 and shape[3:] == (1, 3) and header.get_data_dtype() == np.uint8
         if not colour and (len(shape) < 2 or math.prod(shape[3:]) != 1 or 0 in shape):
             _refuse_shape(path, shape)
         check_size(path, math.prod(shape))
         stored = np.asanyarray(image.dataobj)
-        affine, sizes = _geometry(path, header, affine)
+        affine, sizes = _geometry(path, header, image.affine)
     shape = shape[:3] if colour else shape
     grid = stored.reshape(*(*shape, 1)[:3], *(3,) * colour)
     values = grid if colour else _values(path, grid)
@@ -205,7 +222,7 @@ def _image(stored: np.ndarray, like: Volume) -> Any:
             image.header.set_zooms([sizes[place] for place in np.argsort(like.axes)])
         image.header.set_xyzt_units("mm")
     image.header.set_intent("label")
-    image.header["descrip"] = _DESCRIPTION
+    image.header["descrip"] = _describe(like)
     return image
 
 

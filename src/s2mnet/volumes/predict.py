@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import numpy as np
 from s2mnet.errors import S2MNetError
 from s2mnet.volumes.dicom import check_dicom_seg, write_dicom_seg
 from s2mnet.volumes.neighbours import with_neighbours
-from s2mnet.volumes.nifti import check_output, write_nifti_mask
+from s2mnet.volumes.nifti import SUFFIXES, check_output, check_replaceable, write_nifti_mask
 from s2mnet.volumes.read import read_volume
 from s2mnet.volumes.window import to_uint8
 
@@ -46,14 +47,15 @@ def predict_volume(
         The NIfTI file written.
 
     Raises:
-        S2MNetError: the volume cannot be read; the output has no NIfTI name, is the input, or cannot be written; the
-            input does not allow the DICOM Segmentation object.
+        S2MNetError: the volume cannot be read; the output has no NIfTI name, is the input or any other file but an
+            earlier mask of this volume, or cannot be written; the input does not allow the DICOM Segmentation object.
     """
     path, output = Path(path), Path(output)
     check_output(output, path)
     preprocessing, labels = predictor.config.preprocessing, predictor.config.labels
     volume = read_volume(path, preprocessing.orientation)
     _check_channels(preprocessing, path)
+    check_replaceable(output, volume)
     if dicom_seg is not None:
         check_dicom_seg(volume, labels, dicom_seg)
     slices = with_neighbours(to_uint8(volume, window), preprocessing.neighbours)
@@ -71,6 +73,18 @@ def predict_volume(
             fix = f"{error.fix} The NIfTI mask is written: {output}."
             raise S2MNetError(error.where, error.problem, fix) from None
     return output
+
+
+def mask_stem(path: str | Path) -> str:
+    """The name of a volume without its suffix, from which the names of its masks are made.
+
+    Example:
+        >>> mask_stem("a/heart.NII.gz"), mask_stem("CT.dcm"), mask_stem("scan/series/.."), mask_stem("/")
+        ('heart', 'CT', 'scan', 'volume')
+    """
+    name = Path(os.path.abspath(path)).name  # "." and ".." have names, too; links keep theirs
+    suffix = next((suffix for suffix in (*reversed(SUFFIXES), ".dcm") if name.lower().endswith(suffix)), "")
+    return name.removesuffix(name[len(name) - len(suffix) :]) or "volume"
 
 
 def _check_channels(preprocessing: Preprocessing, path: Path) -> None:

@@ -10,14 +10,20 @@ from s2mnet.volumes.dicom import dicom_files, is_dicom, read_dicom, visible_file
 from s2mnet.volumes.nifti import is_nifti_name, is_own_mask, read_nifti
 from s2mnet.volumes.volume import Volume
 
+_FOREIGN = {
+    **dict.fromkeys((".nrrd", ".nhdr", ".mha", ".mhd"), "SimpleITK.WriteImage(SimpleITK.ReadImage({!r}), {!r})"),
+    **dict.fromkeys((".mgz", ".mgh", ".hdr", ".img", ".mnc"), "nibabel.save(nibabel.load({!r}), {!r})"),
+}
+"""Volumes of other formats, by suffix, and how to convert one."""
+
 
 def is_volume(path: str | Path) -> bool:
-    """Whether a path is read as a volume: a NIfTI name, a DICOM file, or a folder with DICOM files at any depth.
+    """Whether a path is taken as a volume: a file of its formats, or a folder with DICOM files at any depth.
 
-    Hidden files, and files that are neither DICOM nor NIfTI nor an image, do not count.
+    Hidden files, and files that are neither DICOM nor another volume nor an image, do not count.
 
     Raises:
-        S2MNetError: a folder mixes DICOM with images or NIfTI files, or holds NIfTI files only.
+        S2MNetError: a folder mixes DICOM files, other volumes and images, or holds only other volumes.
 
     Example:
         >>> is_volume("heart.nii.gz"), is_volume("polyp.png")
@@ -27,7 +33,7 @@ def is_volume(path: str | Path) -> bool:
     try:
         if path.is_dir():
             return _holds_series(path)
-        return is_nifti_name(path) or (path.is_file() and is_dicom(path))
+        return _is_volume_file(path) or (path.is_file() and is_dicom(path))
     except OSError:  # the reader of images reports it
         return False
 
@@ -35,19 +41,23 @@ def is_volume(path: str | Path) -> bool:
 def _holds_series(folder: Path) -> bool:
     files = visible_files(folder)
     images = [file for file in files if is_image_file(file)]
-    nifti = [file for file in files if is_nifti_name(file)]
-    series = dicom_files([file for file in files if not is_image_file(file) and not is_nifti_name(file)])
+    volumes = [file for file in files if _is_volume_file(file)]
+    series = dicom_files([file for file in files if not is_image_file(file) and not _is_volume_file(file)])
     if not series:  # images are listed without subfolders, so only what lies beside them matters
-        images, nifti = ([file for file in kind if file.parent == folder] for kind in (images, nifti))
-    nifti = [file for file in nifti if not is_own_mask(file)]
-    kinds = {"DICOM": series, "image": images, "NIfTI": nifti}
+        images, volumes = ([file for file in kind if file.parent == folder] for kind in (images, volumes))
+    volumes = [file for file in volumes if not (is_nifti_name(file) and is_own_mask(file))]
+    kinds = {"DICOM": series, "image": images, "volume": volumes}
     parts = [f"{len(kind)} {name} files (first {kind[0].relative_to(folder)})" for name, kind in kinds.items() if kind]
     if len(parts) > 1:
         raise S2MNetError(folder, f"mixes {' and '.join(parts)}", "Give the file or folder of one of them.")
-    if nifti:
-        problem = f"holds {parts[0]}, and a folder of volumes is not predicted at once"
-        raise S2MNetError(folder, problem, "Give one NIfTI file after the other.")
+    if volumes:
+        problem = f"holds {parts[0]}, and volumes in NIfTI are predicted one at a time"
+        raise S2MNetError(folder, problem, "Give one file after the other.")
     return bool(series)
+
+
+def _is_volume_file(path: Path) -> bool:
+    return is_nifti_name(path) or path.suffix.lower() in _FOREIGN
 
 
 def read_volume(path: str | Path, orientation: str = "") -> Volume:
@@ -93,4 +103,9 @@ def read_volume(path: str | Path, orientation: str = "") -> Volume:
             return read_dicom(path, orientation)
     except PermissionError:
         raise S2MNetError(path, "may not be read", "Change its permissions.") from None
+    convert = _FOREIGN.get(path.suffix.lower(), "")
+    if convert:
+        code = convert.format(path.name, f"{path.stem}.nii.gz")
+        fix = f"Convert it to NIfTI, e.g. in Python with {code}."
+        raise S2MNetError(path, f"is a volume in a format that is not read ({path.suffix})", fix)
     raise S2MNetError(path, "is a file of another kind", f"Give {kinds}.")

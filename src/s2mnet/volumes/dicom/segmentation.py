@@ -16,7 +16,7 @@ from s2mnet.files import write_atomically
 from s2mnet.volumes.dicom.files import load_dataset
 from s2mnet.volumes.dicom.frames import whole
 from s2mnet.volumes.guard import guarded
-from s2mnet.volumes.volume import Volume, check_mask, is_same_file
+from s2mnet.volumes.volume import Volume, check_mask, is_same_file, is_sheared
 
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID")
 # Elements of type 2: the standard allows them to be empty, highdicom requires them to be present.
@@ -25,6 +25,7 @@ _OF_PATIENT_AND_STUDY = (
     "AccessionNumber", "StudyID", "StudyDate", "StudyTime",
 )  # fmt: skip
 _UTF_8 = "ISO_IR 192"  # class names may need letters that the images do not
+_MAKER = "s2mnet"
 _LONGEST_LABEL = 64  # characters of a LO element
 _FIRST_SERIES = 1000  # added to the SeriesNumber of the images: far from the scanner's own, and in their order
 _OMIT = "Leave out the segmentation object (--dicom-seg): the NIfTI mask is written without it."
@@ -41,9 +42,18 @@ def check_dicom_seg(volume: Volume, labels: LabelMap, path: str | Path) -> None:
     Raises:
         S2MNetError: as :func:`write_dicom_seg`, except for a wrong mask or a full disk.
     """
+    path = Path(path)
+    if path.exists() and not _is_earlier(path, volume):
+        problem = f"already exists, and is not an earlier segmentation of {volume.path}"
+        raise S2MNetError(path, problem, "Choose another folder with -o, or remove the file.")
+    if volume.affine is not None and is_sheared(volume.affine):
+        tilted = (
+            f"{volume.path} was taken with a tilted gantry. Not every viewer shows a segmentation of it in its place"
+        )
+        warnings.warn(f"{tilted}: compare it with the images.", stacklevel=3)
     trial = np.zeros(volume.array.shape[:3], np.uint8)
     trial[0, 0, 0] = 1  # one frame is enough for highdicom to check the headers
-    _encode(trial, volume, labels, Path(path))
+    _encode(trial, volume, labels, path)
 
 
 def write_dicom_seg(mask: np.ndarray, volume: Volume, labels: LabelMap, path: str | Path) -> None:
@@ -107,7 +117,7 @@ def _encode(mask: np.ndarray, volume: Volume, labels: LabelMap, path: Path) -> A
             series_number=_FIRST_SERIES + (whole(headers[0], "SeriesNumber") or 0),
             sop_instance_uid=highdicom.UID(),
             instance_number=1,
-            manufacturer="s2mnet",
+            manufacturer=_MAKER,
             manufacturer_model_name="S2M-Net",
             software_versions=__version__,
             device_serial_number="none",  # required, and a program has none
@@ -116,7 +126,20 @@ def _encode(mask: np.ndarray, volume: Volume, labels: LabelMap, path: Path) -> A
             series_description="Segmentation by s2mnet",
         )
     segmentation.SpecificCharacterSet = _UTF_8  # older versions of highdicom leave it out
+    if "PlaneOrientationSequence" not in segmentation.SharedFunctionalGroupsSequence[0]:
+        # Required then, if only to be empty (PS3.3 C.7.6.1): ultrasound, radiographs, photographs.
+        segmentation.PatientOrientation = headers[0].get("PatientOrientation")
     return segmentation
+
+
+def _is_earlier(path: Path, volume: Volume) -> bool:
+    """Whether a file is a segmentation that this module made of the same series."""
+    try:
+        old, image = (load_dataset(file, pixels=False) for file in (path, volume.sources[0][0]))
+        series = old.ReferencedSeriesSequence[0].SeriesInstanceUID
+        return bool(old.Modality == "SEG" and old.Manufacturer == _MAKER and series == image.SeriesInstanceUID)
+    except (S2MNetError, AttributeError, IndexError):
+        return False
 
 
 def _check_headers(volume: Volume, headers: list[Any]) -> None:
