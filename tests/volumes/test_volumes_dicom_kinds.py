@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 from dicoms import item, write, write_series
+from PIL import Image
 
 from s2mnet import S2MNetError
 from s2mnet.volumes import read_volume
@@ -148,8 +150,8 @@ def test_one_slice_without_a_position_is_named(tmp_path: Path, name: str, empty:
     assert name in str(caught.value) or "pixel spacings" in str(caught.value)
 
 
-@pytest.mark.parametrize("value", [b"1.5 ", b"none", b"1e400 ", b""])
-@pytest.mark.parametrize("name", ["InstanceNumber", "SeriesNumber", "AcquisitionNumber"])
+@pytest.mark.parametrize("value", [b"1.5 ", b"none", b"1e400 ", b"1A", b""])
+@pytest.mark.parametrize("name", ["InstanceNumber", "SeriesNumber", "AcquisitionNumber", "NumberOfFrames"])
 def test_a_number_that_is_none_does_not_lose_the_series(tmp_path: Path, name: str, value: bytes) -> None:
     """Positions order the slices; the number says nothing that is needed."""
     marker = {name: 123456}
@@ -160,3 +162,69 @@ def test_a_number_that_is_none_does_not_lose_the_series(tmp_path: Path, name: st
     write_series(tmp_path / "scan/second", STACK, ALONG_Z, SeriesInstanceUID="1.9")
     with pytest.raises(S2MNetError, match="2 DICOM series"):
         read_volume(folder)
+
+
+def jpeg_lossless(pixels: np.ndarray, bits: int) -> bytes:
+    """JPEG Lossless (ITU-T T.81 annex H), predictor 1: differences to the left, by a Huffman table of 5-bit codes."""
+    before = np.hstack([np.vstack([[[1 << (bits - 1)]], pixels[:-1, :1]]), pixels[:, :-1]]).astype(int)
+    coded = ""
+    for difference in ((pixels - before + 32768) % 65536 - 32768).ravel().tolist():
+        size = abs(difference).bit_length()
+        coded += f"{size:05b}"
+        if 0 < size < 16:
+            coded += f"{(difference - (difference < 0)) % (1 << size):0{size}b}"
+    coded += "1" * (-len(coded) % 8)
+    entropy = int(coded, 2).to_bytes(len(coded) // 8, "big").replace(b"\xff", b"\xff\0")
+    height, width = pixels.shape
+    frame = b"\xff\xc3\0\x0b" + bytes([bits, height >> 8, height & 255, width >> 8, width & 255, 1, 1, 0x11, 0])
+    table = b"\xff\xc4\0\x24\0" + bytes([0] * 4 + [17] + [0] * 11) + bytes(range(17))
+    return b"\xff\xd8" + frame + table + b"\xff\xda\0\x08\1\1\0\1\0\0" + entropy + b"\xff\xd9"
+
+
+def compress(path: Path, stream: bytes, syntax: str) -> Path:
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.PixelData = pydicom.encaps.encapsulate([stream])
+    dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+@pytest.mark.parametrize(("bits", "dtype"), [(8, np.uint8), (12, np.uint16), (16, np.uint16)])
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"])
+def test_jpeg_lossless_is_read(tmp_path: Path, bits: int, dtype: type, syntax: str) -> None:
+    pytest.importorskip("libjpeg", reason="needs pylibjpeg-libjpeg: pip install 's2mnet[dicom]'")
+    stored = np.random.default_rng(0).integers(0, 1 << bits, (20, 30)).astype(dtype)
+    stored[5:15] = np.arange(30)
+    file = write(tmp_path / "a.dcm", stored, BitsStored=bits)
+    assert np.array_equal(read_volume(compress(file, jpeg_lossless(stored, bits), syntax)).array[0], stored)
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"])
+def test_jpeg_2000_is_read(tmp_path: Path, syntax: str) -> None:
+    from PIL import features
+
+    if not features.check("jpg_2000"):
+        pytest.skip("this Pillow writes no JPEG 2000")
+    stored = np.random.default_rng(0).integers(0, 65536, (64, 80)).astype(np.uint16)
+    buffer = io.BytesIO()
+    Image.fromarray(stored).save(buffer, "JPEG2000", no_jp2=True, irreversible=False)
+    file = write(tmp_path / "a.dcm", stored)
+    assert np.array_equal(read_volume(compress(file, buffer.getvalue(), syntax)).array[0], stored)
+
+
+def test_a_jpeg_of_12_bits_is_read() -> None:
+    """A bone scan that ships with pydicom; the same scan, shipped as JPEG 2000, says what is in it."""
+    pytest.importorskip("libjpeg", reason="needs pylibjpeg-libjpeg: pip install 's2mnet[dicom]'")
+    folder = Path(pydicom.__file__).parent / "data/test_files"
+    if not (folder / "JPGExtended.dcm").is_file():
+        pytest.skip("this pydicom came without its test data")
+    one, other = (read_volume(folder / f"{name}.dcm").array[0].astype(float) for name in ("JPGExtended", "JPEG2000"))
+    assert one.shape == other.shape and one.max() > 255
+    assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.9
+
+
+def test_without_a_decoder_compression_and_extra_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = compress(write(tmp_path / "a.dcm", STACK[0]), b"\xff\xd8 no such stream \xff\xd9", "1.2.840.10008.1.2.4.70")
+    with pytest.raises(S2MNetError, match=r"cannot be decoded .*JPEG Lossless.*pip install 's2mnet\[dicom\]'"):
+        read_volume(file)

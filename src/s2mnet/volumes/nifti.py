@@ -80,12 +80,12 @@ def read_nifti(path: Path, orientation: str = "") -> Volume:
         check_size(path, math.prod(shape))
         stored = np.asanyarray(image.dataobj)
         affine, sizes = _geometry(path, header, image.affine)
-    shape = shape[:3] if colour else shape
-    grid = stored.reshape(*(*shape, 1)[:3], *(3,) * colour)
-    values = grid if colour else _values(path, grid)
-    check_finite(path, values)
-    coded = affine if _has_affine(header) else None
-    return replace(orient(path, values, sizes, coded, orientation, header=header, shape=shape), affine=affine)
+        shape = shape[:3] if colour else shape
+        grid = stored.reshape(*(*shape, 1)[:3], *(3,) * colour)
+        values = grid if colour else _values(path, grid)
+        check_finite(path, values)
+        coded = affine if _has_affine(header) else None
+        return replace(orient(path, values, sizes, coded, orientation, header=header, shape=shape), affine=affine)
 
 
 def _load(path: Path) -> Any:

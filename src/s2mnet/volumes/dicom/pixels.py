@@ -39,9 +39,15 @@ def read_slices(path: Path, dataset: Any, frames: list[Frame]) -> Iterator[tuple
     if not (photometric in _RGB if samples == 3 else photometric in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")):
         problem = f"has the colour space {photometric or 'unknown'} with {samples} samples per pixel"
         raise S2MNetError(path, f"{problem}; grey, palette, RGB and YBR_FULL are read", "Export it as RGB or grey.")
-    fix = "Export it again, uncompressed if its compression is not supported (e.g. with gdcmconv --raw)."
+    syntax = dataset.file_meta.TransferSyntaxUID
+    fix = "Export it again."
+    if syntax.is_compressed:
+        install = "pip install 's2mnet[dicom]' installs what reads most compressions"
+        fix = f"Its compression is {syntax.name}; {install}. Or export it uncompressed, e.g. with gdcmconv --raw."
     with guarded(path, "has pixels that cannot be decoded", fix):
         # All at once: frame by frame pydicom 3.0 fails on JPEG 2000 whose sign differs from the header's.
+        if len(frames) == 1:
+            dataset.pop("NumberOfFrames", None)  # it may be no number
         array = pixel_array(dataset)
         for frame, stored in zip(frames, array if len(frames) > 1 else array[None], strict=True):
             if samples == 3:
