@@ -228,3 +228,14 @@ def test_without_a_decoder_compression_and_extra_are_named(tmp_path: Path, monke
     file = compress(write(tmp_path / "a.dcm", STACK[0]), b"\xff\xd8 no such stream \xff\xd9", "1.2.840.10008.1.2.4.70")
     with pytest.raises(S2MNetError, match=r"cannot be decoded .*JPEG Lossless.*pip install 's2mnet\[dicom\]'"):
         read_volume(file)
+
+
+def test_what_a_header_says_is_shown_in_bounds_and_without_control_characters(tmp_path: Path) -> None:
+    title = "\x1b[31mred" + "x" * 500
+    for uid in ("1.1", "1.2"):
+        write_series(tmp_path / uid, STACK, ALONG_Z, SeriesInstanceUID=uid, SeriesDescription=title)
+    file = write(tmp_path / "odd.dcm", STACK[0], PhotometricInterpretation=title)
+    for path in (tmp_path, file):
+        with pytest.raises(S2MNetError, match="red") as caught:
+            read_volume(path)
+        assert "\x1b" not in str(caught.value) and len(str(caught.value)) < 600 + len(str(path))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, NamedTuple
@@ -26,6 +25,16 @@ class _Entry(NamedTuple):
     content: zipfile.ZipInfo | tarfile.TarInfo
 
 
+class Unpacked(NamedTuple):
+    """Bytes and entries that archives held."""
+
+    size: int
+    entries: int
+
+
+NOTHING = Unpacked(0, 0)
+
+
 def is_archive(path: Path) -> bool:
     """Whether the name is that of an archive this module unpacks, and not hidden.
 
@@ -36,35 +45,41 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".")
 
 
-def unpack(archive: Path, folder: Path) -> None:
+def unpack(archive: Path, folder: Path, before: Unpacked = NOTHING) -> Unpacked:
     """Unpack a zip, tar, tar.gz or tgz file into a folder, which is created if needed. No file is replaced.
 
-    Only plain files and folders are unpacked, up to 128 GiB and 500,000 entries per archive.
+    Only plain files and folders are unpacked, up to 128 GiB and 500,000 entries, with those ``before`` it.
+
+    Returns:
+        What has been unpacked in all.
 
     Raises:
         S2MNetError: the file is no such archive, damaged or encrypted; an entry is absolute, climbs out with ``..``,
             or is a link or a device; a bound is exceeded; the disk is full.
     """
-    total = 0
+    size, entries = before
     try:
         with _opened(archive) as opened:
-            for number, entry in enumerate(_entries(opened), start=1):
-                total += entry.size
+            for entry in _entries(opened):
+                size, entries = size + entry.size, entries + 1
                 target = folder.joinpath(*_inside(archive, entry).parts)
-                _within_bounds(archive, total, number)
+                _within_bounds(archive, size, entries)
                 if entry.kind == "folder":
                     target.mkdir(parents=True, exist_ok=True)
                     continue
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with _stream(opened, entry) as source, target.open("xb") as file:
                     shutil.copyfileobj(source, file, 2**20)
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, ValueError) as error:
-        raise S2MNetError(archive, f"is a damaged archive ({error})", "Download it again.") from None
-    except RuntimeError as error:  # zipfile's error for a missing password
-        raise S2MNetError(archive, f"needs a password ({error})", _UNPACK) from None
+    except (S2MNetError, MemoryError):
+        raise
     except OSError as error:
         fix = "Check that the archive is complete, and free space beside the output."
         raise S2MNetError(archive, f"cannot be unpacked ({error.strerror or error})", fix) from None
+    except Exception as error:  # of zipfile, tarfile and four decompressors
+        if type(error) is RuntimeError:  # zipfile's error for a missing password
+            raise S2MNetError(archive, f"needs a password ({error})", _UNPACK) from None
+        raise S2MNetError(archive, f"is a damaged archive ({error})", "Download it again.") from None
+    return Unpacked(size, entries)
 
 
 def _opened(archive: Path) -> zipfile.ZipFile | tarfile.TarFile:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from s2mnet.datasets.archives import is_archive, unpack
+from s2mnet.datasets.archives import NOTHING, is_archive, unpack
 from s2mnet.datasets.record import PublicSet
 from s2mnet.errors import S2MNetError
 
@@ -26,16 +26,16 @@ def open_source(source: Path, public: PublicSet, scratch: Path) -> Path:
     if not source.exists():
         problem = "does not exist: no such file or folder"
         raise S2MNetError(source, problem, f"Check the path, and give the download of {public.name}.")
-    folder = source
+    folder, unpacked = source, NOTHING
     if source.is_file():
         folder = scratch / "outer"
-        unpack(source, folder)
+        unpacked = unpack(source, folder)
     root = _locate(folder, public, source)
     if root is not None:
         return root
     archives = [file for level in (folder, *_folders(folder)) for file in sorted(level.iterdir()) if is_archive(file)]
     for archive in archives:  # an official download often comes in parts
-        unpack(archive, scratch / "inner")
+        unpacked = unpack(archive, scratch / "inner", unpacked)
     root = _locate(scratch / "inner", public, source) if archives else None
     if root is not None:
         return root

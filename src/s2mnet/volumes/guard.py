@@ -32,5 +32,5 @@ def guarded(path: Path, problem: str, fix: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno:  # of the system; a damaged gzip file has no number
             fix = "Check the file, the disk and the permissions."
             raise S2MNetError(path, f"cannot be read ({error.strerror})", fix) from None
-        reason = " ".join(str(error).split())[:_LONGEST]
+        reason = "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(error).split())[:_LONGEST])
         raise S2MNetError(path, f"{problem} ({type(error).__name__}: {reason})", fix) from None

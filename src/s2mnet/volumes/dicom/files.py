@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from s2mnet.errors import S2MNetError
-from s2mnet.volumes.dicom.frames import whole
+from s2mnet.volumes.dicom.frames import text, whole
 from s2mnet.volumes.guard import guarded
 
 SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
@@ -69,7 +69,7 @@ def find_series(path: Path) -> Files:
     if path.is_file():
         header = load_dataset(path, pixels=False)
         if not _is_image(header):
-            problem = f"is a DICOM object without pixels (modality {header.get('Modality') or 'unknown'})"
+            problem = f"is a DICOM object without pixels (modality {text(header, 'Modality') or 'unknown'})"
             raise S2MNetError(path, problem, "Give the file of an image.")
         series = [(path, header)]
     else:
@@ -127,7 +127,7 @@ def _check_one_series(path: Path, files: Files) -> None:
     names = []
     for members in list(series.values())[:10]:
         file, header = members[0]
-        title = header.get("SeriesDescription") or header.get("Modality") or "no description"
+        title = text(header, "SeriesDescription") or text(header, "Modality") or "no description"
         names.append(
             f"series {whole(header, 'SeriesNumber') or '?'} “{title}” ({len(members)} files, first {file.name})"
         )

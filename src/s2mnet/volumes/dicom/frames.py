@@ -11,6 +11,7 @@ import numpy as np
 
 from s2mnet.volumes.guard import guarded
 
+_LONGEST_TEXT = 64  # letters
 _CENTIMETRES = 3  # PhysicalUnitsXDirection of an ultrasound region, DICOM PS3.3 C.8.5.5.1.15
 
 
@@ -85,6 +86,11 @@ def whole(header: Any, name: str) -> int | None:
         return int(header.get(name))
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def text(header: Any, name: str) -> str:
+    """An element for a message: printable, and of bounded length."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(header.get(name) or "")[:_LONGEST_TEXT])
 
 
 def _offset(header: Any, index: int) -> float:

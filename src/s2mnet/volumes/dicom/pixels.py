@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from s2mnet.errors import S2MNetError
-from s2mnet.volumes.dicom.frames import Frame
+from s2mnet.volumes.dicom.frames import Frame, text
 from s2mnet.volumes.guard import guarded
 
 _RGB = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT"})  # pydicom converts each of them to RGB
@@ -34,7 +34,7 @@ def read_slices(path: Path, dataset: Any, frames: list[Frame]) -> Iterator[tuple
     """
     from pydicom.pixels import pixel_array
 
-    photometric = str(dataset.get("PhotometricInterpretation", ""))
+    photometric = text(dataset, "PhotometricInterpretation")
     samples = int(dataset.get("SamplesPerPixel") or 1)
     if not (photometric in _RGB if samples == 3 else photometric in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")):
         problem = f"has the colour space {photometric or 'unknown'} with {samples} samples per pixel"
