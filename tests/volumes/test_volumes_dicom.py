@@ -121,6 +121,8 @@ def test_a_film_at_one_place_keeps_the_order_of_time(tmp_path: Path) -> None:
     assert np.array_equal(volume.array, stack_of(4)) and volume.spacing[0] is None
     expected = [[-1, 0, 0, -1], [0, -1, 0, -2], [0, 0, 8, 3], [0, 0, 0, 1]]
     np.testing.assert_allclose(volume.affine, expected)
+    write_series(tmp_path / "down", stack_of(4), [[1, 2, 3]] * 4, (1, 0, 0, 0, -1, 0))  # seen from the head
+    assert np.array_equal(read_volume(tmp_path / "down").array, stack_of(4)[:, ::-1])  # turned, and not reversed
 
 
 def test_one_slice_has_its_stated_thickness(tmp_path: Path) -> None:

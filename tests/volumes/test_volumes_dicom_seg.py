@@ -24,6 +24,10 @@ highdicom = pytest.importorskip("highdicom", reason="needs highdicom: pip instal
 
 LABELS = LabelMap(kind="classes", values=[0, 10, 300], names=["background", "left ventricle", "Größe 日本"])
 STUDY = {"StudyInstanceUID": "1.2.3.4", "FrameOfReferenceUID": "1.2.3.5", "SliceThickness": 3.0}
+SINGLE = {  # classes of images without a place in space; the last two may hold films
+    "US": "1.2.840.10008.5.1.4.1.1.6.1", "CR": "1.2.840.10008.5.1.4.1.1.1", "OT": "1.2.840.10008.5.1.4.1.1.7",
+    "NM": "1.2.840.10008.5.1.4.1.1.20", "films of US": "1.2.840.10008.5.1.4.1.1.3.1",
+}  # fmt: skip
 ENHANCED_MR, ULTRASOUND = "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.6.1"
 
 
@@ -152,17 +156,19 @@ def test_headers_with_gaps_and_roundings_do(tmp_path: Path) -> None:
             assert segmentation.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness == 2.5
 
 
-@pytest.mark.parametrize("modality", ["US", "CR", "OT", "NM", "CT"])
+@pytest.mark.parametrize("modality", ["US", "CR", "OT", "NM", "films of US"])
 @pytest.mark.parametrize("stated", [["L", "F"], None])
 def test_without_a_place_in_space_the_patient_orientation_is_that_of_the_image(
     tmp_path: Path, modality: str, stated: list[str] | None
 ) -> None:
     """Type 2C of the General Image module: required, perhaps empty, where there is no ImageOrientationPatient."""
-    elements = {"StudyInstanceUID": "1", "Modality": modality, "SOPClassUID": ULTRASOUND}
+    elements = {"StudyInstanceUID": "1", "Modality": modality[-2:], "SOPClassUID": SINGLE[modality]}
+    elements |= {"FrameOfReferenceUID": None} if modality == "OT" else {}  # empty, as some converters write it
     elements |= {"PatientOrientation": stated} if stated else {}
     volume = read_volume(write(tmp_path / "a.dcm", stack_of(1)[0].astype(np.uint8), **elements))
     write_dicom_seg(classes_of(volume.array), volume, LABELS, tmp_path / "out.dcm")
     stored = pydicom.dcmread(tmp_path / "out.dcm")
+    assert "FrameOfReferenceUID" not in stored
     assert "PatientOrientation" in stored and list(stored.PatientOrientation or []) == (stated or [])
     assert "PlaneOrientationSequence" not in stored.SharedFunctionalGroupsSequence[0]
     volume = read_volume(write_series(tmp_path / "in", stack_of(3), along_z(3), **STUDY))

@@ -305,6 +305,26 @@ def test_voxel_sizes_that_contradict_the_affine_are_refused(tmp_path: Path) -> N
             assert read_volume(tmp_path / "a.nii").spacing == pytest.approx((2, 0.5, 0.5))
 
 
+def test_two_affines_that_swap_left_and_right_are_refused(tmp_path: Path) -> None:
+    """Readers differ in which of the two they believe."""
+    image = nibabel.Nifti1Image(grid(4, 5, 6), affine_of((1, 1, 3)))
+    image.set_qform(affine_of((1, 1, 3), 0.05), "scanner")  # another position, as after registration
+    nibabel.save(image, tmp_path / "a.nii")
+    assert len(read_volume(tmp_path / "a.nii").array) == 6
+    image.set_qform(affine_of((1, 1, 3)) @ np.diag([-1, 1, 1, 1]), "scanner")
+    nibabel.save(image, tmp_path / "a.nii")
+    with pytest.raises(S2MNetError, match="axes that run to RAS by its sform and to LAS by its qform"):
+        read_volume(tmp_path / "a.nii")
+
+
+def test_an_affine_that_is_not_finite_is_refused(tmp_path: Path) -> None:
+    content = bytearray(nibabel.Nifti1Image(grid(4, 5, 6), affine_of((1, 1, 3))).to_bytes())
+    content[280:284] = np.float32(np.nan).tobytes()  # the first number of the sform
+    (tmp_path / "a.nii").write_bytes(content)
+    with pytest.raises(S2MNetError, match="is not finite"):
+        read_volume(tmp_path / "a.nii")
+
+
 def test_masks_with_other_voxel_sizes_or_no_position_are_refused(tmp_path: Path) -> None:
     image = read_volume(write(tmp_path / "image.nii", grid(4, 5, 6), affine_of((1, 1, 3))))
     other = nibabel.Nifti1Image(grid(4, 5, 6), affine_of((1, 1, 3)))

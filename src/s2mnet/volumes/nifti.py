@@ -62,7 +62,7 @@ def read_nifti(path: Path, orientation: str = "") -> Volume:
 
     Raises:
         S2MNetError: the file is damaged, has several volumes, is too large, complex, or holds NaN; its affine and its
-            voxel sizes contradict each other.
+            voxel sizes, or its two affines, contradict each other.
     """
     import nibabel
 
@@ -116,6 +116,8 @@ def _has_affine(header: Any) -> bool:
 
 def _geometry(path: Path, header: Any, affine: np.ndarray) -> tuple[np.ndarray | None, list[float | None]]:
     """The affine and the millimetres along the three axes of the file, which must agree."""
+    from nibabel.orientations import aff2axcodes
+
     unit = _MM.get(header.get_xyzt_units()[0], 1.0)
     pixdim = [float(size) * unit for size in header["pixdim"][1:4]]
     stated = [size if math.isfinite(size) and size > 0 else None for size in pixdim]
@@ -124,6 +126,11 @@ def _geometry(path: Path, header: Any, affine: np.ndarray) -> tuple[np.ndarray |
         return (affine if finite else None), stated
     if not finite:
         raise S2MNetError(path, "has an affine (sform or qform) that is not finite", "Correct its header.")
+    if header["sform_code"] > 0 and header["qform_code"] > 0:
+        ways = ["".join(map(str, aff2axcodes(each))) for each in (header.get_sform(), header.get_qform())]
+        if ways[0] != ways[1]:
+            problem = f"has axes that run to {ways[0]} by its sform and to {ways[1]} by its qform"
+            raise S2MNetError(path, problem, "Correct the header, so that both say the same.")
     sizes = [float(size) * unit for size in np.linalg.norm(affine[:3, :3], axis=0)]
     if any(
         own is not None and abs(own - size) > _CONTRADICTION * size for own, size in zip(stated, sizes, strict=True)

@@ -105,7 +105,7 @@ def _encode(mask: np.ndarray, volume: Volume, labels: LabelMap, path: Path) -> A
     if len(headers) == 1:  # highdicom takes the frames of a file in stored order
         mask = mask[np.argsort([index for _, index in volume.sources])]
     with guarded(volume.path, "has headers that highdicom refuses", _OMIT), warnings.catch_warnings():
-        _fill_gaps(headers, volume.affine)
+        _fill_gaps(headers, volume.affine, len(volume.sources))
         # The name of an anonymous patient has one part.
         warnings.filterwarnings("ignore", "The string .* is unlikely to represent the intended person name")
         segmentation = highdicom.seg.Segmentation(
@@ -126,9 +126,12 @@ def _encode(mask: np.ndarray, volume: Volume, labels: LabelMap, path: Path) -> A
             series_description="Segmentation by s2mnet",
         )
     segmentation.SpecificCharacterSet = _UTF_8  # older versions of highdicom leave it out
-    if "PlaneOrientationSequence" not in segmentation.SharedFunctionalGroupsSequence[0]:
+    shared = segmentation.SharedFunctionalGroupsSequence[0]
+    if "PlaneOrientationSequence" not in shared:
         # Required then, if only to be empty (PS3.3 C.7.6.1): ultrasound, radiographs, photographs.
         segmentation.PatientOrientation = headers[0].get("PatientOrientation")
+        if not (shared.get("PixelMeasuresSequence") or [None])[0]:
+            shared.pop("PixelMeasuresSequence", None)
     return segmentation
 
 
@@ -157,7 +160,7 @@ def _check_headers(volume: Volume, headers: list[Any]) -> None:
         raise S2MNetError(volume.path, "has slices that all lie at one place (a film)", _OMIT)
 
 
-def _fill_gaps(headers: list[Any], affine: np.ndarray | None) -> None:
+def _fill_gaps(headers: list[Any], affine: np.ndarray | None, frames: int) -> None:
     """Add, in memory, what highdicom requires and :mod:`s2mnet.volumes` does without."""
     from pydicom.dataset import Dataset
 
@@ -170,6 +173,8 @@ def _fill_gaps(headers: list[Any], affine: np.ndarray | None) -> None:
     if "ImageOrientationPatient" in first:  # highdicom rejects differences by rounding
         for header in headers[1:]:
             header.ImageOrientationPatient = first.ImageOrientationPatient
+    if not first.get("FrameOfReferenceUID"):
+        first.pop("FrameOfReferenceUID", None)  # an empty one would be copied
     measures, own = first, first.get("PerFrameFunctionalGroupsSequence")
     if own:  # some scanners repeat for each frame what all have in common
         if not first.get("SharedFunctionalGroupsSequence"):
@@ -184,6 +189,15 @@ def _fill_gaps(headers: list[Any], affine: np.ndarray | None) -> None:
             measures.pop("PixelSpacing", None)
         else:
             measures.SliceThickness = float(f"{np.linalg.norm(affine[:3, 2]):.8g}")  # as in the NIfTI
+    if frames == 1 and "ImagePositionPatient" not in first and "SharedFunctionalGroupsSequence" not in first:
+        # One frame of an old class for films (NM, ultrasound): highdicom asks for the groups of new classes.
+        first.NumberOfFrames = 1
+        first.SharedFunctionalGroupsSequence, first.PerFrameFunctionalGroupsSequence = [Dataset()], [Dataset()]
+        measures = Dataset()
+        for name in ("PixelSpacing", "SliceThickness"):
+            if first.get(name):
+                setattr(measures, name, first.get(name))
+        first.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence = [measures]
 
 
 def _segments(labels: LabelMap) -> list[Any]:
