@@ -10,7 +10,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from dicoms import item, write, write_series
+from dicoms import along_z, item, stack_of, write, write_series
 from PIL import Image
 from scipy.spatial.transform import Rotation
 from tiny import Cli, refused
@@ -29,14 +29,6 @@ SINGLE = {  # classes of images without a place in space; the last two may hold 
     "NM": "1.2.840.10008.5.1.4.1.1.20", "films of US": "1.2.840.10008.5.1.4.1.1.3.1",
 }  # fmt: skip
 ENHANCED_MR, ULTRASOUND = "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.6.1"
-
-
-def stack_of(n: int, height: int = 5, width: int = 7) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 1000, (n, height, width)).astype(np.int16)
-
-
-def along_z(n: int) -> list[list[float]]:
-    return [[-10, 20, 30 + 2.5 * k] for k in range(n)]
 
 
 def classes_of(pixels: np.ndarray) -> np.ndarray:
