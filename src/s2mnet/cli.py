@@ -186,7 +186,7 @@ def predict(
 ) -> None:
     """Predict masks in the size of the images and the label values of the training masks; of a volume as NIfTI."""
     from s2mnet.prediction import Predictor, predict_folder
-    from s2mnet.volumes import is_volume, predict_volume
+    from s2mnet.volumes import is_volume, mask_stem, predict_volume
 
     _check_tta(tta)
     part = _shard(shard)
@@ -199,7 +199,7 @@ def predict(
     if predictor.notice:
         typer.echo(f"note: {predictor.notice}", err=True)
     if volume:
-        name = images.name.removesuffix(".gz").removesuffix(".nii").removesuffix(".dcm")
+        name = mask_stem(images)
         target, segmentation = output / f"{name}.nii.gz", output / f"{name}.seg.dcm" if dicom_seg else None
         with progress_bar("predicting") as progress:
             predict_volume(predictor, images, target, window, tta, progress, segmentation)

@@ -29,6 +29,8 @@ class Dataset(BaseModel):
         channels: names of the channels of an image, if they are not grey or red, green and blue.
         neighbours: slices of the volume on either side that each image holds besides its own. Channels are then the
             2 · neighbours + 1 slices of the first sequence, in their order, then those of the next.
+        orientation: of slices of volumes, the directions in which slices, rows and columns count up, such as "SPL": to
+            superior, posterior and left. Volumes are predicted in it.
         field_of_view, split, source, citation, terms: one sentence each.
 
     Example:
@@ -47,6 +49,7 @@ class Dataset(BaseModel):
     regions: dict[str, list[int]] = {}
     channels: list[str] = []
     neighbours: int = Field(0, ge=0)
+    orientation: str = ""
     field_of_view: str = ""
     split: str = ""
     source: str = ""
@@ -63,6 +66,8 @@ class Dataset(BaseModel):
             raise ValueError("regions need classes")
         if self.neighbours and (not self.channels or len(self.channels) % (2 * self.neighbours + 1)):
             raise ValueError(f"{self.neighbours} neighbours make {2 * self.neighbours + 1} channels of each sequence")
+        if self.orientation and {*map(_line, self.orientation)} != {0, 1, 2}:
+            raise ValueError("orientation has three letters, one of L and R, one of A and P, one of S and I")
         if not set(self.colours) <= set(self.classes):
             raise ValueError("colours must be given by the values of classes")
         return self
@@ -95,3 +100,8 @@ class Dataset(BaseModel):
         if not path.is_file():
             return cls()
         return read_yaml(path, cls, "Correct it, or remove the file to have the labels inferred.", empty={})
+
+
+def _line(letter: str) -> int:
+    """Which of the three lines of the body a direction is on; −1 if it is none."""
+    return "LRAPSI".find(letter) // 2

@@ -139,6 +139,7 @@ def _preprocessing(
         channels=channels,
         stored=fingerprint.stored,
         neighbours=fingerprint.dataset.neighbours,
+        orientation=fingerprint.dataset.orientation,
         clahe=equalise,
         normalisation="image" if each else "dataset",
         mean=[] if each else [fingerprint.intensity[place].mean for place in places],

@@ -49,6 +49,9 @@ class Preprocessing(Section):
     )
     stored: list[str] = described([], "names of the channels of image files that are neither grey nor colour")
     neighbours: int = described(0, "slices on either side that prepare added as channels", ge=0)
+    orientation: str = described(
+        "", "directions of slices, rows and columns of a volume, as in SPL; empty: by its voxel sizes"
+    )
     clahe: bool = described(False, "contrast-limited adaptive histogram equalisation (clip 2, 8×8 tiles)")
     normalisation: Literal["image", "dataset"] = described(
         "dataset", "to mean 0 and deviation 1. image: each input separately; dataset: by mean and std"
