@@ -123,7 +123,7 @@ def _is_training(sequence: Path) -> bool:
     return truth.is_dir() and not released and _number(sequence.name) <= _SEQUENCES
 
 
-def _find(mask: Callable[[dict[Path, int]], np.ndarray], root: Path) -> Download:
+def _find(mask: Callable[[dict[Path, int]], np.ndarray], public: PublicSet, root: Path) -> Download:
     places = {folder for depth in _DEPTHS for folder in root.glob(f"{depth}instrument_dataset_*")}
     sequences = sorted(
         (folder for folder in places if (folder / "left_frames").is_dir()), key=lambda folder: natural(folder.name)
@@ -146,40 +146,4 @@ def _find(mask: Callable[[dict[Path, int]], np.ndarray], root: Path) -> Download
     return Download(records, [f"{' and '.join(parts)} were left out."] if parts else [])
 
 
-def _set(
-    variant: str, mask: Callable[[dict[Path, int]], np.ndarray], names: list[str], colours: list[str]
-) -> PublicSet:
-    return PublicSet(
-        name=f"EndoVis-2017-{variant}",
-        modality="robotic surgery",
-        images=1800,
-        unit="frames",
-        url="https://endovissub2017-roboticinstrumentsegmentation.grand-challenge.org/",
-        terms="Terms of the challenge: research only, after registration. CC BY-NC 4.0 in the copy of its organiser, "
-        "https://huggingface.co/datasets/maxhallan7/robotic-instrument-segmentation-miccai-2017.",
-        citation="Allan et al., 2017 robotic instrument segmentation challenge. arXiv:1902.06426, 2019.",
-        split="by sequence, in order of number: 70 % train, 10 % validation, 20 % test of the labelled sequences, so "
-        "that of all eight 1–6 are train, 7 validation, 8 test; the official test frames, which follow each training "
-        "sequence and have separate masks with other values, are left out",
-        classes=dict(enumerate(["background", *names])),
-        colours=dict(enumerate(colours, start=1)),
-        ignore=IGNORE_INDEX,
-        field_of_view="of video frames of 1920 × 1080 the image of the camera: 1280 × 1024 from column 320, row 28",
-        layouts=tuple(
-            (f"{depth}instrument_dataset_*/left_frames", f"{depth}instrument_dataset_*/ground_truth")
-            for depth in _DEPTHS
-        ),
-        find=partial(_find, mask),
-    )
-
-
-SETS = (
-    _set("binary", _binary, ["instrument"], ["#00c8ff"]),
-    _set("parts", _parts, ["shaft", "wrist", "clasper"], ["#00c8ff", "#ffb000", "#e000c0"]),
-    _set(
-        "types",
-        _types,
-        list(_TYPES.values()),
-        ["#e6194b", "#3cb44b", "#ffe119", "#4363d8", "#f58231", "#911eb4", "#46f0f0"],
-    ),
-)
+find_binary, find_parts, find_types = (partial(_find, mask) for mask in (_binary, _parts, _types))
