@@ -136,10 +136,10 @@ def _write_all(
     pool = ThreadPoolExecutor(worker_count())
     try:
         written = pool.map(lambda record: write_record(record, folder / record.split, neighbours), records)
-        for done, (record, images) in enumerate(zip(records, written, strict=True), start=1):
-            counts[record.split] += len(images.facts)
-            facts |= images.facts
-            orientations.add(images.orientation)
+        for done, (record, (known, orientation)) in enumerate(zip(records, written, strict=True), start=1):
+            counts[record.split] += len(known)
+            facts |= known
+            orientations.add(orientation)
             if progress is not None:
                 progress(done, len(records))
     finally:

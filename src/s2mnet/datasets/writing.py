@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import shutil
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -18,14 +17,7 @@ from s2mnet.files import write_atomically, write_error, write_png
 from s2mnet.volumes.neighbours import with_neighbours
 
 
-class Written(NamedTuple):
-    """The facts of each image of a record by name, and the orientation of its slices; see :class:`Slices`."""
-
-    facts: dict[str, CaseFacts]
-    orientation: str = ""
-
-
-def write_record(record: Record, folder: Path, neighbours: int = 0) -> Written:
+def write_record(record: Record, folder: Path, neighbours: int = 0) -> tuple[dict[str, CaseFacts], str]:
     """Write ``folder/images`` and ``folder/masks`` of a record.
 
     An image that is a file is copied unchanged. Slices of a volume that are all zero and have no foreground are left
@@ -35,6 +27,9 @@ def write_record(record: Record, folder: Path, neighbours: int = 0) -> Written:
         record: the image or volume.
         folder: of the split.
         neighbours: slices on either side that become channels of each slice of a volume.
+
+    Returns:
+        The facts of each image by name, and the orientation of slices, see :class:`Slices`.
 
     Raises:
         S2MNetError: a file cannot be read or written, or an image and its mask differ in size.
@@ -47,13 +42,13 @@ def write_record(record: Record, folder: Path, neighbours: int = 0) -> Written:
         problem = f"has an image of {sizes[0]} and a mask of {sizes[1]} pixels"
         raise S2MNetError(record.name, problem, "Check that the download is complete and unchanged.")
     if isinstance(image, Slices):
-        return Written(_write_slices(record, folder, image, mask, neighbours), image.orientation)
+        return _write_slices(record, folder, image, mask, neighbours), image.orientation
     if isinstance(record.image, Path):
         _copy(record.image, folder / "images" / f"{record.name}{record.image.suffix.lower()}")
         write_mask(folder / "masks" / f"{record.name}.png", mask)
     else:
         _write_pair(folder, record.name, pixels, mask)
-    return Written({record.name: CaseFacts(patient=record.group if record.group != record.name else None)})
+    return {record.name: CaseFacts(patient=record.group if record.group != record.name else None)}, ""
 
 
 def _write_slices(
