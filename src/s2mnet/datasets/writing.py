@@ -14,7 +14,7 @@ from s2mnet.datasets.record import Record
 from s2mnet.datasets.volumes import Slices
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically, write_error, write_png
-from s2mnet.volumes.neighbours import with_neighbours
+from s2mnet.volumes.slices import with_neighbours
 
 
 def write_record(record: Record, folder: Path, neighbours: int = 0) -> tuple[dict[str, CaseFacts], str]:

@@ -14,7 +14,7 @@ import numpy as np
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
 from s2mnet.volumes.guard import guarded
-from s2mnet.volumes.volume import Volume, check_finite, check_mask, check_size, is_same_file, is_sheared, orient
+from s2mnet.volumes.volume import Volume, check_mask, check_size, is_same_file, is_sheared, orient
 
 SUFFIXES = (".nii", ".nii.gz")
 _OWN = b"s2mnet mask of "  # in the header of a mask, before a digest of the voxels it is of
@@ -83,7 +83,6 @@ def read_nifti(path: Path, orientation: str = "") -> Volume:
         shape = shape[:3] if colour else shape
         grid = stored.reshape(*(*shape, 1)[:3], *(3,) * colour)
         values = grid if colour else _values(path, grid)
-        check_finite(path, values)
         coded = affine if _has_affine(header) else None
         return replace(orient(path, values, sizes, coded, orientation, header=header, shape=shape), affine=affine)
 
