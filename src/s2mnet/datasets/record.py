@@ -131,7 +131,7 @@ class PublicSet(Dataset):
     images: int | None = None
     unit: Literal["images", "frames", "volumes"] = "images"
     labels: Literal["two-valued", "above half", "nonzero", "nearest colour"] = "two-valued"
-    layouts: list[Layout]
+    layouts: list[Layout] = Field(min_length=1)
     reader: ImportString[Callable[[PublicSet, Path], Download]] = Field(
         "s2mnet.datasets.recipe.find", validate_default=True
     )
