@@ -219,6 +219,9 @@ def test_a_name_without_its_patient_and_a_mask_without_colours(tmp_path: Path) -
     [
         ({"colours": {7: "#ffffff"}}, "colours must be given by the values of classes"),
         ({"layouts": [{"parts": [{"images": "*", "mask": "x"}]}]}, "layouts.0.parts.0.mask"),
+        ({"layouts": [{"parts": [{"images": "*"}]}]}, "a part has masks"),
+        ({"layouts": [{"parts": [{"images": "*", "masks": "masks/*"}]}]}, "a part has masks"),
+        ({"layouts": [{"parts": [{"images": "*", "masks": "{}_m.*", "field": "f/*"}]}]}, "a part has masks"),
         ({"labels": "guess"}, "labels"),
         ({"reader": "s2mnet.datasets.sets.acdc.nothing"}, "reader"),
     ],

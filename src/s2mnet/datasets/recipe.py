@@ -64,14 +64,13 @@ def find(public: PublicSet, root: Path) -> Download:
         groups = {stem: _group(part, stem, image) for stem, image in images.items()}
         splits = _split(part, list(groups.values()))
         for stem, image in images.items():
-            own = (_of_image(masks, part.masks, image), _of_image(fields, part.field, image))
-            mask = partial(_truth, public, *own)
+            mask = partial(_truth, public, _of(image, masks, part.masks), _of(image, fields, part.field))
             records.append(Record(stem, splits[groups[stem]], groups[stem], image, mask))
     return Download(records, left_out, layout.rule)
 
 
 def _by_image(root: Path, part: Part, pattern: str) -> dict[str, list[Path]]:
-    """The files of a pattern, by what stands for the stem of the image in their own."""
+    """The files that match a pattern, by the part of their stem in the place of ``{}``."""
     if not pattern:
         return {}
     name = fnmatch.translate(STEM.sub("STEM", PurePath(pattern).stem)).replace("STEM", "(.+?)")
@@ -83,7 +82,7 @@ def _by_image(root: Path, part: Part, pattern: str) -> dict[str, list[Path]]:
     return files
 
 
-def _of_image(files: dict[str, list[Path]], pattern: str, image: Path) -> list[Path]:
+def _of(image: Path, files: dict[str, list[Path]], pattern: str) -> list[Path]:
     if not pattern:
         return []
     placeholder, name = STEM.findall(pattern)[0], PurePath(pattern).stem

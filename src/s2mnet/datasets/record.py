@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ImportString
+from pydantic import BaseModel, ConfigDict, Field, ImportString, model_validator
 
 from s2mnet.data import Dataset
 from s2mnet.data.splits import Split
@@ -84,6 +84,12 @@ class Part(BaseModel):
     group_name: str = "{}"
     required: bool = True
     left_out: str = ""
+
+    @model_validator(mode="after")
+    def _names_its_masks(self) -> Part:
+        if not (self.masks or self.left_out) or not all(map(STEM.search, filter(None, (self.masks, self.field)))):
+            raise ValueError("a part has masks with a {} for the stem of the image, or left_out")
+        return self
 
     @property
     def globs(self) -> list[str]:
