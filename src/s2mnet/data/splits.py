@@ -9,10 +9,6 @@ from typing import Literal
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-IN_FRAME_ORDER = (
-    "in frame order: first 70 % train, next 10 % validation, last 20 % test; contiguous, because it is video; "
-    "the download does not say where a sequence ends, so that one sequence may span a border"
-)
 BY_HASH = "by SHA-1 of the file stem, sorted: first 70 % train, next 10 % validation, last 20 % test"
 
 
