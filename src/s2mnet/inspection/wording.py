@@ -42,17 +42,6 @@ def stored_text(fingerprint: Fingerprint) -> str:
     return "; ".join(parts)
 
 
-def intensity_text(fingerprint: Fingerprint) -> dict[str, str]:
-    """A line for each channel, by its name."""
-    number = len(fingerprint.intensity)
-    names = {1: ["Grey"], 3: ["Red", "Green", "Blue"]}.get(number, [f"Channel {place + 1}" for place in range(number)])
-    return {
-        f"{name} of the train images": f"mean {channel.mean:.3f}, standard deviation {channel.std:.3f}; percentiles "
-        + ", ".join(f"{percent}: {value:.3f}" for percent, value in channel.percentiles.items())
-        for name, channel in zip(names, fingerprint.intensity, strict=False)
-    }
-
-
 def _counted(counts: Mapping[int | str, int] | Mapping[str, int]) -> str:
     if len(counts) == 1:
         return str(next(iter(counts)))

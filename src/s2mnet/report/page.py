@@ -9,11 +9,10 @@ import numpy as np
 from s2mnet import overlay
 from s2mnet.evaluation.metrics import metrics_in
 from s2mnet.evaluation.records import MEAN, Evaluation
-from s2mnet.pages.embed import Picture, plot
+from s2mnet.pages.embed import plot
 from s2mnet.pages.render import render as fill
 from s2mnet.report import cases, figures
 from s2mnet.report.content import Report
-from s2mnet.text import counted
 
 _UNITS = {"px": "pixels", "voxels": "voxels", "mm": "millimetres"}
 
@@ -41,13 +40,12 @@ def render(report: Report) -> str:
         report=report,
         recorded=recorded,
         misses=_misses(evaluation) if evaluation else None,
-        distribution=_distribution(evaluation) if evaluation else None,
+        dice=[case.mean("dice") for case in evaluation.cases] if evaluation else [],
+        median=np.median,
         cases=cases,
         overlay=overlay,
-        curves=figures.curves(report.history),
+        figures=figures,
         plot=plot,
-        filters=_filters(report) if any(stage is not None for stage in report.filters) else None,
-        best_epoch=figures.best_epoch(report.history),
         groups=groups,
         units=list(dict.fromkeys(_UNITS[group.unit] for group in groups.values())),
         context={name: value for name, value in context.items() if report.provenance.get(name) != value},
@@ -65,25 +63,3 @@ def _misses(evaluation: Evaluation) -> tuple[int, int]:
         if any(case.empty[name] == "neither" and values["dice"] == 0 for name, values in case.metrics.items())
     ]
     return len(missed), sum(case not in missed for case in disjoint)
-
-
-def _distribution(evaluation: Evaluation) -> Picture:
-    dice = [case.mean("dice") for case in evaluation.cases]
-    over = " (mean over classes)" if len(evaluation.class_names) > 1 else ""
-    return plot(
-        figures.dice_distribution(dice),
-        f"Histogram of the Dice of {counted(len(dice), 'image')}, median {np.median(dice):.3f}",
-        f"How many images reached which Dice{over}; each tick below is one image. A long tail to the left means that a "
-        "good mean hides some failures.",
-        "Image by image.",
-    )
-
-
-def _filters(report: Report) -> Picture:
-    return plot(
-        figures.spectral_filters(report.filters),
-        "Magnitude of the spectral filters of each stage",
-        "One row per stage: the mean over channels; the channels that favour the lowest, middle and highest "
-        "frequencies (|W| is how strongly a wave is passed on); the profile by radius. Axes in cycles per map: 4 is a "
-        "wave that repeats four times across the image.",
-    )
