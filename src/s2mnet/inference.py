@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from s2mnet.data import LabelMap, select_channels
 from s2mnet.data.channels import COLOURS, clahe
 from s2mnet.data.resize import resized
+from s2mnet.errors import S2MNetError
 from s2mnet.modelfolder import ModelConfig
 from s2mnet.plan import Preprocessing
 
@@ -74,10 +75,14 @@ class Inference:
 
         Raises:
             ValueError: a tta that is not 1, 4, 8 or None.
+            S2MNetError: one above 1 for a model that must not mirror.
         """
         preprocessing, tta = self.config.preprocessing, self.config.tta if tta is None else tta
         if tta not in (1, 4, 8):
             raise ValueError(f"tta must be 1, 4 or 8; it is {tta}")
+        if tta > 1 and not self.config.mirrors:
+            problem = f"is {tta}, but mirrored views would swap classes of this model that differ in their side"
+            raise S2MNetError("--tta", problem, "Omit it, or use 1.")
 
         def probabilities(x: Tensor) -> Tensor:
             return self._probabilities(x, boundary)
