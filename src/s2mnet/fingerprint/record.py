@@ -221,8 +221,8 @@ class Fingerprint(_Facts):
             (:func:`~s2mnet.fingerprint.shapes.contrast`), median over those masks.
         morphology_masks, spectrum_images: number of measured masks and images, evenly chosen.
         spectrum: for K = 16, 24, 32 and 48.
-        duplicates: at most 500, the most serious first; `duplicate_counts` counts all of them, with the keys
-            "exact across", "near across", "exact within" and "near within" (splits).
+        duplicates: at most 125 of each group, the most serious first; `duplicate_counts` counts all of each, by "exact
+            across", "near across", "exact within" and "near within" (splits).
         images: one entry per pair that could be read.
         problems: worst first.
 

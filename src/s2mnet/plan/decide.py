@@ -10,7 +10,7 @@ from s2mnet.fingerprint import Fingerprint
 from s2mnet.fingerprint.problems import MIN_SIDE
 from s2mnet.fingerprint.record import AXES
 from s2mnet.loss import DEFAULT_PULL_LIMIT, DEFAULT_WEIGHTING
-from s2mnet.plan.machine import BYTES_PER_PIXEL, Machine
+from s2mnet.plan.machine import Machine, bytes_per_pixel
 from s2mnet.plan.schema import Augmentation, Extent, Plan, Preprocessing, Preset, Training, checked_training
 
 # On Kvasir-SEG (96², 150 steps of 8, MASL) validation Dice was 0.43 with this and 0.36 with the default strengths: a
@@ -183,8 +183,9 @@ def _schedule(
     if "batch_size" not in fields:
         wanted = 16 if machine.gpu and preset == "default" else 8
         pixels = preprocessing.size[0] * preprocessing.size[1]
-        fields["batch_size"] = min(wanted, machine.batch_that_fits(pixels))
-        need = fields["batch_size"] * pixels * BYTES_PER_PIXEL / 2**30
+        outputs = fingerprint.label_map.num_outputs if fingerprint.label_map else 1
+        fields["batch_size"] = min(wanted, machine.batch_that_fits(pixels, outputs))
+        need = fields["batch_size"] * pixels * bytes_per_pixel(outputs) / 2**30
         free = f"{machine.memory / 2**30:.0f} GiB of free memory"
         fits = "" if fields["batch_size"] == wanted else f", and {wanted} would not fit in half of it"
         reasons["batch_size"] = f"{fields['batch_size']}: a step needs about {need:.1f} of {free}{fits}"
