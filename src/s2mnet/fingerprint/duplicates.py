@@ -30,10 +30,11 @@ def find_duplicates(facts: Sequence[InspectedPair], names: Sequence[str]) -> tup
     """Pairs of images that are equal or look alike. Constant images are skipped, as are pairs of one patient or volume.
 
     Equal: the same hash of the decoded pixels. Of many copies, each is paired with the first; and one for each split is
-    compared with other images, so that a thousand copies are not half a million pairs. Alike: a 64-bit perceptual hash (the 8×8 lowest frequencies of a DCT,
-    each above or below their median) that differs in at most 16 bits, and thumbnails of 32×32 px that correlate. The
-    black frame and the coarse brightness of the thumbnails are removed first. The required correlation is at least 0.7,
-    and half-way from the 90th percentile of all pairs to 1, so that images of one anatomy are not all duplicates.
+    compared with other images, so that a thousand copies are not half a million pairs. Alike: a 64-bit perceptual hash
+    (the 8×8 lowest frequencies of a DCT, each above or below their median) that differs in at most 16 bits, and
+    thumbnails of 32×32 px that correlate. The black frame and the coarse brightness of the thumbnails are removed
+    first. The required correlation is at least 0.7, and half-way from the 90th percentile of all pairs to 1, so that
+    images of one anatomy are not all duplicates.
 
     Args:
         facts: the images.

@@ -109,7 +109,8 @@ def _axis(masks: Sequence[Mapping[int, Silhouette]], a: int, b: int) -> Axis | N
         return None
     mirror = np.where(np.arange(2) == axis, -1, 1)
     across = _alike((one.pixels * mirror, two.pixels) for one, two in together)
-    own = [(one.pixels, two.pixels) for held in (first, second) for one, two in zip(held, held[len(held) // 2 :])]
+    halves = [(held[: len(held) // 2], held[-(len(held) // 2) :]) for held in (first, second)]
+    own = [(one.pixels, two.pixels) for half, other in halves for one, two in zip(half, other, strict=True)]
     return AXES[axis] if across >= max(LEAST_ALIKE, AS_ALIKE * _alike(own)) else None
 
 

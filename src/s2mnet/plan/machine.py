@@ -9,10 +9,10 @@ from pathlib import Path
 
 from s2mnet.device import multiplies_bf16, worker_count
 
-# Peak memory of a training step of the default network with MASL, float32, on a CPU, beyond that of a step of two images
-# of 32²: 5.6 GB for a batch of 8 at 352² and one output; at 128², for 1, 3, 5, 10, 20, 40 and 100 outputs, 5231, 5508,
-# 5866, 6650, 8908, 13536 and 28691 bytes per pixel. With few outputs the peak is in the backward pass of the network,
-# with many in the loss, which holds some sixty maps of each. bf16 takes less, but the plan does not rely on it.
+# Peak memory (VmHWM) of a training step of the default network with MASL, float32, on a CPU, beyond what a step of two
+# images of 32² leaves: 5700 bytes per pixel for a batch of 8 at 352² and one output; at 128² for 1, 3, 5, 10, 20, 40
+# and 100 outputs 5231, 5508, 5866, 6650, 8908, 13536 and 28691. With few outputs the peak is in the backward pass of
+# the network, with many in the loss, which holds some sixty maps of each. bf16 takes less, but no plan relies on it.
 NETWORK_BYTES, LOSS_BYTES, OUTPUT_BYTES = 5700, 4500, 245
 
 
@@ -46,7 +46,7 @@ class Machine:
     speed: float | None = None
 
     def batch_that_fits(self, pixels: int, outputs: int = 1) -> int:
-        """Samples of this many pixels, for a network with this many outputs, that fit half of the free memory in one step; at least 1.
+        """Samples of this many pixels that fit half of the free memory in one step of a network; at least 1.
 
         Example:
             >>> Machine(memory=8 * 2**30).batch_that_fits(352 * 352)

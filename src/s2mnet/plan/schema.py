@@ -92,7 +92,6 @@ class Augmentation(Section):
     noise: float = described(0.05, "largest deviation of that noise")
     dropout_p: float = described(0.0, "probability of coarse dropout, up to 8 rectangles of at most 1/8 of the side")
 
-
     @property
     def both_flips(self) -> bool:
         """Whether images may be mirrored along both axes, as test-time transforms do."""
