@@ -109,14 +109,22 @@ def test_a_class_that_is_always_in_one_half() -> None:
     assert one_sided(middle, NAMES) == {}
 
 
-def read(folder: Path, draw) -> Fingerprint:  # type: ignore[no-untyped-def]
+def read(folder: Path, draw, colour: int = 0) -> Fingerprint:  # type: ignore[no-untyped-def]
+    """Of 24 images: noise, foreground 90 brighter, and mask values above 100 by ``colour`` more."""
     rng = np.random.default_rng(0)
     for number in range(24):
         mask = draw(rng)
-        for kind, array in (("images", rng.integers(0, 60, mask.shape) + 100 * (mask > 0)), ("masks", mask)):
+        image = rng.integers(0, 60, mask.shape) + 90 * (mask > 0) + colour * (mask > 100)
+        for kind, array in (("images", image), ("masks", mask)):
             (folder / kind).mkdir(parents=True, exist_ok=True)
             Image.fromarray(array.astype(np.uint8)).save(folder / kind / f"{number}.png")
     return read_folder(find_cases(folder))
+
+
+def test_lungs_of_two_colours_are_told_apart_by_them(tmp_path: Path) -> None:
+    alike, unlike = (read(tmp_path / str(c), lambda rng: lungs(rng) * np.uint8(100), colour=c) for c in (10, 60))
+    assert len(alike.classes) == len(unlike.classes) == 3
+    assert len(alike.sides) == 1 and unlike.sides == []
 
 
 @pytest.mark.parametrize("preset", ["default", "paper"])

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from s2mnet.data.cases import SPLITS, ImageFolder, find_cases
 from s2mnet.data.dataset import FILE as DATASET_FILE
 from s2mnet.data.labels import LABEL_RULES, LabelMap, LabelRule, infer_labels
+from s2mnet.data.pairs import load_case
 from s2mnet.device import worker_count
 from s2mnet.errors import S2MNetError
 from s2mnet.files import prefetch
@@ -25,11 +26,12 @@ from s2mnet.fingerprint.problem import Problem, from_error, inside
 from s2mnet.fingerprint.problems import Readings, find_problems, worst_first
 from s2mnet.fingerprint.record import Fingerprint, ImageFacts, Spread
 from s2mnet.fingerprint.shapes import Shape, measure_shapes
-from s2mnet.fingerprint.sides import Silhouette, find_sides, one_sided, silhouettes
+from s2mnet.fingerprint.sides import Silhouette, brightness, equally_bright, find_sides, one_sided, silhouettes
 from s2mnet.progress import Progress
 
 MAX_PLANNED = 50  # train masks whose thickness and contrast the plan is decided from
 MAX_INSPECTED = 200
+MAX_LOOKED_AT = 12  # train images that are read again where classes may differ in their side only
 MAX_VALUES = 256
 MAX_SET_ASIDE = 3
 
@@ -98,6 +100,9 @@ def _fingerprint(
     spectra = [pair.energy for pair in inspected if pair.energy is not None]
     names = label_map.names if label_map else []
     sides = find_sides(shapes.silhouettes, names)
+    if sides and label_map:
+        looks = [brightness(*load_case(pair.case, label_map)) for pair in _evenly(shapes.pairs, MAX_LOOKED_AT)]
+        sides = [s for s in sides if equally_bright(looks, names.index(s.first), names.index(s.second))]
     derived = find_problems(readings, duplicates, duplicate_counts, one_sided(shapes.silhouettes, names, sides))
     return Fingerprint(
         root=str(folder.root),
@@ -236,6 +241,7 @@ def _shares(
 class _Shapes:
     """Shapes by class index: of the masks a plan is decided from, with contrasts and silhouettes; of the inspected."""
 
+    pairs: list[Pair] = field(default_factory=list)
     planned: list[dict[int, Shape]] = field(default_factory=list)
     contrasts: list[list[float]] = field(default_factory=list)
     silhouettes: list[dict[int, Silhouette]] = field(default_factory=list)
@@ -260,6 +266,7 @@ def _measure_shapes(readings: Readings) -> _Shapes:
     with ThreadPoolExecutor(worker_count()) as pool:
         for pair, (shape, contrast, outlines) in zip(chosen, pool.map(measured, chosen), strict=True):
             if id(pair) in planned:
+                shapes.pairs.append(pair)
                 shapes.planned.append(shape)
                 shapes.contrasts.append(contrast)
                 shapes.silhouettes.append(outlines)

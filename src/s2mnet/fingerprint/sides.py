@@ -1,4 +1,7 @@
-"""Classes that differ in their side only, such as the right and the left lung: mirroring an image swaps them."""
+"""Classes that differ in their side only, such as the right and the left lung: mirroring an image swaps them.
+
+They have one shape (:func:`find_sides`) and one brightness (:func:`equally_bright`).
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ SIZES = 2.0  # largest median ratio of the areas
 # The mirrored shape must be this much like the other class's, as a share of how alike shapes of one class are, and at
 # least this much (intersection over union at one centre and one area).
 AS_ALIKE, LEAST_ALIKE = 0.85, 0.4
+AS_BRIGHT = 1.0  # largest difference of the mean brightness, in standard deviations
 SIDE = 24  # px: each shape is compared at an area of about its square
 WIDE = 4096  # more than any coordinate of a shape
 
@@ -112,6 +116,29 @@ def _axis(masks: Sequence[Mapping[int, Silhouette]], a: int, b: int) -> Axis | N
     halves = [(held[: len(held) // 2], held[-(len(held) // 2) :]) for held in (first, second)]
     own = [(one.pixels, two.pixels) for half, other in halves for one, two in zip(half, other, strict=True)]
     return AXES[axis] if across >= max(LEAST_ALIKE, AS_ALIKE * _alike(own)) else None
+
+
+def brightness(image: NDArray[np.uint8], indices: NDArray[np.uint8]) -> dict[int, NDArray[np.float64]]:
+    """Mean and variance of each channel of an image (H, W) or (H, W, C) within each class: (2, C)."""
+    pixels = image.reshape(*indices.shape, -1)
+    return {
+        index: np.stack([pixels[indices == index].mean(0), pixels[indices == index].var(0)])
+        for index in np.unique(indices).tolist()
+    }
+
+
+def equally_bright(looks: Sequence[Mapping[int, NDArray[np.float64]]], a: int, b: int) -> bool:
+    """Whether classes a and b look alike in images, by their :func:`brightness`, and mirroring can confuse them.
+
+    The standard deviation is that between images and within a class together.
+    """
+    first, second = (np.array([held[index] for held in looks if index in held]) for index in (a, b))
+    if not len(first) or not len(second):
+        return True
+    means, variances = (np.stack([held[:, row].mean(0) for held in (first, second)]) for row in (0, 1))
+    between = np.stack([held[:, 0].var(0) for held in (first, second)])
+    deviation = np.sqrt((variances + between).mean(0)) + 1  # one grey level
+    return bool((np.abs(means[0] - means[1]) <= AS_BRIGHT * deviation).all())
 
 
 def _alike(pairs: Iterable[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> float:
