@@ -30,6 +30,7 @@ class ModelConfig(BaseModel):
         labels: from class indices to the values in a mask.
         threshold: probability above which a pixel is foreground, for a network with one output.
         tta: transforms averaged by default, see :func:`s2mnet.inference.dihedral`.
+        mirrors: whether more than one may be used: not where mirroring would swap classes.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -38,6 +39,7 @@ class ModelConfig(BaseModel):
     labels: LabelMap
     threshold: float = 0.5
     tta: int = 1
+    mirrors: bool = True
 
 
 def save_model(network: S2MNet | PeerNetwork, config: ModelConfig, folder: Path) -> None:
