@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Mapping
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +20,9 @@ NOISE_REACH = 40
 NOISE_SHARE = 0.98
 NOISE_SHARE_OF_ONE_MASK = 0.90  # thin structures have more blurred edge than the average mask
 MIN_NOISE_VALUES = 4
+MAX_CHECKED = 50  # masks in which values are taken to be objects
+SINGLE_SHARE = 0.95  # of those, values that are one connected object: others hide parts of a few
+NESTED_SHARE = 0.25  # pairs of objects of which one lies within the bounding box of the other
 
 
 def histogram(mask: np.ndarray) -> dict[int, int]:
@@ -116,16 +119,14 @@ def no_explanation(counts: Mapping[Path, Histogram], total: Histogram) -> S2MNet
     values = list(total)
     shown = ", ".join(map(str, values[:12])) + (", …" if len(values) > 12 else "")
     if 0 not in total:
-        fix = "Renumber the masks so that background is 0, or use --labels classes if the values are class indices."
-        return S2MNetError(first, f"has no background: no mask has the value 0 (values {shown})", fix)
+        fix = (
+            "Name the values in dataset.yaml, background first (classes: {1: background, 2: cell}), or renumber the "
+            "masks so that background is 0."
+        )
+        return S2MNetError(first, f"has no background: no mask has the value 0 (no 0 among {shown})", fix)
     if len(values) > MAX_CLASSES and values[-1] < 2 * len(values) and not 128 <= values[-1] <= 255:
         widest = max(counts, key=lambda file: (max(counts[file]), str(file)))
-        problem = (
-            f"has the values 0 to {max(counts[widest])}, and other masks have other ranges: these look like instance "
-            f"labels, not like at most {MAX_CLASSES} classes"
-        )
-        fix = "Use --labels binary to make every object foreground, or --labels classes if each number is a class."
-        return S2MNetError(widest, problem, fix)
+        return instances(widest, max(counts[widest]))
     grey = _grey_masks(counts)
     if grey and len(grey) < len(counts) / 2 and _is_noise(total, share=NOISE_SHARE_OF_ONE_MASK):
         return _grey(counts, grey)
@@ -145,6 +146,53 @@ def no_explanation(counts: Mapping[Path, Histogram], total: Histogram) -> S2MNet
     problem = f"has masks with the values {shown}, which are neither 0/1, nor 0/255, nor class indices 0, 1, 2, …"
     fix = "Give each class one value (0, 1, 2, …), or say how to read the masks with --labels."
     return S2MNetError(first.parent, problem, fix)
+
+
+def instances(file: Path, highest: int) -> S2MNetError:
+    """The error for masks whose values number objects; the file is the one with the most."""
+    problem = f"has the values 0 to {highest}, and other masks have other ranges: these look like instance labels"
+    fix = (
+        "Use --labels binary to make every object foreground. If each number is a class, name the classes in "
+        "dataset.yaml or use --labels classes."
+    )
+    return S2MNetError(file, problem, fix)
+
+
+def numbered_objects(
+    counts: Mapping[Path, Histogram], values: list[int], read: Callable[[Path], np.ndarray]
+) -> Path | None:
+    """The mask with the most objects if the values number the objects of each mask; None if they may be classes.
+
+    They do if every mask has the first few of the values, not always equally many, and in the masks with several
+    nearly every value is one connected object and few lie within the bounding box of another, as a tumour in an organ
+    does.
+    """
+    marked = {file: [value for value in values[1:] if held.get(value)] for file, held in counts.items()}
+    several = sorted((file for file in marked if len(marked[file]) > 1), key=lambda file: -len(marked[file]))
+    if len({len(found) for found in marked.values() if found}) < 2 or any(
+        found != values[1 : len(found) + 1] for found in marked.values()
+    ):
+        return None
+    objects, single, pairs, nested = np.sum([_layout(read(file)) for file in several[:MAX_CHECKED]], axis=0)
+    return several[0] if single >= SINGLE_SHARE * objects and nested <= NESTED_SHARE * pairs else None
+
+
+def _layout(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """Values of a mask, those that are one connected object, pairs of values, pairs of which one lies in the other."""
+    from scipy.ndimage import find_objects, generate_binary_structure, label
+
+    touching = generate_binary_structure(mask.ndim, mask.ndim)
+    values, ranks = np.unique(mask, return_inverse=True)
+    boxes = find_objects(ranks.reshape(mask.shape))[: len(values) - 1]
+    single = sum(label(ranks.reshape(mask.shape)[box] == rank, touching)[1] == 1 for rank, box in enumerate(boxes, 1))
+    nested = sum(
+        any(
+            all(a.start <= b.start and b.stop <= a.stop for a, b in zip(*order, strict=True))
+            for order in (two, two[::-1])
+        )
+        for two in combinations(boxes, 2)
+    )
+    return len(boxes), single, len(boxes) * (len(boxes) - 1) // 2, nested
 
 
 def _is_even(values: list[int]) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from s2mnet.data.cases import find_images
-from s2mnet.data.images import read_mask
+from s2mnet.data.images import check_palettes, read_mask
 from s2mnet.data.label_rules import Histogram, histogram
 from s2mnet.data.labels import IGNORE_INDEX, LabelMap, LabelRule, infer_labels
 from s2mnet.device import worker_count
@@ -59,13 +59,16 @@ def evaluate_folders(
     predictions, truth = Path(predictions), Path(truth)
     pairs, without_truth = match(predictions, truth, lambda path: {file.stem: file for file in find_images(path)})
     predicted_values, true_values = _read_values(pairs)
-    true_labels = infer_labels(true_values, labels)
+    if labels == "auto":
+        check_palettes(predicted_values)
+        check_palettes(true_values)
+    true_labels = infer_labels(true_values, labels, read_mask)
     predicted_labels = labels_of_predictions(predicted_values, true_labels, labels)
 
     def read(pair: tuple[Path, Path]) -> tuple[str, np.ndarray, np.ndarray]:
         predicted_file, true_file = pair
-        predicted = predicted_labels.encode(read_mask(predicted_file), predicted_file)
-        true = true_labels.encode(read_mask(true_file), true_file)
+        predicted = predicted_labels.encode(read_mask(predicted_file, predicted_labels.raw_values), predicted_file)
+        true = true_labels.encode(read_mask(true_file, true_labels.raw_values), true_file)
         check_clear(predicted_file, predicted, true, true_labels)
         return true_file.stem, predicted, true
 

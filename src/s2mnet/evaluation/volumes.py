@@ -76,7 +76,7 @@ def evaluate_volumes(predictions: str | Path, truth: str | Path, labels: LabelRu
         check_same_grid(true, predicted)
         predicted_values[predicted_file], true_values[true_file] = histogram(predicted.array), histogram(true.array)
         spacings.append(true.spacing)
-    true_labels = infer_labels(true_values, labels)
+    true_labels = infer_labels(true_values, labels, lambda file: _read(file).array)
     predicted_labels = labels_of_predictions(predicted_values, true_labels, labels)
     unit: Unit = "mm" if all(size is not None for spacing in spacings for size in spacing) else "voxels"
     cases = []
