@@ -22,6 +22,7 @@ WORD_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's modes of 
 # Pillow takes the format from the content, never from the suffix; other decoders (EPS runs a program) stay out.
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF")
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6  # photometric tag of a TIFF
+_TILE_BYTES = 325
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3  # its sample format
 _SWAPPED = {(_SIGNED, 16), (_SIGNED, 32), (_FLOAT, 32)}  # Pillow swaps their bytes twice if compressed and big-endian
 # The TIFFs that Pillow reads right, by photometric: sample format and bits. tifffile reads or refuses the others, of
@@ -137,9 +138,11 @@ def _decode_tiff(path: Path) -> tuple[np.ndarray, str]:
             raise OSError(f"colours stored as {getattr(page.photometric, 'name', photometric)}")
         if tifffile.EXTRASAMPLE.ASSOCALPHA in page.extrasamples:
             raise OSError("colours multiplied by alpha")
+        if not any(page.databytecounts):
+            raise OSError("no pixels")  # tifffile would give zeros
         try:
             array = (tiff.series[0] if as_pages else page).asarray()
-        except (ValueError, ImportError) as error:
+        except (ValueError, NotImplementedError, ImportError) as error:
             if "imagecodecs" not in str(error) and not isinstance(error, ImportError):
                 raise
             name = getattr(page.compression, "name", page.compression)
@@ -193,6 +196,8 @@ def _pillow_reads(tiff: Image.Image) -> bool:
         return False  # a stack, or alpha in a plane of its own
     if photometric == _YCBCR and compression not in (6, 7) and tags.get(Tag.YCBCRSUBSAMPLING) != (1, 1):
         return False  # colours of lower resolution, which Pillow knows in a JPEG only
+    if not any(tags.get(Tag.STRIPBYTECOUNTS, tags.get(_TILE_BYTES, (1,)))):
+        return False  # no pixels; Pillow would show the header
     if compression != 1 and tags.prefix == b"MM" and kinds & _SWAPPED:
         return False
     return kinds <= _PILLOW_READS.get(photometric, set()) and samples <= MAX_SAMPLES

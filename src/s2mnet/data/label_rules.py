@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Literal
@@ -20,6 +20,7 @@ NOISE_REACH = 40
 NOISE_SHARE = 0.98
 NOISE_SHARE_OF_ONE_MASK = 0.90  # thin structures have more blurred edge than the average mask
 MIN_NOISE_VALUES = 4
+MAX_NAMED = 10  # masks of one error
 MAX_CHECKED = 50  # masks in which values are taken to be objects
 SINGLE_SHARE = 0.95  # of those, values that are one connected object: others hide parts of a few
 NESTED_SHARE = 0.25  # pairs of objects of which one lies within the bounding box of the other
@@ -143,7 +144,12 @@ def no_explanation(counts: Mapping[Path, Histogram], total: Histogram) -> S2MNet
             return _stray(counts, files, strange, ", ".join(str(value) for value in list(rest)[:12]))
     if len(values) > 16:
         return _grey(counts, [min(counts, key=lambda file: (_share_near(counts[file]), str(file)))])
-    problem = f"has masks with the values {shown}, which are neither 0/1, nor 0/255, nor class indices 0, 1, 2, …"
+    where = ", ".join(
+        f"{value} on {counts[holders[value][0]][value]} px of {holders[value][0].name}" for value in rarest[:5]
+    )
+    problem = (
+        f"has masks with the values {shown} ({where}), which are neither 0/1, nor 0/255, nor class indices 0, 1, 2, …"
+    )
     fix = "Give each class one value (0, 1, 2, …), or say how to read the masks with --labels."
     return S2MNetError(first.parent, problem, fix)
 
@@ -219,11 +225,22 @@ def _grey_masks(counts: Mapping[Path, Histogram]) -> list[Path]:
     return sorted(file for file, held in counts.items() if _share_near(held) < NOISE_SHARE_OF_ONE_MASK)
 
 
+def pixels_of(values: Collection[int], held: Histogram) -> str:
+    """Some values of a mask with their pixels.
+
+    Example:
+        >>> pixels_of({3, 7, 9}, {0: 50, 7: 2, 3: 1})
+        '3 on 1 px, 7 on 2 px'
+    """
+    marked = [f"{value} on {held[value]} px" for value in sorted(values) if held.get(value)]
+    return ", ".join(marked[:5]) + (f" and {len(marked) - 5} more values" if len(marked) > 5 else "")
+
+
 def _stray(counts: Mapping[Path, Histogram], files: list[Path], strange: set[int], others: str) -> S2MNetError:
-    held = {value: count for value, count in sorted(counts[files[0]].items()) if value in strange and count}
-    shown = ", ".join(f"{value} on {count} px" for value, count in list(held.items())[:5])
-    more = f" (as {len(files) - 1} more masks do)" if len(files) > 1 else ""
-    problem = f"has the value {shown}{more}; the other masks have only {others}"
+    also = [f"{file.name} has {pixels_of(strange, counts[file])}" for file in files[1:MAX_NAMED]]
+    also += [f"{len(files) - MAX_NAMED} more masks have such values"] if len(files) > MAX_NAMED else []
+    shown = "; ".join([pixels_of(strange, counts[files[0]]), *also])
+    problem = f"has the value {shown}; the other masks have only {others}"
     fix = "Correct the mask, or say how to read all masks with --labels binary, threshold or classes."
     return S2MNetError(files[0], problem, fix)
 

@@ -17,6 +17,7 @@ from s2mnet.data.label_rules import (
     masks_at_fault,
     no_explanation,
     numbered_objects,
+    pixels_of,
     total_of,
 )
 from s2mnet.errors import S2MNetError
@@ -208,10 +209,9 @@ class LabelMap(BaseModel):
     def _unexpected(self, counts: Mapping[int, int], where: str | Path) -> S2MNetError:
         table = self._indices(counts)
         strange = [value for value, index in zip(counts, table, strict=True) if index is None]
-        more = f" and {len(strange) - 1} more unexpected values" if len(strange) > 1 else ""
         allowed = ", ".join(map(str, self.values))
         allowed += "" if self.ignore_value is None else f" and {self.ignore_value} (ignored)"
-        problem = f"has the value {strange[0]} on {counts[strange[0]]} px{more}; the labels are only {allowed}"
+        problem = f"has the value {pixels_of(strange, counts)}; the labels are only {allowed}"
         return S2MNetError(where, problem, "Correct the mask, or say how to read the masks with --labels.")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from s2mnet.data.cases import find_images
 from s2mnet.data.images import check_palettes, read_mask
-from s2mnet.data.label_rules import Histogram, histogram
+from s2mnet.data.label_rules import Histogram, histogram, pixels_of
 from s2mnet.data.labels import IGNORE_INDEX, LabelMap, LabelRule, infer_labels
 from s2mnet.device import worker_count
 from s2mnet.errors import S2MNetError
@@ -57,7 +57,9 @@ def evaluate_folders(
         1.0
     """
     predictions, truth = Path(predictions), Path(truth)
-    pairs, without_truth = match(predictions, truth, lambda path: {file.stem: file for file in find_images(path)})
+    pairs, without_truth = match(
+        predictions, truth, lambda path: {file.stem: file for file in find_images(path, whole=True)}
+    )
     predicted_values, true_values = _read_values(pairs)
     if labels == "auto":
         check_palettes(predicted_values)
@@ -163,8 +165,7 @@ def labels_of_predictions(values: Mapping[Path, Histogram], true_labels: LabelMa
     for file, counts in values.items():
         strange = sorted(set(counts) - set(true_labels.values))
         if strange:
-            shown = listed([str(value) for value in strange], 5)
-            problem = f"holds the value{'s' * (len(strange) > 1)} {shown}; the truth has {true_labels.describe()}"
+            problem = f"holds the value {pixels_of(strange, counts)}; the truth has {true_labels.describe()}"
             fix = "Write the predictions with the truth's labels, or say how to read the truth with --labels."
             raise S2MNetError(file, problem, fix)
     return true_labels
