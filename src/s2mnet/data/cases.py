@@ -132,12 +132,8 @@ def find_cases(root: Path) -> ImageFolder:
 
 
 @_readable
-def find_images(path: Path, whole: bool = False) -> list[Path]:
+def find_images(path: Path) -> list[Path]:
     """The images to predict: the file itself, or the image files of a folder (not of its subfolders), sorted.
-
-    Args:
-        path: the file or folder.
-        whole: refuse a folder with images in subfolders.
 
     Raises:
         S2MNetError: no such file or folder, no image in it, two images with one stem (their masks would have the same
@@ -151,16 +147,15 @@ def find_images(path: Path, whole: bool = False) -> list[Path]:
     if not path.is_dir():
         raise S2MNetError(path, "does not exist", "Check the path of the image or folder.")
     images = sorted(_by_stem(path).values())
-    if whole or not images:
-        _check_subfolders(path)
     if not images:
+        check_subfolders(path)
         raise S2MNetError(
             path, "contains no png, jpg, tif, bmp or gif image", "Choose the folder that holds the images."
         )
     return images
 
 
-def _check_subfolders(folder: Path) -> None:
+def check_subfolders(folder: Path) -> None:
     """Raise if there are images in subfolders, which are not read."""
     below = sorted(Path(entry) for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
     image = next((file for inner in below for file in sorted(inner.rglob("*")) if is_image_file(file)), None)
@@ -191,7 +186,7 @@ def _pair(root: Path) -> list[Case]:
         if not (root / name).is_dir():
             raise S2MNetError(root, f"has no folder {name}/", "Put images/ and masks/ side by side.")
     for name in ("images", "masks"):
-        _check_subfolders(root / name)
+        check_subfolders(root / name)
     images, masks = _by_stem(root / "images"), _by_stem(root / "masks")
     for name, files in (("images", images), ("masks", masks)):
         if not files:

@@ -21,6 +21,7 @@ NOISE_SHARE = 0.98
 NOISE_SHARE_OF_ONE_MASK = 0.90  # thin structures have more blurred edge than the average mask
 MIN_NOISE_VALUES = 4
 MAX_NAMED = 10  # masks of one error
+FROM_FIRST_SHARE = 0.9  # of such masks, those that lack no number: others lost one in editing
 MAX_CHECKED = 50  # masks in which values are taken to be objects
 SINGLE_SHARE = 0.95  # of those, values that are one connected object: others hide parts of a few
 NESTED_SHARE = 0.25  # pairs of objects of which one lies within the bounding box of the other
@@ -169,15 +170,14 @@ def numbered_objects(
 ) -> Path | None:
     """The mask with the most objects if the values number the objects of each mask; None if they may be classes.
 
-    They do if every mask has the first few of the values, not always equally many, and in the masks with several
-    nearly every value is one connected object and few lie within the bounding box of another, as a tumour in an organ
-    does.
+    They do if nearly every mask has the first few of the values, not always equally many, and in the masks with
+    several nearly every value is one connected object and few lie within the bounding box of another, as a tumour in
+    an organ does.
     """
     marked = {file: [value for value in values[1:] if held.get(value)] for file, held in counts.items()}
+    from_first = [len(present) for present in marked.values() if present and present == values[1 : len(present) + 1]]
     several = sorted((file for file in marked if len(marked[file]) > 1), key=lambda file: -len(marked[file]))
-    if len({len(found) for found in marked.values() if found}) < 2 or any(
-        found != values[1 : len(found) + 1] for found in marked.values()
-    ):
+    if len(set(from_first)) < 2 or len(from_first) < FROM_FIRST_SHARE * sum(map(bool, marked.values())):
         return None
     objects, single, pairs, nested = np.sum([_layout(read(file)) for file in several[:MAX_CHECKED]], axis=0)
     return several[0] if single >= SINGLE_SHARE * objects and nested <= NESTED_SHARE * pairs else None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from s2mnet.data.cases import find_images
+from s2mnet.data.cases import check_subfolders, find_images
 from s2mnet.data.images import check_palettes, read_mask
 from s2mnet.data.label_rules import Histogram, histogram, pixels_of
 from s2mnet.data.labels import IGNORE_INDEX, LabelMap, LabelRule, infer_labels
@@ -57,9 +57,7 @@ def evaluate_folders(
         1.0
     """
     predictions, truth = Path(predictions), Path(truth)
-    pairs, without_truth = match(
-        predictions, truth, lambda path: {file.stem: file for file in find_images(path, whole=True)}
-    )
+    pairs, without_truth = match(predictions, truth, _masks)
     predicted_values, true_values = _read_values(pairs)
     if labels == "auto":
         check_palettes(predicted_values)
@@ -86,6 +84,12 @@ def evaluate_folders(
         labels_of_predictions=predicted_labels.describe(),
         predictions_without_truth=without_truth,
     )
+
+
+def _masks(path: Path) -> dict[str, Path]:
+    if path.is_dir():
+        check_subfolders(path)
+    return {file.stem: file for file in find_images(path)}
 
 
 def match(
