@@ -185,7 +185,8 @@ def _pair(root: Path) -> list[Case]:
     for name in ("images", "masks"):
         if not (root / name).is_dir():
             raise S2MNetError(root, f"has no folder {name}/", "Put images/ and masks/ side by side.")
-    for name in ("images", "masks"):
+    folders = [name for name in ("images", "masks", FIELDS) if (root / name).is_dir()]
+    for name in folders:
         check_subfolders(root / name)
     images, masks = _by_stem(root / "images"), _by_stem(root / "masks")
     for name, files in (("images", images), ("masks", masks)):
@@ -202,7 +203,7 @@ def _pair(root: Path) -> list[Case]:
             names = ", ".join(file.name for file in alone[:5]) + (", …" if len(alone) > 5 else "")
             problem = f"has {len(alone)} {what}{'s' * (len(alone) > 1)} without {other}: {names}"
             raise S2MNetError(alone[0].parent, problem, f"Add the {other} of the same name, or remove the {what}.")
-    fields = _by_stem(root / FIELDS) if (root / FIELDS).is_dir() else {}
+    fields = _by_stem(root / FIELDS) if FIELDS in folders else {}
     without = [images[stem].name for stem in common if fields and stem not in fields]
     if without:
         problem = f"has no field of view for {len(without)} images: {', '.join(without[:5])}"
