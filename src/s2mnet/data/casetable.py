@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 from s2mnet.errors import S2MNetError
-from s2mnet.files import write_atomically
+from s2mnet.files import find_file, write_atomically
 
 FILE = "cases.csv"
 MAX_SLICES = 10_000  # span of slice numbers in one volume: metrics of volumes stack all slices in between
@@ -74,8 +74,8 @@ def read_case_table(folder: Path) -> dict[str, CaseFacts] | None:
         >>> [facts.patient for facts in read_case_table(folder).values()]
         ['p1', None]
     """
-    path = folder / FILE
-    if not path.exists():
+    path = find_file(folder, FILE)
+    if path is None:
         return None
     try:
         rows = list(csv.reader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=""), strict=True))
