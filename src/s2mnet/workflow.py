@@ -78,25 +78,26 @@ def run_training(
     return finish(folder, summary, plan, run, console, history, command) if is_main() else run / REPORT
 
 
-def write_plan(data: Path, file: Path, labels: LabelRule = "auto", **options: Any) -> Plan:
+def write_plan(data: Path, file: Path | None, labels: LabelRule = "auto", **options: Any) -> Plan:
     """``s2mnet plan``: read and check the folder, and write what :func:`run_training` would do.
 
     Args:
         data: folder of images and masks.
-        file: the YAML file to write. It must not exist: someone may have edited it.
+        file: the YAML file to write; None only prints. It must not exist: someone may have edited it.
         labels: how to read the masks.
         **options: of :func:`s2mnet.plan.make_plan`.
 
     Raises:
         S2MNetError: something is wrong with the folder or an option.
     """
-    if file.exists():
+    if file and file.exists():
         raise S2MNetError(file, "already exists", "Choose another name with -o, or delete the file.")
     folder = find_cases(data)
     summary = read_folder(folder, labels)
     plan = make_plan(summary, machine=this_machine(), **options)
     describe(Console(), folder, summary, plan)
-    plan.save(file)
+    if file:
+        plan.save(file)
     return plan
 
 
