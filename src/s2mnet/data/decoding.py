@@ -10,6 +10,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from s2mnet.data.libtiff import raise_libtiff_errors
 from s2mnet.errors import S2MNetError
 
 MAX_PIXELS = 200_000_000
@@ -47,7 +48,8 @@ def decode(path: Path) -> tuple[Image.Image | np.ndarray, str]:
         if image.format == "TIFF" and _is_beyond_pillow(image):
             return _decode_tiff(path)
         try:
-            image.load()
+            with raise_libtiff_errors():
+                image.load()
         except Image.DecompressionBombError:
             return _decode_tiff(path)  # Pillow measures a TIFF again while decoding, by its own bound
         ImageOps.exif_transpose(image, in_place=True)  # the other way copies every image
