@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from s2mnet.device import Precision
 from s2mnet.engines import EngineName
 from s2mnet.errors import S2MNetError
 from s2mnet.evaluation.examples import predict_examples
-from s2mnet.evaluation.folders import evaluate_folders
+from s2mnet.evaluation.folders import evaluate_folders, evaluate_masks, is_data_folder
 from s2mnet.evaluation.results import Evaluation, save, table
 from s2mnet.evaluation.run import evaluate_run
 from s2mnet.evaluation.volumes import evaluate_volumes, find_volumes
@@ -27,6 +28,7 @@ from s2mnet.prediction import Predictor
 from s2mnet.progress import progress_bar
 from s2mnet.provenance import environment, training_precision
 from s2mnet.report.run import REPORT, write_run_report
+from s2mnet.text import counted
 from s2mnet.training.distributed import connect, from_main, is_main
 from s2mnet.training.run import PLAN, check_run_folder, train
 
@@ -149,9 +151,12 @@ def finish(
 def evaluate_cases(
     predictor: Predictor, cases: list[Case], split: str, tta: int | None, console: Console
 ) -> Evaluation:
-    """:func:`evaluate_run` with a progress bar."""
+    """:func:`evaluate_run` with its progress, and the time that it took."""
+    started = time.monotonic()
     with progress_bar(f"testing on {split}", show=not console.quiet) as advance:
-        return evaluate_run(predictor, cases, split, tta, lambda done, _: advance(done, len(cases)))
+        done = evaluate_run(predictor, cases, split, tta, lambda done, _: advance(done, len(cases)))
+    console.print(f"tested {counted(len(cases), 'image')} of {split} in {(time.monotonic() - started) / 60:.1f} min")
+    return done
 
 
 def describe(console: Console, folder: ImageFolder, summary: FolderSummary, plan: Plan) -> None:
@@ -184,8 +189,8 @@ def evaluate_against(
 
     Args:
         source: a run folder if it holds a model, else a folder of masks.
-        truth: for a run, a folder as :func:`s2mnet.data.find_cases` reads it; else a folder of masks: images, or NIfTI
-            volumes, which are measured in 3-D.
+        truth: a folder as :func:`s2mnet.data.find_cases` reads it; for a folder of masks also a folder of true masks:
+            images, or NIfTI volumes, which are measured in 3-D.
         split: "test", "val", "train" or "all", of a data folder.
         tta: see :meth:`s2mnet.Predictor.predict`.
         labels: how to read the masks, if masks are compared.
@@ -194,14 +199,21 @@ def evaluate_against(
     Raises:
         S2MNetError: a folder or file cannot be read, or does not match its counterpart.
     """
-    if not (source / CONFIG).is_file():
-        measured = evaluate_volumes if find_volumes(truth) else evaluate_folders
-        return measured(source, truth, labels).with_context(command=command_line(), **environment())
+    is_run = (source / CONFIG).is_file()
+    if not is_run and not is_data_folder(truth):
+        with progress_bar("measuring") as progress:
+            measured = evaluate_volumes if find_volumes(truth) else evaluate_folders
+            result = measured(source, truth, labels, progress)
+        return result.with_context(command=command_line(), **environment())
     folder = find_cases(truth)
     cases = folder.cases_of(split)
     if not cases:
         splits = ", ".join(name for name, part in folder.splits.items() if part)
         raise S2MNetError(truth, f"has no {split} split, only {splits}", "Use --split with one of these, or all.")
+    if not is_run:
+        with progress_bar("measuring") as progress:
+            result = evaluate_masks(source, folder, split, labels, progress)
+        return result.with_context(command=command_line(), **environment())
     predictor = Predictor(source, engine=engine, precision=precision)
     if predictor.notice:
         Console(stderr=True).print(f"note: {predictor.notice}", markup=False, soft_wrap=True)

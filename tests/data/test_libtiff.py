@@ -47,7 +47,9 @@ def test_damaged_pixels_are_refused_in_our_words(
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("compression", ["group3", "group4", "tiff_ccitt", "tiff_lzw", "tiff_adobe_deflate", "packbits"])
+@pytest.mark.parametrize(
+    "compression", ["group3", "group4", "tiff_ccitt", "tiff_lzw", "tiff_adobe_deflate", "packbits"]
+)
 def test_whole_files_are_read_after_a_damaged_one(tmp_path: Path, compression: str) -> None:
     with pytest.raises(S2MNetError):
         read_mask(damaged(tmp_path / "a.tif", "group3"))

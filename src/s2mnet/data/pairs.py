@@ -33,11 +33,21 @@ def load_case(case: Case, labels: LabelMap) -> tuple[np.ndarray, np.ndarray]:
         S2MNetError: as :func:`read_pair`; a case without a mask; a value that stands for no class; a field of view of
             another size.
     """
-    if case.mask is None:
-        raise S2MNetError(case.image, "no mask", "a mask of the same name", "Add the mask.")
-    image, mask = read_pair(case.image, case.mask)
-    indices = labels.encode(mask, case.mask)
+    mask_file = mask_of(case)
+    image, mask = read_pair(case.image, mask_file)
+    indices = labels.encode(mask, mask_file)
     if case.field:
         field = read_pair(case.image, case.field)[1]
         indices[field == 0] = IGNORE_INDEX
     return image, indices
+
+
+def mask_of(case: Case) -> Path:
+    """The mask file of a case.
+
+    Raises:
+        S2MNetError: the case has none.
+    """
+    if case.mask is None:
+        raise S2MNetError(case.image, "has no mask", "Add a mask with the same file name, without its extension.")
+    return case.mask

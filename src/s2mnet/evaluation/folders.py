@@ -1,21 +1,24 @@
-"""A folder of predicted masks measured against a folder of true ones."""
+"""A folder of predicted masks measured against a folder of true ones, or against the masks of a data folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from s2mnet.data.folder import find_images
+from s2mnet.data.cases import SPLITS, Case, ImageFolder, find_images
 from s2mnet.data.images import read_mask
 from s2mnet.data.label_rules import Histogram, histogram
 from s2mnet.data.labels import IGNORE_INDEX, LabelMap, LabelRule, infer_labels
+from s2mnet.data.pairs import mask_of, read_pair
 from s2mnet.device import worker_count
 from s2mnet.errors import S2MNetError
 from s2mnet.evaluation.results import Evaluation, evaluate
 from s2mnet.files import prefetch
+from s2mnet.progress import Progress
 from s2mnet.text import listed
 
 AHEAD = 4  # pairs being read, or waiting to be measured
@@ -25,7 +28,7 @@ def evaluate_folders(
     predictions: str | Path,
     truth: str | Path,
     labels: LabelRule = "auto",
-    progress: Callable[[int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Measure every mask of ``truth`` against the prediction with the same file stem.
 
@@ -37,7 +40,7 @@ def evaluate_folders(
         predictions: a folder of masks, or one mask.
         truth: the same.
         labels: how to read the values of the truth, see `s2mnet.data.labels.infer_labels`.
-        progress: called after each image with the number of images done and the name of this one.
+        progress: called after each image with the number of images done and of all.
 
     Returns:
         The evaluation; its context says where the masks are and how their values were read.
@@ -57,29 +60,96 @@ def evaluate_folders(
         1.0
     """
     predictions, truth = Path(predictions), Path(truth)
-    pairs, without_truth = match(predictions, truth, lambda path: {file.stem: file for file in find_images(path)})
+    pairs, without_truth = match(predictions, truth, _by_stem)
+    cases = [(predicted, Case(true.stem, true, true)) for predicted, true in pairs]
+    return _evaluate(cases, labels, {}, None, progress).with_context(
+        predictions=str(predictions), truth=str(truth), predictions_without_truth=without_truth
+    )
+
+
+def is_data_folder(path: Path) -> bool:
+    """Whether a folder has the layout that :func:`s2mnet.data.find_cases` reads."""
+    return any((path / name).is_dir() for name in ("images", *SPLITS))
+
+
+def evaluate_masks(
+    predictions: str | Path,
+    folder: ImageFolder,
+    split: str = "test",
+    labels: LabelRule = "auto",
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Measure the prediction of every image in a split of a data folder, as if the model had been there to predict it.
+
+    Class names and regions come from ``dataset.yaml``, else the values of all masks are interpreted as for training.
+    Fields of view, patients, volumes and spacing are used as for a model.
+
+    Args:
+        predictions: a folder of masks with the file stems of the images.
+        folder: see :func:`s2mnet.data.find_cases`.
+        split: "test", "val", "train" or "all".
+        labels: how to read the values of the truth.
+        progress: called after each image with the number of images done and of all.
+
+    Raises:
+        S2MNetError: as :func:`evaluate_folders`.
+    """
+    predictions = Path(predictions)
+    cases = {case.name: case for case in folder.cases_of(split)}
+    others = [case for case in folder.cases_of("all") if case.name not in cases]
+    predicted = _by_stem(predictions)
+    files = _with_prediction(predictions, predicted, folder.root, {case.name: mask_of(case) for case in cases.values()})
+    declared = folder.dataset.label_map() if labels == "auto" else None
+    with _threads() as pool:
+        masks = [] if declared else [mask_of(case) for case in others]
+        values = dict(prefetch(pool, lambda mask: histogram(read_mask(mask)), masks, AHEAD))
+    pairs = list(zip(files, cases.values(), strict=True))
+    return _evaluate(pairs, labels, values, declared, progress, split).with_context(
+        predictions=str(predictions),
+        truth=str(folder.root),
+        split=split,
+        predictions_without_truth=[
+            file.name for stem, file in predicted.items() if stem not in {case.name for case in folder.cases_of("all")}
+        ],
+    )
+
+
+def _evaluate(
+    pairs: Sequence[tuple[Path, Case]],
+    labels: LabelRule,
+    other_values: Mapping[Path, Histogram],
+    declared: LabelMap | None,
+    progress: Progress | None,
+    split: str | None = None,
+) -> Evaluation:
+    """Measure predicted masks against the masks of cases, whose labels are declared or inferred with other masks."""
     predicted_values, true_values = _read_values(pairs)
-    true_labels = infer_labels(true_values, labels)
+    true_labels = declared or infer_labels({**true_values, **other_values}, labels)
     predicted_labels = labels_of_predictions(predicted_values, true_labels, labels)
 
-    def read(pair: tuple[Path, Path]) -> tuple[str, np.ndarray, np.ndarray]:
-        predicted_file, true_file = pair
-        predicted = predicted_labels.encode(read_mask(predicted_file), predicted_file)
-        true = true_labels.encode(read_mask(true_file), true_file)
-        check_clear(predicted_file, predicted, true, true_labels)
-        return true_file.stem, predicted, true
+    def read(pair: tuple[Path, Case]) -> tuple[str, np.ndarray, np.ndarray]:
+        file, case = pair
+        predicted = predicted_labels.encode(read_mask(file), file)
+        true = true_labels.encode(read_mask(mask_of(case)), mask_of(case))
+        if case.field:
+            true[read_pair(case.image, case.field)[1] == 0] = IGNORE_INDEX
+        check_clear(file, predicted, true, true_labels)
+        return case.name, predicted, true
 
     def masks() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         with _threads() as pool:
             for _, read_pair in prefetch(pool, read, pairs, AHEAD):
                 yield read_pair
 
-    return evaluate(masks(), true_labels.structures, progress=progress).with_context(
-        predictions=str(predictions),
-        truth=str(truth),
+    return evaluate(
+        masks(),
+        true_labels.structures,
+        progress=(lambda done, _: progress(done, len(pairs))) if progress else None,
+        split=split,
+        facts={case.name: case.facts for _, case in pairs},
+    ).with_context(
         labels_of_truth=true_labels.describe(),
         labels_of_predictions=predicted_labels.describe(),
-        predictions_without_truth=without_truth,
     )
 
 
@@ -98,25 +168,38 @@ def match(
     if predictions.is_file() and truth.is_file():
         return [(predictions, truth)], []
     predicted, true = find(predictions), find(truth)
+    files = _with_prediction(predictions, predicted, truth, true)
+    without_truth = [file.name for stem, file in predicted.items() if stem not in true]
+    return list(zip(files, true.values(), strict=True)), without_truth
+
+
+def _with_prediction(
+    predictions: Path, predicted: Mapping[str, Path], truth: Path, true: Mapping[str, Path]
+) -> list[Path]:
+    """The prediction of each truth, by stem."""
     missing = [file.name for stem, file in true.items() if stem not in predicted]
     if missing:
         problem = f"has no prediction for {len(missing)} of {len(true)} masks in {truth}: {listed(missing, 5)}"
         raise S2MNetError(predictions, problem, "Predict them too with the same file stem, or remove those masks.")
-    pairs = [(predicted[stem], file) for stem, file in true.items()]
-    return pairs, [file.name for stem, file in predicted.items() if stem not in true]
+    return [predicted[stem] for stem in true]
 
 
-def _read_values(pairs: list[tuple[Path, Path]]) -> tuple[dict[Path, Histogram], dict[Path, Histogram]]:
+def _by_stem(path: Path) -> dict[str, Path]:
+    """The masks of a folder by stem, in Unicode's composed form."""
+    return {unicodedata.normalize("NFC", file.stem): file for file in find_images(path)}
+
+
+def _read_values(pairs: Sequence[tuple[Path, Case]]) -> tuple[dict[Path, Histogram], dict[Path, Histogram]]:
     predicted_values: dict[Path, Histogram] = {}
     true_values: dict[Path, Histogram] = {}
     with _threads() as pool:
-        for (predicted_file, true_file), (predicted, true) in prefetch(pool, _values_of_pair, pairs, AHEAD):
-            predicted_values[predicted_file], true_values[true_file] = predicted, true
+        for (file, case), (predicted, true) in prefetch(pool, _values_of_pair, pairs, AHEAD):
+            predicted_values[file], true_values[mask_of(case)] = predicted, true
     return predicted_values, true_values
 
 
-def _values_of_pair(pair: tuple[Path, Path]) -> tuple[Histogram, Histogram]:
-    predicted_file, true_file = pair
+def _values_of_pair(pair: tuple[Path, Case]) -> tuple[Histogram, Histogram]:
+    predicted_file, true_file = pair[0], mask_of(pair[1])
     predicted, true = read_mask(predicted_file), read_mask(true_file)
     if predicted.shape != true.shape:
         sizes = [f"{width} × {height}" for height, width in (predicted.shape, true.shape)]

@@ -12,6 +12,7 @@ from s2mnet.evaluation.folders import check_clear, labels_of_predictions, match
 from s2mnet.evaluation.metrics import Unit
 from s2mnet.evaluation.records import Evaluation, VolumeResult, volumes_of
 from s2mnet.evaluation.results import measure
+from s2mnet.progress import Progress
 from s2mnet.volumes import Volume, check_same_grid
 from s2mnet.volumes.nifti import is_nifti_name, read_nifti, whole_numbers
 
@@ -38,7 +39,9 @@ def find_volumes(path: Path) -> dict[str, Path]:
     return volumes
 
 
-def evaluate_volumes(predictions: str | Path, truth: str | Path, labels: LabelRule = "auto") -> Evaluation:
+def evaluate_volumes(
+    predictions: str | Path, truth: str | Path, labels: LabelRule = "auto", progress: Progress | None = None
+) -> Evaluation:
     """Measure every volume of ``truth`` against the prediction with the same name, in 3-D.
 
     The meaning of the values is inferred as in :func:`~s2mnet.evaluation.folders.evaluate_folders`. Distances are in
@@ -49,6 +52,7 @@ def evaluate_volumes(predictions: str | Path, truth: str | Path, labels: LabelRu
         predictions: a folder of masks .nii or .nii.gz, or one mask.
         truth: the same.
         labels: how to read the values of the truth.
+        progress: called after each volume with the number of volumes done and of all.
 
     Returns:
         The evaluation, of volumes only.
@@ -88,6 +92,8 @@ def evaluate_volumes(predictions: str | Path, truth: str | Path, labels: LabelRu
         sizes = [size for size in spacing if size is not None] if unit == "mm" else None
         metrics, empty = measure(name, predicted_indices, true_indices, true_labels.structures, spacing=sizes)
         cases.append(VolumeResult(name=name, slices=len(true_indices), metrics=metrics, empty=empty))
+        if progress:
+            progress(len(cases), len(pairs))
     return Evaluation(
         class_names=list(true_labels.structures), cases=[], summary={}, empty={}, volumes=volumes_of(cases, unit)
     ).with_context(
