@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import tempfile
 from pathlib import Path
 
 import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.constants import HF_HUB_CACHE
 from pydantic import BaseModel, ConfigDict
 
 from s2mnet.architecture import PeerNetwork
@@ -20,6 +23,7 @@ from s2mnet.plan import Preprocessing
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 KEY = "s2mnet"  # our section of config.json, next to the arguments of the network
+FORMAT_KEY, FORMAT = "format_version", 1  # of config.json; increase it when older versions would misread a new file
 
 
 class ModelConfig(BaseModel):
@@ -46,10 +50,31 @@ def save_model(network: S2MNet | PeerNetwork, config: ModelConfig, folder: Path)
     """Write the two files, each atomically, with the Hugging Face mixin of the network."""
     with tempfile.TemporaryDirectory() as temporary:
         network.save_pretrained(temporary)
-        content = json.loads(Path(temporary, CONFIG).read_text())
-        content[KEY] = config.model_dump(mode="json")
+        content = json.loads(Path(temporary, CONFIG).read_text(encoding="utf-8"))
+        content |= {KEY: config.model_dump(mode="json"), FORMAT_KEY: FORMAT}
         write_atomically(folder / WEIGHTS, Path(temporary, WEIGHTS).read_bytes())
         write_atomically(folder / CONFIG, json.dumps(content, indent=2, ensure_ascii=False).encode())
+
+
+def find_model(model: str | Path) -> Path:
+    """The folder of a model: the folder itself, or its copy in the cache of Hugging Face, downloaded where needed.
+
+    Args:
+        model: a folder; or, as a string, the name of a repository on the Hugging Face Hub, such as "user/model". A
+            folder of that name comes first, and a ``Path`` is always a folder.
+
+    Raises:
+        S2MNetError: the repository cannot be downloaded.
+    """
+    if isinstance(model, Path) or Path(model).exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
+        return Path(model)
+    try:
+        if HF_HUB_CACHE.startswith("~"):
+            raise OSError("there is no home folder for the download; set HF_HOME")
+        return Path(snapshot_download(model, allow_patterns=[CONFIG, WEIGHTS]))
+    except Exception as error:  # those of the HTTP library, which differs between versions, too
+        problem = f"is not a folder, and is not to be had from the Hugging Face Hub ({_shortened(error)})"
+        raise S2MNetError(model, problem, "Check the name, or download the model and pass its folder.") from None
 
 
 def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[S2MNet | PeerNetwork, ModelConfig]:
@@ -66,10 +91,16 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[S2MNet
     fix = "Copy the file again, or train again."
     try:
         content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        version = content.get(FORMAT_KEY, FORMAT)  # the first models had none
+        if version != FORMAT:
+            problem = f"has the format {str(version)[:20]}; this version of s2mnet reads {FORMAT}"
+            raise S2MNetError(folder / CONFIG, problem, "Install the version of s2mnet that wrote it.")
         config, kind = ModelConfig.model_validate(content[KEY]), PeerNetwork if "architecture" in content else S2MNet
         with contextlib.redirect_stdout(io.StringIO()):  # the mixin prints a message
             network = kind.from_pretrained(str(folder), strict=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:  # pydantic and json raise ValueErrors
+    except S2MNetError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # pydantic, json: ValueErrors
         problem = f"is not the configuration of a model ({_shortened(error)})"
         raise S2MNetError(folder / CONFIG, problem, fix) from None
     except Exception as error:  # safetensors has an exception class of its own, derived from Exception
