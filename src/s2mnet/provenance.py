@@ -12,6 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from s2mnet import __version__
 from s2mnet.device import cpu_cores
 
 LIBRARIES = ("torch", "lightning", "monai", "numpy")
@@ -32,7 +33,7 @@ def environment() -> dict[str, Any]:
         True
     """
     return {
-        "s2mnet": _version("s2mnet"),
+        "s2mnet": __version__,
         "commit": commit(),
         "python": platform.python_version(),
         **{library: _version(library) for library in LIBRARIES},
