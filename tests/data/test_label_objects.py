@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import binary_dilation
 
 from s2mnet.data import find_cases, read_mask
 from s2mnet.data.images import check_palettes
@@ -73,6 +74,16 @@ def test_numbered_objects_are_no_classes(seed: int, step: int) -> None:
     assert 2 < max(mask.max() for mask in masks) <= 8
     with pytest.raises(S2MNetError, match=r"m/.*instance labels.*--labels binary.*dataset\.yaml.*--labels classes"):
         infer(masks, step)
+
+
+def test_numbered_objects_with_an_ignored_border_are_no_classes() -> None:
+    """As PASCAL VOC stores them: 255 all around each object."""
+    rng = np.random.default_rng(5)
+    masks = [cells(rng) for _ in range(16)]
+    for mask in masks:
+        mask[binary_dilation(mask > 0, iterations=2) & (mask == 0)] = 255
+    with pytest.raises(S2MNetError, match=r"values 0 to [2-8], .*instance labels"):
+        infer(masks)
 
 
 @pytest.mark.parametrize("seed", range(8))

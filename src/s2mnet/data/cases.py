@@ -112,7 +112,8 @@ def find_cases(root: Path) -> ImageFolder:
     given = [name for name in SPLITS if (root / name).is_dir()]
     if flat and given:
         raise S2MNetError(root, f"has both {flat[0]}/ and {given[0]}/", f"Keep one of the two layouts. {_ARRANGE}")
-    others = [path.parent.name for path in sorted(root.glob("[!.]*/images")) if path.parent.name not in SPLITS]
+    pairs = sorted(path.parent for path in root.glob("[!.]*/images") if (path.parent / "masks").is_dir())
+    others = [path.name for path in pairs if path.name not in SPLITS]
     if given and others:
         problem = f"has {others[0]}/images besides {given[0]}/"
         raise S2MNetError(root, problem, f"Name it train/, val/ or test/, or move {others[0]}/ elsewhere.")

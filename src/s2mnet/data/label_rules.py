@@ -179,26 +179,24 @@ def numbered_objects(
     several = sorted((file for file in marked if len(marked[file]) > 1), key=lambda file: -len(marked[file]))
     if len(set(from_first)) < 2 or len(from_first) < FROM_FIRST_SHARE * sum(map(bool, marked.values())):
         return None
-    objects, single, pairs, nested = np.sum([_layout(read(file)) for file in several[:MAX_CHECKED]], axis=0)
+    objects, single, pairs, nested = np.sum([_layout(read(file), values) for file in several[:MAX_CHECKED]], axis=0)
     return several[0] if single >= SINGLE_SHARE * objects and nested <= NESTED_SHARE * pairs else None
 
 
-def _layout(mask: np.ndarray) -> tuple[int, int, int, int]:
+def _layout(mask: np.ndarray, values: list[int]) -> tuple[int, int, int, int]:
     """Values of a mask, those that are one connected object, pairs of values, pairs of which one lies in the other."""
     from scipy.ndimage import find_objects, generate_binary_structure, label
 
+    ranks = np.where(np.isin(mask, values), np.searchsorted(values, mask), 0)
     touching = generate_binary_structure(mask.ndim, mask.ndim)
-    values, ranks = np.unique(mask, return_inverse=True)
-    boxes = find_objects(ranks.reshape(mask.shape))[: len(values) - 1]
-    single = sum(label(ranks.reshape(mask.shape)[box] == rank, touching)[1] == 1 for rank, box in enumerate(boxes, 1))
-    nested = sum(
-        any(
-            all(a.start <= b.start and b.stop <= a.stop for a, b in zip(*order, strict=True))
-            for order in (two, two[::-1])
-        )
-        for two in combinations(boxes, 2)
-    )
+    boxes = {rank: box for rank, box in enumerate(find_objects(ranks), 1) if box}
+    single = sum(label(ranks[box] == rank, touching)[1] == 1 for rank, box in boxes.items())
+    nested = sum(_lies_in(a, b) or _lies_in(b, a) for a, b in combinations(boxes.values(), 2))
     return len(boxes), single, len(boxes) * (len(boxes) - 1) // 2, nested
+
+
+def _lies_in(inner: tuple[slice, ...], outer: tuple[slice, ...]) -> bool:
+    return all(b.start <= a.start and a.stop <= b.stop for a, b in zip(inner, outer, strict=True))
 
 
 def _is_even(values: list[int]) -> bool:

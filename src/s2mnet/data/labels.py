@@ -271,7 +271,7 @@ def infer_labels(
         raise no_explanation(counts, total)
     kind, values, ignore_value = reading
     if read is not None and (numbered := numbered_objects(counts, values, read)):
-        raise instances(numbered, max(counts[numbered]))
+        raise instances(numbered, max(set(counts[numbered]) & set(values)))
     return LabelMap(kind=kind, values=values, ignore_value=ignore_value)
 
 

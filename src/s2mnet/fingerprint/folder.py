@@ -134,7 +134,7 @@ def _fingerprint(
         duplicates=duplicates,
         duplicate_counts=duplicate_counts,
         images=[_image(pair, folder.root, share) for pair, share in readings.inspected],
-        problems=worst_first([*files.unreadable, *odd, *strange, *unexpected, *derived]),
+        problems=worst_first([*files.unreadable, *odd, *_first_named(strange), *unexpected, *derived]),
     )
 
 
@@ -214,6 +214,15 @@ def _understand(folder: ImageFolder, pairs: Sequence[Pair], labels: LabelRule) -
             if histograms.pop(Path(error.where), None) is None:
                 break
     return None, problems[:1]
+
+
+def _first_named(problems: Sequence[Problem]) -> list[Problem]:
+    """Without the problems of files that an earlier one names already."""
+    texts = [""]
+    for problem in problems:
+        texts.append(texts[-1] + problem.problem)
+    pairs = zip(problems, texts, strict=False)
+    return [problem for problem, before in pairs if not problem.file or Path(problem.file).name not in before]
 
 
 def _palettes(root: Path, pairs: Sequence[Pair]) -> list[Problem]:
