@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -15,6 +17,8 @@ from typer import Argument, Option
 from s2mnet.allocator import keep_freed_memory
 from s2mnet.errors import S2MNetError
 from s2mnet.progress import progress_bar
+
+_TAKES_NO_OUTPUT = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE}
 
 app = typer.Typer(
     help="S2M-Net for 2-D medical image segmentation: from images and masks to a trained model, masks and metrics.",
@@ -277,11 +281,24 @@ def main() -> None:
 
 
 def run(commands: typer.Typer) -> None:
-    """Run a command line; bad input gives one message and exit status 2."""
+    """Run a command line; bad input, or a full disk behind standard output, gives one message and exit status 2."""
     keep_freed_memory()
     warnings.filterwarnings("ignore", module="PIL")  # faulty files are reported once, by their reader
     try:
-        commands()
+        try:
+            commands()
+        finally:
+            sys.stdout.flush()
     except S2MNetError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(2)
+        _fail(error)
+    except OSError as error:
+        if error.errno not in _TAKES_NO_OUTPUT:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python writes what is left of standard output when it exits
+        problem, fix = f"cannot be written to: {error.strerror}", "Free space, or write elsewhere."
+        _fail(S2MNetError(error.filename or "The standard output", problem, fix))
+
+
+def _fail(error: S2MNetError) -> None:
+    typer.echo(f"error: {error}", err=True)
+    sys.exit(2)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
-import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from pydantic import BaseModel, ConfigDict
+from safetensors.torch import save
 
 from s2mnet.architecture import PeerNetwork
 from s2mnet.data import LabelMap
@@ -41,13 +44,27 @@ class ModelConfig(BaseModel):
 
 
 def save_model(network: S2MNet | PeerNetwork, config: ModelConfig, folder: Path) -> None:
-    """Write the two files, each atomically, with the Hugging Face mixin of the network."""
-    with tempfile.TemporaryDirectory() as temporary:
-        network.save_pretrained(temporary)
-        content = json.loads(Path(temporary, CONFIG).read_text())
-        content[KEY] = config.model_dump(mode="json")
-        write_atomically(folder / WEIGHTS, Path(temporary, WEIGHTS).read_bytes())
-        write_atomically(folder / CONFIG, json.dumps(content, indent=2, ensure_ascii=False).encode())
+    """Write the two files, each atomically, as the Hugging Face mixin of the network reads them.
+
+    (The mixin itself would write to a temporary folder, which may be on a smaller disk.)
+    """
+    arguments = cast("dict[str, Any]", network._hub_mixin_config)
+    content = dict(sorted(arguments.items())) | {KEY: config.model_dump(mode="json")}
+    write_atomically(folder / WEIGHTS, save(_unshared(network.state_dict())))
+    write_atomically(folder / CONFIG, json.dumps(content, indent=2, ensure_ascii=False).encode())
+
+
+def _unshared(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Each tensor under one of its names: safetensors stores no memory twice. The mixin knows the other names."""
+    kept: dict[Any, str] = {}
+    for name in sorted(state):
+        kept.setdefault((state[name].data_ptr(), state[name].shape) if state[name].numel() else name, name)
+    return {name: state[name].contiguous() for name in kept.values()}
+
+
+def checksum(folder: Path) -> str:
+    """SHA-256 of the two files of a model: different for models that differ in anything."""
+    return hashlib.sha256((folder / CONFIG).read_bytes() + (folder / WEIGHTS).read_bytes()).hexdigest()
 
 
 def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[S2MNet | PeerNetwork, ModelConfig]:

@@ -29,7 +29,7 @@ from s2mnet.progress import progress_bar
 from s2mnet.provenance import environment, training_precision
 from s2mnet.report.run import REPORT, write_run_report
 from s2mnet.training.distributed import connect, from_main, is_main
-from s2mnet.training.run import PLAN, check_run_folder, train
+from s2mnet.training.run import PLAN, reserved, train
 
 
 def run_training(
@@ -65,18 +65,18 @@ def run_training(
     """
     connect()
     console = (console or Console()) if is_main() else Console(quiet=True)
-    check_run_folder(run, resume)
-    folder = find_cases(data)
-    given = _given_plan(run, plan_file, resume, options)
-    rule = given.labels if given and labels == "auto" else labels
-    fingerprint = from_main(lambda: read_with_progress(folder, rule))
-    plan = from_main(lambda: given or make_plan(fingerprint, machine=this_machine(), **options))
-    if fingerprint.label_map and plan.labels.values != fingerprint.label_map.values:
-        problem = f"has masks with the values {fingerprint.label_map.values}; the plan has {plan.labels.values}"
-        raise S2MNetError(data, problem, "Use the plan with the data it was made for.")
-    describe(console, folder, fingerprint, plan)
-    history = train(folder, plan, run, resume, console)
-    return finish(folder, fingerprint, plan, run, console, history, command) if is_main() else run / REPORT
+    with reserved(run, resume):
+        folder = find_cases(data)
+        given = _given_plan(run, plan_file, resume, options)
+        rule = given.labels if given and labels == "auto" else labels
+        fingerprint = from_main(lambda: read_with_progress(folder, rule))
+        plan = from_main(lambda: given or make_plan(fingerprint, machine=this_machine(), **options))
+        if fingerprint.label_map and plan.labels.values != fingerprint.label_map.values:
+            problem = f"has masks with the values {fingerprint.label_map.values}; the plan has {plan.labels.values}"
+            raise S2MNetError(data, problem, "Use the plan with the data it was made for.")
+        describe(console, folder, fingerprint, plan)
+        history = train(folder, plan, run, resume, console)
+        return finish(folder, fingerprint, plan, run, console, history, command) if is_main() else run / REPORT
 
 
 def write_plan(data: Path, file: Path, labels: LabelRule = "auto", **options: Any) -> Plan:

@@ -85,12 +85,13 @@ def read_mask(path: str | Path) -> np.ndarray:
     return _guarded(Path(path), _mask_array)
 
 
-def write_mask(path: str | Path, array: np.ndarray) -> None:
+def write_mask(path: str | Path, array: np.ndarray, source: str = "") -> None:
     """Write a mask as PNG, atomically: 8-bit, or 16-bit if a value is above 255.
 
     Args:
         path: the file, with suffix .png; an existing one is replaced.
         array: (H, W) integers or booleans in 0–65535.
+        source: what made it, see :func:`s2mnet.files.write_png`.
 
     Raises:
         S2MNetError: the suffix, shape, dtype or range is wrong, or the file cannot be written.
@@ -104,7 +105,7 @@ def write_mask(path: str | Path, array: np.ndarray) -> None:
     low, high = int(array.min()), int(array.max())
     if low < 0 or high > 65535:
         raise S2MNetError(path, f"cannot store the values {low} to {high}", "Use label values within 0 to 65535.")
-    write_png(path, array.astype(np.uint8 if high <= 255 else np.uint16), zlib.Z_RLE)
+    write_png(path, array.astype(np.uint8 if high <= 255 else np.uint16), zlib.Z_RLE, source)
 
 
 def _guarded(path: Path, convert: Callable[[Path, Image.Image | np.ndarray, str], np.ndarray]) -> np.ndarray:

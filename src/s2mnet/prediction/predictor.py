@@ -10,7 +10,7 @@ from s2mnet.data import read_image
 from s2mnet.device import Precision
 from s2mnet.engines import EngineName, build, choose
 from s2mnet.inference import Inference, Prediction
-from s2mnet.modelfolder import WEIGHTS, load_model
+from s2mnet.modelfolder import checksum, load_model
 
 
 class Predictor(Inference):
@@ -30,7 +30,8 @@ class Predictor(Inference):
         config: what the model knows of its images and labels.
         engine: "torch" or "openvino", whichever predicts.
         notice: None, or a line on how to predict faster, for the command line to print.
-        saved_at: modification time of the weights, in seconds since the epoch.
+        precision: as given.
+        checksum: of the model's files, see :func:`s2mnet.modelfolder.checksum`.
 
     Raises:
         S2MNetError: the folder holds no model; an engine or precision that is unknown or cannot run here.
@@ -47,7 +48,7 @@ class Predictor(Inference):
         self.engine, device, self.notice = choose(engine, device)
         self.network, config = load_model(Path(model), device)
         super().__init__(build(self.network, self.engine, precision), config)
-        self.saved_at = (Path(model) / WEIGHTS).stat().st_mtime
+        self.precision, self.checksum = precision, checksum(Path(model))
 
     def predict(self, image: str | Path | np.ndarray, tta: int | None = None, boundary: bool = False) -> Prediction:
         """Segment one image.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,7 +23,7 @@ from s2mnet.architecture import OURS, PeerNetwork
 from s2mnet.data import ImageFolder
 from s2mnet.device import multiplies_bf16
 from s2mnet.errors import S2MNetError
-from s2mnet.files import write_atomically
+from s2mnet.files import locked, write_atomically
 from s2mnet.modelfolder import ModelConfig
 from s2mnet.network import S2MNet
 from s2mnet.plan import Plan
@@ -114,6 +115,18 @@ def train(
             raise KeyboardInterrupt from None
         raise
     return history.records
+
+
+@contextlib.contextmanager
+def reserved(run: Path, resume: bool) -> Iterator[None]:
+    """Keep a run folder for one training, after :func:`check_run_folder`.
+
+    Raises:
+        S2MNetError: the check fails, or another process trains in this folder.
+    """
+    with locked(run / ".lock", run) if is_main() else contextlib.nullcontext():
+        check_run_folder(run, resume)
+        yield
 
 
 def check_run_folder(run: Path, resume: bool) -> None:

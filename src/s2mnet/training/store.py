@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -23,8 +24,9 @@ from s2mnet.plan import Preprocessing
 from s2mnet.progress import progress_bar
 
 VARIABLE = "S2MNET_CACHE"
-FORMAT = 1  # increase it when the same files are prepared differently
+FORMAT = 2  # increase it when the same files are prepared differently
 KEPT_DAYS = 30
+_CHECKSUM = 20  # bytes at the end of a file of the cache
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -74,7 +76,8 @@ class PreparedCases:
         folder: Path | None,
         title: str = "preparing",
     ) -> None:
-        self.preprocessing, self.labels, self.resized, self.folder = preprocessing, labels, resized, folder
+        self.cases, self.preprocessing, self.labels = list(cases), preprocessing, labels
+        self.resized, self.folder = resized, folder
         self.write_error: S2MNetError | None = None
         if folder:
             _delete_unused(folder)
@@ -95,27 +98,33 @@ class PreparedCases:
         The files are mapped anew each time: a map holds its file open, and a system allows about a thousand open files.
         """
         entry = self.entries[index]
-        # "c": copy on write. With "r", torch warns of arrays that are not writable.
-        return (np.load(entry.image, "c"), np.load(entry.mask, "c")) if isinstance(entry, _Stored) else entry
+        try:
+            # "c": copy on write. With "r", torch warns of arrays that are not writable.
+            return (np.load(entry.image, "c"), np.load(entry.mask, "c")) if isinstance(entry, _Stored) else entry
+        except (OSError, ValueError, EOFError):  # someone emptied the cache
+            return self._decode(self.cases[index])
 
     def _entry(self, case: Case) -> tuple[_Stored | Pair, S2MNetError | None]:
         """The entry of a case, and why it could not be written, if so."""
         stored = self._place(case) if self.folder else None
         if stored and _is_whole(stored):
             return stored, None
-        image, mask = load_case(case, self.labels)
-        mask = prepare_mask(mask, self.preprocessing) if self.resized else mask
-        pair = prepare_image(image, self.preprocessing), mask
+        pair = self._decode(case)
         if stored is None:
             return pair, None
         try:
             for path, array in zip(stored, pair, strict=True):
                 content = io.BytesIO()
                 np.save(content, array)
-                write_atomically(path, content.getvalue())
+                write_atomically(path, content.getvalue() + _checksum(content.getvalue()))
         except S2MNetError as error:
             return pair, error
         return stored, None
+
+    def _decode(self, case: Case) -> Pair:
+        image, mask = load_case(case, self.labels)
+        mask = prepare_mask(mask, self.preprocessing) if self.resized else mask
+        return prepare_image(image, self.preprocessing), mask
 
     def _place(self, case: Case) -> _Stored | None:
         changes = self.preprocessing.model_dump(include={"extent", "size", "channels", "stored", "clahe"})
@@ -134,18 +143,23 @@ class PreparedCases:
 def _is_whole(stored: _Stored) -> bool:
     try:
         for path in stored:
-            np.load(path, "r")
-            os.utime(path)
-    except (OSError, ValueError, EOFError):  # missing or truncated
+            content = path.read_bytes()
+            if _checksum(content[:-_CHECKSUM]) != content[-_CHECKSUM:]:
+                return False
+            with contextlib.suppress(OSError):  # of another user
+                os.utime(path)
+    except OSError:
         return False
     return True
+
+
+def _checksum(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=_CHECKSUM).digest()
 
 
 def _delete_unused(folder: Path) -> None:
     limit = time.time() - KEPT_DAYS * 86400
     for path in folder.glob("??/*.npy"):
-        try:
+        with contextlib.suppress(OSError):  # another run deleted it, or permission is denied
             if path.stat().st_mtime < limit:
                 path.unlink()
-        except OSError:  # another run deleted it, or permission is denied
-            continue
