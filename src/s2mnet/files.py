@@ -82,7 +82,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             if any(_PARTIAL.fullmatch(folder.name) for folder in path.parents):
                 path.write_bytes(content)  # replace_folder waits for the disk, once for all files
                 return
-            _sweep(path.parent)
+            sweep(path.parent)
             try:
                 partial.write_bytes(content)
                 _sync(partial)
@@ -170,6 +170,14 @@ def locked(file: Path, work: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
+@functools.cache
+def sweep(folder: Path) -> None:
+    """Delete leftover temporary files, once in a process. A process that is still writing one writes it again."""
+    for path in folder.glob(".s2mnet-*.part"):
+        with contextlib.suppress(OSError):  # a folder, or another process deleted it
+            path.unlink()
+
+
 def _make_folder(folder: Path) -> None:
     if not folder.is_dir():
         _make_folder(folder.parent)
@@ -189,14 +197,6 @@ def _sync(path: Path) -> None:
     except OSError as error:
         if not (folder and error.errno in _CANNOT_SYNC):
             raise
-
-
-@functools.cache
-def _sweep(folder: Path) -> None:
-    """Delete leftover temporary files, once in a process. A process that is still writing one writes it again."""
-    for path in folder.glob(".s2mnet-*.part"):
-        with contextlib.suppress(OSError):  # a folder, or another process deleted it
-            path.unlink()
 
 
 def write_error(path: Path, error: OSError) -> S2MNetError:

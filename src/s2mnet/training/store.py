@@ -18,7 +18,7 @@ import numpy as np
 from s2mnet.data import Case, LabelMap, load_case
 from s2mnet.device import worker_count
 from s2mnet.errors import S2MNetError
-from s2mnet.files import prefetch, write_atomically
+from s2mnet.files import prefetch, sweep, write_atomically
 from s2mnet.inference import prepare_image, prepare_mask
 from s2mnet.plan import Preprocessing
 from s2mnet.progress import progress_bar
@@ -159,6 +159,8 @@ def _checksum(content: bytes) -> bytes:
 
 def _delete_unused(folder: Path) -> None:
     limit = time.time() - KEPT_DAYS * 86400
+    for part in folder.glob("??"):
+        sweep(part)
     for path in folder.glob("??/*.npy"):
         with contextlib.suppress(OSError):  # another run deleted it, or permission is denied
             if path.stat().st_mtime < limit:
