@@ -126,7 +126,7 @@ def test_all_other_outputs_last(disk: Disk, tiny_run: Path, tiny_data: Path, tmp
 
 @pytest.mark.parametrize("write", [1, 5, 7], ids=["plan", "first state", "second state"])
 def test_training_killed_while_it_writes_goes_on_to_the_same_end(tiny_data: Path, tmp_path: Path, write: int) -> None:
-    """``kill -9`` with half a file written: the plan; the state of the first epoch; that of the second, no better one."""
+    """``kill -9`` with half a file written: the plan, the state of the first epoch, or that of the second."""
     run, plan = tmp_path / "run", tmp_path / "plan.yaml"
     tiny_plan(tiny_data, epochs=2).save(plan)
     kill = f"""
