@@ -13,7 +13,7 @@ from rich.markup import escape
 from s2mnet.data import Case, ImageFolder, find_cases
 from s2mnet.data.cases import Split
 from s2mnet.data.labels import LabelMap, LabelRule
-from s2mnet.device import Precision
+from s2mnet.device import Precision, choose_device
 from s2mnet.engines import EngineName
 from s2mnet.errors import S2MNetError
 from s2mnet.evaluation.examples import predict_examples
@@ -40,6 +40,7 @@ def run_training(
     resume: bool = False,
     console: Console | None = None,
     command: str | None = None,
+    device: str = "auto",
     **options: Any,
 ) -> Path:
     """``s2mnet train``: read and check the folder, plan, train, test the best model and write the report.
@@ -51,6 +52,7 @@ def run_training(
         labels: how to read the masks; "auto" follows a given plan.
         resume: continue the run in ``run`` with its plan.
         command: shown in the report; None is the command line.
+        device: see :func:`s2mnet.device.choose_device`.
         **options: of :func:`s2mnet.plan.make_plan`; None leaves the decision to it. Fields of
             :class:`s2mnet.plan.Training` override those of a given plan; with ``resume`` only minutes, epochs and
             workers do.
@@ -63,29 +65,30 @@ def run_training(
     Raises:
         S2MNetError: something is wrong with the folder, the plan or the run; raised before training starts.
     """
-    connect()
+    connect(choose_device(device))
     console = (console or Console()) if is_main() else Console(quiet=True)
     with reserved(run, resume):
         folder = find_cases(data)
         given = _given_plan(run, plan_file, resume, options)
         rule = given.labels if given and labels == "auto" else labels
         fingerprint = from_main(lambda: read_with_progress(folder, rule))
-        plan = from_main(lambda: given or make_plan(fingerprint, machine=this_machine(), **options))
+        plan = from_main(lambda: given or make_plan(fingerprint, machine=this_machine(device), **options))
         if fingerprint.label_map and plan.labels.values != fingerprint.label_map.values:
             problem = f"has masks with the values {fingerprint.label_map.values}; the plan has {plan.labels.values}"
             raise S2MNetError(data, problem, "Use the plan with the data it was made for.")
         describe(console, folder, fingerprint, plan)
-        history = train(folder, plan, run, resume, console)
-        return finish(folder, fingerprint, plan, run, console, history, command) if is_main() else run / REPORT
+        history = train(folder, plan, run, resume, console, device=device)
+        return finish(folder, fingerprint, plan, run, console, history, command, device) if is_main() else run / REPORT
 
 
-def write_plan(data: Path, file: Path, labels: LabelRule = "auto", **options: Any) -> Plan:
+def write_plan(data: Path, file: Path, labels: LabelRule = "auto", device: str = "auto", **options: Any) -> Plan:
     """``s2mnet plan``: read and check the folder, and write what :func:`run_training` would do.
 
     Args:
         data: folder of images and masks.
         file: the YAML file to write. It must not exist: someone may have edited it.
         labels: how to read the masks.
+        device: see :func:`s2mnet.device.choose_device`.
         **options: of :func:`s2mnet.plan.make_plan`.
 
     Raises:
@@ -95,7 +98,7 @@ def write_plan(data: Path, file: Path, labels: LabelRule = "auto", **options: An
         raise S2MNetError(file, "already exists", "Choose another name with -o, or delete the file.")
     folder = find_cases(data)
     fingerprint = read_with_progress(folder, labels)
-    plan = make_plan(fingerprint, machine=this_machine(), **options)
+    plan = make_plan(fingerprint, machine=this_machine(device), **options)
     describe(Console(), folder, fingerprint, plan)
     plan.save(file)
     return plan
@@ -129,10 +132,11 @@ def finish(
     console: Console,
     history: Sequence[Mapping[str, Any]],
     command: str | None = None,
+    device: str = "auto",
 ) -> Path:
     """Test the best model of a run on the test split, or on validation if there is none, and write the report."""
     split: Split = "test" if folder.splits.get("test") else "val"
-    predictor = Predictor(run, engine="torch")  # so that repeating a run elsewhere gives the same figures
+    predictor = Predictor(run, device, engine="torch")  # so that repeating a run elsewhere gives the same figures
     cases = folder.splits[split]
     provenance = {
         "command": command or command_line(),
@@ -141,6 +145,7 @@ def finish(
         "training precision": training_precision(history),
         "fast forms": ", ".join(history[-1].get("fast_forms", [])) or "none" if history else None,
         "engine": predictor.engine,
+        "device": str(choose_device(device)),
         **environment(),
     }
     evaluation = evaluate_cases(predictor, cases, split, None, console).with_context(
@@ -186,6 +191,7 @@ def evaluate_against(
     labels: LabelRule = "auto",
     engine: EngineName = "auto",
     precision: Precision = "float32",
+    device: str = "auto",
 ) -> Evaluation:
     """``s2mnet evaluate``: a run on a data folder, or a folder of predicted masks against true masks.
 
@@ -196,7 +202,7 @@ def evaluate_against(
         split: "test", "val", "train" or "all", of a data folder.
         tta: see :meth:`s2mnet.Predictor.predict`.
         labels: how to read the masks, if masks are compared.
-        engine, precision: for a run, see :class:`s2mnet.Predictor`.
+        engine, precision, device: for a run, see :class:`s2mnet.Predictor`.
 
     Raises:
         S2MNetError: a folder or file cannot be read, or does not match its counterpart.
@@ -209,7 +215,7 @@ def evaluate_against(
     if not cases:
         splits = ", ".join(name for name, part in folder.splits.items() if part)
         raise S2MNetError(truth, f"has no {split} split, only {splits}", "Use --split with one of these, or all.")
-    predictor = Predictor(source, engine=engine, precision=precision)
+    predictor = Predictor(source, device, engine, precision)
     if predictor.notice:
         Console(stderr=True).print(f"note: {predictor.notice}", markup=False, soft_wrap=True)
     result = evaluate_cases(predictor, cases, split, tta, Console())

@@ -6,8 +6,12 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from s2mnet.device import multiplies_bf16, worker_count
+from s2mnet.device import choose_device, multiplies_bf16, worker_count
+
+if TYPE_CHECKING:
+    import torch
 
 # Peak of a training step of the default network, per pixel and sample of a batch of 8 at 352², float32, on a CPU
 # (5.6 GB: gradients, activations and the loss). bf16 takes less, but the plan does not rely on it.
@@ -41,13 +45,18 @@ class Machine:
         return max(1, int(self.memory / 2 // (BYTES_PER_PIXEL * pixels)))
 
 
-def this_machine(measure: bool = True) -> Machine:
-    """This machine in its present state; ``measure`` trains the default network for a second or two to time it."""
+def this_machine(device: str = "auto", measure: bool = True) -> Machine:
+    """This machine in its present state.
+
+    Args:
+        device: see :func:`s2mnet.device.choose_device`.
+        measure: train the default network for a second or two to time it.
+    """
     import torch
 
-    gpu = torch.cuda.is_available()
-    memory = torch.cuda.mem_get_info()[0] if gpu else free_memory()
-    return Machine(gpu, memory, worker_count(), _speed("cuda" if gpu else "cpu") if measure else None)
+    chosen = choose_device(device)
+    memory = torch.cuda.mem_get_info(chosen)[0] if chosen.type == "cuda" else free_memory()
+    return Machine(chosen.type != "cpu", memory, worker_count(), _speed(chosen) if measure else None)
 
 
 def free_memory() -> int:
@@ -63,7 +72,7 @@ def free_memory() -> int:
     return known
 
 
-def _speed(device: str) -> float:
+def _speed(device: torch.device) -> float:
     """Pixels per second of forward, loss and backward, after a first step that is not counted."""
     import torch
 
@@ -71,9 +80,10 @@ def _speed(device: str) -> float:
     from s2mnet.network import S2MNet
     from s2mnet.network.fast import accelerate
 
-    count, side = (8, 256) if device == "cuda" else (4, 128)
+    count, side = (4, 128) if device.type == "cpu" else (8, 256)
     network = accelerate(S2MNet(), "train", device).network
-    network, criterion = network.to(device, memory_format=torch.channels_last), MASL()  # type: ignore[call-overload]
+    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    criterion = MASL().to(device)
     images = torch.zeros(count, 3, side, side, device=device).contiguous(memory_format=torch.channels_last)
     masks = torch.zeros(count, side, side, dtype=torch.long, device=device)
     masks[:, side // 4 : side // 2, side // 4 : side // 2] = 1
@@ -81,10 +91,10 @@ def _speed(device: str) -> float:
     with torch.random.fork_rng():
         for step in range(steps + 1):
             start = time.perf_counter()
-            with torch.autocast(device, torch.bfloat16, enabled=multiplies_bf16(device)):
+            with torch.autocast(device.type, torch.bfloat16, enabled=multiplies_bf16(device.type)):
                 logits = network(images)
             criterion(logits, masks).backward()
-            if device == "cuda":
-                torch.cuda.synchronize()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
             seconds += time.perf_counter() - start if step else 0.0
     return count * side * side * steps / seconds
