@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from s2mnet.text import shown
+
+WHERE, PROBLEM, FIX = 600, 1_500, 60_000  # longest parts of a message; a fix may list hundreds of files
+
 
 class S2MNetError(Exception):
     """Bad input, reported in one message. The command line prints it and exits with status 2; no traceback.
+
+    Names and values from files may hold anything, so control characters are escaped and long parts are cut.
 
     Args:
         where: the file, folder or argument at fault. It is the subject of the first sentence.
@@ -25,5 +31,6 @@ class S2MNetError(Exception):
             problem, fix = f"holds {problem}; expected {fix[0]}", fix[1:]
         else:
             self.found, self.expected, self.mend = problem, "", fix[0]
-        self.where, self.problem, self.fix = str(where), problem, fix[0]
-        super().__init__(f"{where} {self.problem}. {self.fix}")
+        self.where, self.problem = shown(str(where), WHERE), shown(problem, PROBLEM)
+        self.fix = shown(fix[0], FIX)
+        super().__init__(f"{self.where} {self.problem}. {self.fix}")
