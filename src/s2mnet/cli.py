@@ -127,7 +127,7 @@ def train(
     seed: Annotated[int | None, Option(help="Seed of all random numbers. Default: 42.")] = None,
     workers: Annotated[int | None, Option(help="Processes that load data. Default: 0 without a GPU.")] = None,
     precision: Annotated[
-        Literal["auto", "float32", "bf16"] | None,
+        Literal["auto", "float32", "bf16", "32"] | None,  # 32: what older versions called float32
         Option(help="Arithmetic of the network. auto: bf16 if the processor supports it. Default: auto."),
     ] = None,
     labels: Labels = "auto",

@@ -51,8 +51,8 @@ def run_training(
         resume: continue the run in ``run`` with its plan.
         command: shown in the report; None is the command line.
         **options: of :func:`s2mnet.plan.make_plan`; None leaves the decision to it. Fields of
-            :class:`s2mnet.plan.Training` override those of a given plan; with ``resume`` only minutes, epochs and
-            workers do.
+            :class:`s2mnet.plan.Training` override those of a given plan; with ``resume`` only minutes, epochs,
+            workers, lr and precision do. With one of the last two, a state with NaN is replaced by the best model.
 
     With several processes (``torchrun -m s2mnet train …``), one makes the plan, tests and writes.
 
@@ -74,7 +74,8 @@ def run_training(
         problem = f"has masks with the values {summary.label_map.values}; the plan has {plan.labels.values}"
         raise S2MNetError(data, problem, "Use the plan with the data it was made for.")
     describe(console, folder, summary, plan)
-    history = train(folder, plan, run, resume, console)
+    recover = bool({"lr", "precision"} & {name for name, value in options.items() if value is not None})
+    history = train(folder, plan, run, resume, console, recover=recover)
     return finish(folder, summary, plan, run, console, history, command) if is_main() else run / REPORT
 
 
@@ -105,7 +106,7 @@ def _given_plan(run: Path, plan_file: Path | None, resume: bool, options: Mappin
     if not (resume or plan_file):
         return None
     source = run / PLAN if resume or not plan_file else plan_file
-    allowed = {"minutes", "epochs", "workers"} if resume else set(Training.model_fields) - {"preset"}
+    allowed = {"minutes", "epochs", "workers", "lr", "precision"} if resume else set(Training.model_fields) - {"preset"}
     overrides = {name: value for name, value in options.items() if value is not None}
     for name in sorted(set(overrides) - allowed):
         option, how = "--" + name.replace("_", "-"), "--resume" if resume else "--plan"

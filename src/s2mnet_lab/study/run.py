@@ -25,7 +25,7 @@ from s2mnet.plan import Plan, make_plan
 from s2mnet.prediction import Predictor
 from s2mnet.progress import progress_bar
 from s2mnet.provenance import environment
-from s2mnet.training.callbacks import STATE
+from s2mnet.training.state import STATE
 from s2mnet.training.run import PLAN, has_finished_epoch, train
 from s2mnet.workflow import evaluate_cases
 from s2mnet_lab.peers import peer
