@@ -18,6 +18,7 @@ from s2mnet.data.channels import to_show
 from s2mnet.data.splits import digest
 from s2mnet.errors import S2MNetError
 from s2mnet.files import prefetch, write_picture, write_png
+from s2mnet.names import safe_stems
 from s2mnet.overlay import overlay
 from s2mnet.prediction.predictor import Predictor
 
@@ -163,10 +164,10 @@ class _Writer:
 
     def _write_probabilities(self, stem: str, planes: np.ndarray) -> None:
         labels = self.predictor.config.labels
-        names = list(labels.regions) or (labels.names if labels.exclusive else [""])
-        for name, plane in zip(names, planes, strict=True):
-            file = f"{stem}_{name}.png" if name else f"{stem}.png"
-            write_png(self.out / "probabilities" / file, np.round(plane * 65535).astype(np.uint16))
+        names = list(labels.regions) or (labels.names if labels.exclusive else [])
+        stems = [f"{stem}_{name}" for name in names] or [stem]
+        for file, plane in zip(safe_stems(stems, ".png"), planes, strict=True):
+            write_png(self.out / "probabilities" / f"{file}.png", np.round(plane * 65535).astype(np.uint16))
 
 
 def _threads() -> ThreadPoolExecutor:
