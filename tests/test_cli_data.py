@@ -71,5 +71,5 @@ def test_an_error_in_the_data_is_an_exit_status(tiny_data: Path, tmp_path: Path,
 def test_what_cannot_be_prepared_or_inspected_is_one_message(tmp_path: Path, s2mnet: Cli) -> None:
     refused(s2mnet("prepare", "kvassir", tmp_path, tmp_path / "out"), "Did you mean Kvasir-SEG?")
     refused(s2mnet("prepare", "Kvasir-SEG", tmp_path / "gone", tmp_path / "out"), "gone")
-    refused(s2mnet("inspect", tmp_path / "gone"), "gone", "no such folder")
+    refused(s2mnet("inspect", tmp_path / "gone"), "gone", "does not exist")
     assert not (tmp_path / "out").exists()

@@ -14,7 +14,8 @@ from PIL import Image
 from scipy.special import expit
 from tiny import NARROW, Cli, quiet
 
-from s2mnet.data import Dataset, LabelMap, find_cases, read_folder
+from s2mnet.data import Dataset, LabelMap, find_cases
+from s2mnet.fingerprint import read_folder
 from s2mnet.inference import to_labels
 from s2mnet.loss.dice_ce import DiceCrossEntropy
 from s2mnet.plan import make_plan
@@ -93,7 +94,7 @@ def write_tumours(root: Path) -> Path:
 @pytest.mark.parametrize("loss", ["masl", "dice_ce"])
 def test_from_the_folder_to_the_masks(tmp_path: Path, s2mnet: Cli, loss: str) -> None:
     data, run = write_tumours(tmp_path / "data"), tmp_path / "run"
-    plan = make_plan(read_folder(find_cases(data), progress=False), size=32, extent="whole", epochs=6, batch_size=4,
+    plan = make_plan(read_folder(find_cases(data)), size=32, extent="whole", epochs=6, batch_size=4,
                      repeats=4, lr=1e-2, precision="float32")  # fmt: skip
     assert plan.preprocessing.channels == ["flair", "t1", "t1ce", "t2"] and plan.labels.num_outputs == 3
     options = {} if loss == "dice_ce" else plan.loss_options

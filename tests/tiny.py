@@ -10,7 +10,8 @@ from PIL import Image
 from rich.console import Console
 from torch import nn
 
-from s2mnet.data import LabelMap, find_cases, read_folder
+from s2mnet.data import LabelMap, find_cases
+from s2mnet.fingerprint import read_folder
 from s2mnet.inference import Inference
 from s2mnet.modelfolder import ModelConfig
 from s2mnet.plan import Plan, Preprocessing, make_plan
@@ -61,7 +62,7 @@ def tiny_plan(data: Path, **changes: object) -> Plan:
         "precision": "float32",
         "lr": 1e-2,
     } | changes
-    plan = make_plan(read_folder(find_cases(data), progress=False), **options)  # type: ignore[arg-type]
+    plan = make_plan(read_folder(find_cases(data)), **options)  # type: ignore[arg-type]
     return plan.model_copy(update={"network": NARROW, "tta": 1, **own})
 
 

@@ -46,6 +46,9 @@ Engine = Annotated[
     Literal["auto", "torch", "openvino"],
     Option(help="Inference engine. auto: a GPU if there is one, else OpenVINO if installed, else PyTorch."),
 ]
+Device = Annotated[
+    str, Option(help="Where to compute: auto, cpu, cuda, cuda:1, mps. auto: a CUDA GPU if there is one, else the CPU.")
+]
 PrecisionOption = Annotated[
     Literal["float32", "bf16"],
     Option("--precision", help="Arithmetic of the network. bf16 is faster on processors that support it."),
@@ -98,8 +101,9 @@ def inspect(
     """Check a data folder before training: figures, pictures and problems, worst first. Exit status 1: an error."""
     from rich.console import Console
 
-    from s2mnet.inspection import inspect_folder, print_fingerprint, write_page
-    from s2mnet.inspection.fingerprint import FILE
+    from s2mnet.fingerprint import inspect_folder
+    from s2mnet.fingerprint.record import FILE
+    from s2mnet.inspection import print_fingerprint, write_page
 
     with progress_bar("reading") as progress:
         fingerprint = inspect_folder(data, labels, progress)
@@ -130,6 +134,7 @@ def train(
         Literal["auto", "float32", "bf16", "32"] | None,  # 32: what older versions called float32
         Option(help="Arithmetic of the network. auto: bf16 if the processor supports it. Default: auto."),
     ] = None,
+    device: Device = "auto",
     labels: Labels = "auto",
     plan: Annotated[Path | None, Option(help="Follow this plan.yaml; --minutes, --seed etc. override it.")] = None,
     resume: Annotated[bool, Option("--resume", help="Continue the run in --output.")] = False,
@@ -142,7 +147,7 @@ def train(
         seed=seed, workers=workers, precision=precision,
     )  # fmt: skip
     with exit_on_interrupt("s2mnet train … --resume continues after the last finished epoch"):
-        report = run_training(data, output, plan, labels, resume, **options)
+        report = run_training(data, output, plan, labels, resume, device=device, **options)
     typer.echo(f"report: {report}")
 
 
@@ -153,12 +158,13 @@ def plan(
     preset: PresetOption = None,
     minutes: Minutes = None,
     epochs: Epochs = None,
+    device: Device = "auto",
     labels: Labels = "auto",
 ) -> None:
     """Write what `train` would do, with reasons, to a YAML file that you can edit and pass to `train --plan`."""
     from s2mnet.workflow import write_plan
 
-    write_plan(data, output, labels, preset=preset, minutes=minutes, epochs=epochs)
+    write_plan(data, output, labels, device, preset=preset, minutes=minutes, epochs=epochs)
     typer.echo(f"plan: {output}")
 
 
@@ -180,12 +186,13 @@ def predict(
         bool, Option("--dicom-seg", help="Also write the mask of a DICOM input as a DICOM Segmentation object.")
     ] = False,
     tta: Tta = None,
+    device: Device = "auto",
     engine: Engine = "auto",
     precision: PrecisionOption = "float32",
 ) -> None:
     """Predict masks in the size of the images and the label values of the training masks; of a volume as NIfTI."""
     from s2mnet.prediction import Predictor, predict_folder
-    from s2mnet.volumes import is_volume, predict_volume
+    from s2mnet.volumes import is_volume, mask_stem, predict_volume
 
     _check_tta(tta)
     part = _shard(shard)
@@ -194,11 +201,11 @@ def predict(
         raise S2MNetError("--shard", f"needs a folder of images; {images} is a volume", "Omit --shard.")
     if dicom_seg and not volume:
         raise S2MNetError(images, "is not a DICOM file or series, which --dicom-seg needs", "Omit --dicom-seg.")
-    predictor = Predictor(run, engine=engine, precision=precision)
+    predictor = Predictor(run, device, engine, precision)
     if predictor.notice:
         typer.echo(f"note: {predictor.notice}", err=True)
     if volume:
-        name = images.name.removesuffix(".gz").removesuffix(".nii").removesuffix(".dcm")
+        name = mask_stem(images)
         target, segmentation = output / f"{name}.nii.gz", output / f"{name}.seg.dcm" if dicom_seg else None
         with progress_bar("predicting") as progress:
             predict_volume(predictor, images, target, window, tta, progress, segmentation)
@@ -218,6 +225,7 @@ def evaluate(
     split: Annotated[Literal["test", "val", "train", "all"], Option(help="Part of the data folder to use.")] = "test",
     tta: Tta = None,
     labels: Labels = "auto",
+    device: Device = "auto",
     engine: Engine = "auto",
     precision: PrecisionOption = "float32",
 ) -> None:
@@ -228,7 +236,7 @@ def evaluate(
     from s2mnet.workflow import evaluate_against
 
     _check_tta(tta)
-    result = evaluate_against(source, truth, split, tta, labels, engine, precision)
+    result = evaluate_against(source, truth, split, tta, labels, engine, precision, device)
     Console().print(table(result))
     if output:
         save(result, output)

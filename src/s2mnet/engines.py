@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from s2mnet.device import Precision, multiplies_bf16
+from s2mnet.device import Precision, choose_device, multiplies_bf16
 from s2mnet.errors import S2MNetError
 from s2mnet.network import S2MNet
 from s2mnet.network.fast import accelerate
@@ -44,9 +44,8 @@ def choose(engine: EngineName = "auto", device: str = "auto") -> Choice:
     """
     if engine not in get_args(EngineName):
         raise S2MNetError(f"engine {engine!r}", "is unknown", f"Choose one of {', '.join(get_args(EngineName))}.")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() and engine != "openvino" else "cpu"
-    on_cpu = torch.device(device).type == "cpu"
+    device = str(choose_device("cpu" if engine == "openvino" and device == "auto" else device))
+    on_cpu = device == "cpu"
     if engine == "torch" or (engine == "auto" and not on_cpu):
         return Choice("torch", device)
     if not on_cpu:

@@ -24,13 +24,7 @@ class S2MNetError(Exception):
         masks/a.png is an empty file. Export the mask again.
     """
 
-    def __init__(self, where: str | Path, problem: str, *fix: str) -> None:
-        # Until every caller has moved to (where, problem, fix): (where, found, expected, mend).
-        if len(fix) == 2:
-            self.found, self.expected, self.mend = problem, *fix
-            problem, fix = f"holds {problem}; expected {fix[0]}", fix[1:]
-        else:
-            self.found, self.expected, self.mend = problem, "", fix[0]
+    def __init__(self, where: str | Path, problem: str, fix: str) -> None:
         self.where, self.problem = shown(str(where), WHERE), shown(problem, PROBLEM)
-        self.fix = shown(fix[0], FIX)
+        self.fix = shown(fix, FIX)
         super().__init__(f"{self.where} {self.problem}. {self.fix}")

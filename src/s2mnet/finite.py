@@ -26,7 +26,9 @@ def not_finite(state: Any, name: str = "") -> str | None:
         return None if exact or bool(state.sum().isfinite()) or bool(state.isfinite().all()) else name
     if isinstance(state, float):
         return None if abs(state) < float("inf") else name
-    return next((where for key, part in _parts(state) if (where := not_finite(part, f"{name}.{key}".lstrip(".")))), None)
+    return next(
+        (where for key, part in _parts(state) if (where := not_finite(part, f"{name}.{key}".lstrip(".")))), None
+    )
 
 
 def _parts(state: Any) -> Iterator[tuple[Any, Any]]:

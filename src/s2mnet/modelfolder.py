@@ -92,7 +92,10 @@ def _build(content: dict[str, Any], config: ModelConfig, weights: Path) -> S2MNe
     kind = PeerNetwork if "architecture" in content else S2MNet
     fields = inspect.signature(kind).parameters
     arguments = {name: content.get(name, field.default) for name, field in fields.items()}
-    for name, needed in (("num_classes", config.labels.num_outputs), ("in_channels", len(config.preprocessing.channels))):
+    for name, needed in (
+        ("num_classes", config.labels.num_outputs),
+        ("in_channels", len(config.preprocessing.channels)),
+    ):
         if arguments[name] != needed:
             raise ValueError(f"{name} is {arguments[name]}; labels and preprocessing need {needed}")
     if kind is S2MNet:  # sized before memory is taken; networks of MONAI cannot all be built without

@@ -49,7 +49,9 @@ def shown(text: str, most: int | None = None) -> str:
     if text.isprintable():
         return text
     return "".join(
-        letter.encode("unicode_escape").decode() if letter != "\n" and unicodedata.category(letter) in _HIDDEN else letter
+        letter.encode("unicode_escape").decode()
+        if letter != "\n" and unicodedata.category(letter) in _HIDDEN
+        else letter
         for letter in text
     )
 

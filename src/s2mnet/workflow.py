@@ -10,10 +10,10 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from s2mnet.data import Case, FolderSummary, ImageFolder, find_cases, read_folder
+from s2mnet.data import Case, ImageFolder, find_cases
 from s2mnet.data.cases import Split
-from s2mnet.data.labels import LabelRule
-from s2mnet.device import Precision
+from s2mnet.data.labels import LabelMap, LabelRule
+from s2mnet.device import Precision, choose_device
 from s2mnet.engines import EngineName
 from s2mnet.errors import S2MNetError
 from s2mnet.evaluation.examples import predict_examples
@@ -21,6 +21,7 @@ from s2mnet.evaluation.folders import evaluate_folders
 from s2mnet.evaluation.results import Evaluation, save, table
 from s2mnet.evaluation.run import evaluate_run
 from s2mnet.evaluation.volumes import evaluate_volumes, find_volumes
+from s2mnet.fingerprint import Fingerprint, read_folder
 from s2mnet.modelfolder import CONFIG
 from s2mnet.plan import Plan, Training, make_plan, this_machine
 from s2mnet.prediction import Predictor
@@ -39,6 +40,7 @@ def run_training(
     resume: bool = False,
     console: Console | None = None,
     command: str | None = None,
+    device: str = "auto",
     **options: Any,
 ) -> Path:
     """``s2mnet train``: read and check the folder, plan, train, test the best model and write the report.
@@ -50,6 +52,7 @@ def run_training(
         labels: how to read the masks; "auto" follows a given plan.
         resume: continue the run in ``run`` with its plan.
         command: shown in the report; None is the command line.
+        device: see :func:`s2mnet.device.choose_device`.
         **options: of :func:`s2mnet.plan.make_plan`; None leaves the decision to it. Fields of
             :class:`s2mnet.plan.Training` override those of a given plan; with ``resume`` only minutes, epochs,
             workers, lr and precision do. With one of the last two, a state with NaN is replaced by the best model.
@@ -62,30 +65,31 @@ def run_training(
     Raises:
         S2MNetError: something is wrong with the folder, the plan or the run; raised before training starts.
     """
-    connect()
+    connect(choose_device(device))
     console = (console or Console()) if is_main() else Console(quiet=True)
     check_run_folder(run, resume)
     folder = find_cases(data)
     given = _given_plan(run, plan_file, resume, options)
     rule = given.labels if given and labels == "auto" else labels
-    summary = from_main(lambda: read_folder(folder, rule))
-    plan = from_main(lambda: given or make_plan(summary, machine=this_machine(), **options))
-    if plan.labels.values != summary.label_map.values and given:
-        problem = f"has masks with the values {summary.label_map.values}; the plan has {plan.labels.values}"
+    fingerprint = from_main(lambda: read_with_progress(folder, rule))
+    plan = from_main(lambda: given or make_plan(fingerprint, machine=this_machine(device), **options))
+    if fingerprint.label_map and plan.labels.values != fingerprint.label_map.values:
+        problem = f"has masks with the values {fingerprint.label_map.values}; the plan has {plan.labels.values}"
         raise S2MNetError(data, problem, "Use the plan with the data it was made for.")
-    describe(console, folder, summary, plan)
+    describe(console, folder, fingerprint, plan)
     recover = bool({"lr", "precision"} & {name for name, value in options.items() if value is not None})
-    history = train(folder, plan, run, resume, console, recover=recover)
-    return finish(folder, summary, plan, run, console, history, command) if is_main() else run / REPORT
+    history = train(folder, plan, run, resume, console, recover=recover, device=device)
+    return finish(folder, fingerprint, plan, run, console, history, command, device) if is_main() else run / REPORT
 
 
-def write_plan(data: Path, file: Path, labels: LabelRule = "auto", **options: Any) -> Plan:
+def write_plan(data: Path, file: Path, labels: LabelRule = "auto", device: str = "auto", **options: Any) -> Plan:
     """``s2mnet plan``: read and check the folder, and write what :func:`run_training` would do.
 
     Args:
         data: folder of images and masks.
         file: the YAML file to write. It must not exist: someone may have edited it.
         labels: how to read the masks.
+        device: see :func:`s2mnet.device.choose_device`.
         **options: of :func:`s2mnet.plan.make_plan`.
 
     Raises:
@@ -94,11 +98,17 @@ def write_plan(data: Path, file: Path, labels: LabelRule = "auto", **options: An
     if file.exists():
         raise S2MNetError(file, "already exists", "Choose another name with -o, or delete the file.")
     folder = find_cases(data)
-    summary = read_folder(folder, labels)
-    plan = make_plan(summary, machine=this_machine(), **options)
-    describe(Console(), folder, summary, plan)
+    fingerprint = read_with_progress(folder, labels)
+    plan = make_plan(fingerprint, machine=this_machine(device), **options)
+    describe(Console(), folder, fingerprint, plan)
     plan.save(file)
     return plan
+
+
+def read_with_progress(folder: ImageFolder, labels: LabelRule | LabelMap) -> Fingerprint:
+    """:func:`~s2mnet.fingerprint.read_folder` with a progress bar."""
+    with progress_bar("reading") as advance:
+        return read_folder(folder, labels, advance)
 
 
 def _given_plan(run: Path, plan_file: Path | None, resume: bool, options: Mapping[str, Any]) -> Plan | None:
@@ -117,16 +127,17 @@ def _given_plan(run: Path, plan_file: Path | None, resume: bool, options: Mappin
 
 def finish(
     folder: ImageFolder,
-    summary: FolderSummary,
+    fingerprint: Fingerprint,
     plan: Plan,
     run: Path,
     console: Console,
     history: Sequence[Mapping[str, Any]],
     command: str | None = None,
+    device: str = "auto",
 ) -> Path:
     """Test the best model of a run on the test split, or on validation if there is none, and write the report."""
     split: Split = "test" if folder.splits.get("test") else "val"
-    predictor = Predictor(run, engine="torch")  # so that repeating a run elsewhere gives the same figures
+    predictor = Predictor(run, device, engine="torch")  # so that repeating a run elsewhere gives the same figures
     cases = folder.splits[split]
     provenance = {
         "command": command or command_line(),
@@ -135,6 +146,7 @@ def finish(
         "training precision": training_precision(history),
         "fast forms": ", ".join(history[-1].get("fast_forms", [])) or "none" if history else None,
         "engine": predictor.engine,
+        "device": str(choose_device(device)),
         **environment(),
     }
     evaluation = evaluate_cases(predictor, cases, split, None, console).with_context(
@@ -143,7 +155,8 @@ def finish(
     save(evaluation, run / "evaluation" / split)
     console.print(table(evaluation))
     examples = predict_examples(predictor, cases, evaluation)
-    return write_run_report(run, folder.name, plan, summary, predictor.network, evaluation, examples, split, provenance)
+    network = predictor.network
+    return write_run_report(run, folder.name, plan, fingerprint, network, evaluation, examples, split, provenance)
 
 
 def evaluate_cases(
@@ -154,15 +167,15 @@ def evaluate_cases(
         return evaluate_run(predictor, cases, split, tta, lambda done, _: advance(done, len(cases)))
 
 
-def describe(console: Console, folder: ImageFolder, summary: FolderSummary, plan: Plan) -> None:
+def describe(console: Console, folder: ImageFolder, fingerprint: Fingerprint, plan: Plan) -> None:
     """Print what the folder holds and what training will do, before it takes hours."""
-    counts = ", ".join(f"{count} {split}" for split, count in summary.counts.items())
-    console.print(f"[bold]data[/]    {escape(str(folder.root))}: {counts} (split: {summary.split_rule})")
+    counts = ", ".join(f"{count} {split}" for split, count in fingerprint.counts.items())
+    console.print(f"[bold]data[/]    {escape(str(folder.root))}: {counts} (split: {fingerprint.split_rule})")
     reasons = {"labels": plan.labels.describe(), **plan.reasons}
     console.print(f"[bold]labels[/]  {escape(reasons.pop('labels'))}")
     for what, reason in reasons.items():
         console.print(f"[bold]plan[/]    {what}: {escape(reason)}")
-    for warning in summary.warnings:
+    for warning in fingerprint.warnings:
         console.print(f"[yellow]warning[/] {escape(warning)}")
 
 
@@ -179,6 +192,7 @@ def evaluate_against(
     labels: LabelRule = "auto",
     engine: EngineName = "auto",
     precision: Precision = "float32",
+    device: str = "auto",
 ) -> Evaluation:
     """``s2mnet evaluate``: a run on a data folder, or a folder of predicted masks against true masks.
 
@@ -189,7 +203,7 @@ def evaluate_against(
         split: "test", "val", "train" or "all", of a data folder.
         tta: see :meth:`s2mnet.Predictor.predict`.
         labels: how to read the masks, if masks are compared.
-        engine, precision: for a run, see :class:`s2mnet.Predictor`.
+        engine, precision, device: for a run, see :class:`s2mnet.Predictor`.
 
     Raises:
         S2MNetError: a folder or file cannot be read, or does not match its counterpart.
@@ -202,7 +216,7 @@ def evaluate_against(
     if not cases:
         splits = ", ".join(name for name, part in folder.splits.items() if part)
         raise S2MNetError(truth, f"has no {split} split, only {splits}", "Use --split with one of these, or all.")
-    predictor = Predictor(source, engine=engine, precision=precision)
+    predictor = Predictor(source, device, engine, precision)
     if predictor.notice:
         Console(stderr=True).print(f"note: {predictor.notice}", markup=False, soft_wrap=True)
     result = evaluate_cases(predictor, cases, split, tta, Console())

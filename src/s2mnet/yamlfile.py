@@ -1,4 +1,4 @@
-"""Reading a YAML file that a person may have edited."""
+"""Reading YAML files that people may have edited."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from s2mnet.errors import S2MNetError
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def read_yaml(path: Path, model: type[Model], expected: str, mend: str, empty: Any = None) -> Model:
-    """What a file says, as a model; the first wrong line is named.
+def read_yaml(path: Path, model: type[Model], fix: str, empty: Any = None) -> Model:
+    """Read a file into a model.
 
     Args:
         path: the file.
-        model: what it must say.
-        expected: what the file is, for the message.
-        mend: what the user can do about it.
-        empty: what an empty file means.
+        model: class of the result.
+        fix: what the user can do about an error.
+        empty: what an empty file stands for.
 
     Raises:
-        S2MNetError: the file cannot be read, is no YAML, or says something that the model cannot say.
+        S2MNetError: the file cannot be read, is not YAML, or a field is wrong; the first such field is named.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         return model.model_validate(empty if content is None else content)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise S2MNetError(path, f"what cannot be read ({error})", expected, mend) from None
+        raise S2MNetError(path, f"cannot be read ({error})", fix) from None
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
-        found = place if isinstance(first["input"], dict) else f"{place} = {first['input']!r}"
-        raise S2MNetError(path, found, first["msg"].removeprefix("Value error, "), mend) from None
+        value = "" if isinstance(first["input"], dict) else f" = {first['input']!r}"
+        message = first["msg"].removeprefix("Value error, ")
+        raise S2MNetError(path, f"is wrong at {place}{value}: {message}", fix) from None

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from s2mnet.data import FolderSummary, find_cases, read_folder
+from s2mnet.data import find_cases
 from s2mnet.datasets import prepare
+from s2mnet.fingerprint import Fingerprint, read_folder
 from s2mnet.plan import Machine, Plan, make_plan
 from s2mnet.provenance import environment
 
 SETS = ("DRIVE", "STARE", "Kvasir-SEG", "BUSI", "GlaS", "ACDC", "ISIC2018")
 NAMES = {"ISIC2018": "ISIC-2018"}  # folder of the download → name of the data set
-LAPTOP = Machine(memory=16 * 2**30, cores=2, speed=150_000)
+LAPTOP = Machine(memory=16 * 2**30, speed=150_000)
 HEAD = """\
 | data set | images (train) | size, median | thinnest class | contrast (red, green, blue) | extent | input \
 | channels | normalisation | augmentation | `paper` preset |
@@ -32,24 +33,25 @@ def plans_page(downloads: Path, work: Path, sets: Sequence[str] = SETS) -> str:
         folder = work / name
         if not folder.exists():
             prepare(NAMES.get(name, name), downloads / name, folder)
-        summary = read_folder(find_cases(folder))
-        plan = make_plan(summary, machine=LAPTOP)
-        rows.append(row(name, summary, plan, make_plan(summary, preset="paper", machine=LAPTOP)))
+        fingerprint = read_folder(find_cases(folder))
+        plan = make_plan(fingerprint, machine=LAPTOP)
+        rows.append(row(name, fingerprint, plan, make_plan(fingerprint, preset="paper", machine=LAPTOP)))
         reasons += [f"**{name}**", "", *(f"- {what}: {why}" for what, why in plan.reasons.items()), ""]
     return TEXT.format(
         commit=environment()["commit"], table="\n".join([HEAD, *rows]), reasons="\n".join(reasons).rstrip()
     )
 
 
-def row(name: str, summary: FolderSummary, plan: Plan, paper: Plan) -> str:
+def row(name: str, fingerprint: Fingerprint, plan: Plan, paper: Plan) -> str:
     """One row of the table: a data set, its plan, and its plan with the ``paper`` preset."""
     p, full = plan.preprocessing, paper.preprocessing
+    height, width = (spread.median if spread else 0 for spread in (fingerprint.height, fingerprint.width))
     cells = [
         name,
-        f"{sum(summary.counts.values())} ({summary.counts['train']})",
-        f"{summary.height[1]:.0f}×{summary.width[1]:.0f}",
-        f"{summary.thickness_px:.1f} px ({summary.thinnest})",
-        ", ".join(f"{value:.2f}" for value in summary.contrast),
+        f"{sum(fingerprint.counts.values())} ({fingerprint.counts['train']})",
+        f"{height:.0f}×{width:.0f}",
+        f"{fingerprint.thickness_px:.1f} px ({fingerprint.thinnest})",
+        ", ".join(f"{value:.2f}" for value in fingerprint.contrast),
         p.extent,
         f"{p.size[0]}²",
         " ".join(p.channels) + (", CLAHE" if p.clahe else ""),

@@ -60,27 +60,27 @@ def test_a_table_as_spreadsheets_write_it(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "an empty file"),
-        ("name;patient\na;p\n", "a column 'name;patient'.*with commas"),
-        ("name,Patient\na,p\n", "a column 'Patient'"),
+        ("name;patient\na;p\n", "an unknown column 'name;patient'.*separated by commas"),
+        ("name,Patient\na,p\n", "an unknown column 'Patient'"),
         ("patient\np\n", "no column 'name'"),
         ("name,name\na,a\n", "two columns 'name'"),
-        ("name,patient\na\n", "row 2: found 1 cells; expected 2"),
-        ("name,patient\na,p,q\n", "row 2: found 3 cells"),
-        ("name,patient\n,p\n", "row 2: found an empty name"),
-        ("name\na\na\n", "row 3: found a a second time"),
-        ("name,row_mm\na,0\n", "row_mm = 0; expected a number of millimetres above 0"),
+        ("name,patient\na\n", "row 2 has 1 cells for 2 columns"),
+        ("name,patient\na,p,q\n", "row 2 has 3 cells for 2 columns"),
+        ("name,patient\n,p\n", "row 2 has an empty name"),
+        ("name\na\na\n", "row 3 has the name a a second time"),
+        ("name,row_mm\na,0\n", "row_mm = 0: Input should be greater than 0"),
         ("name,row_mm\na,nan\n", "row_mm = nan"),
         ("name,slice_mm\na,inf\n", "slice_mm = inf"),
         ('name,column_mm\na,"0,5"\n', "column_mm = 0,5"),
-        ("name,volume,slice\na,v,1.5\n", "the slice '1.5'; expected a whole number"),
-        ("name,volume,slice\na,v,\n", "a volume alone"),
-        ("name,slice\na,3\n", "a slice alone"),
+        ("name,volume,slice\na,v,1.5\n", "slice = 1.5: Input should be a valid integer"),
+        ("name,volume,slice\na,v,\n", "a volume but no slice"),
+        ("name,slice\na,3\n", "a slice but no volume"),
         ("name,volume,slice\na,v,3\nb,w,3\nc,v,3\n", "a and c both as slice 3 of volume v"),
-        ("name,volume,slice,patient\na,v,3,p\nb,v,4,q\n", "volume v of p and of q"),
-        ("name,volume,slice,patient\na,v,3,p\nb,v,4,\n", "volume v of p and of nobody"),
+        ("name,volume,slice,patient\na,v,3,p\nb,v,4,q\n", "assigns volume v to p and q"),
+        ("name,volume,slice,patient\na,v,3,p\nb,v,4,\n", "assigns volume v to p and no patient"),
         ("name,volume,slice,row_mm\na,v,3,1\nb,v,4,2\n", r"two spacings in volume v \(b\)"),
         ("name,volume,slice\na,v,0\nb,v,10000\n", "slices 0 to 10000 of volume v"),
-        ('name,patient\n"a,p\n', "no table"),
+        ('name,patient\n"a,p\n', "is not a table"),
     ],
 )
 def test_refuses(tmp_path: Path, text: str, message: str) -> None:
@@ -89,14 +89,14 @@ def test_refuses(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_refuses_other_encodings(tmp_path: Path) -> None:
-    with pytest.raises(S2MNetError, match=r"not UTF-8 \(0xe9 at 5\).*Save it as CSV in UTF-8"):
+    with pytest.raises(S2MNetError, match=r"not UTF-8 \(byte 0xe9 at 5\).*Save it as CSV in UTF-8"):
         read_case_table(table(tmp_path, "name\né\n", "latin-1"))
 
 
 def test_names_must_be_those_of_the_folder(tmp_path: Path) -> None:
     touch_pairs(tmp_path, ["a", "b", "c"])
     table(tmp_path, "name,patient\na,p\nb,q\n")
-    with pytest.raises(S2MNetError, match="1 names of the folder that are not in it: c"):
+    with pytest.raises(S2MNetError, match="lacks 1 names of the folder: c"):
         find_cases(tmp_path)
     table(tmp_path, "name,patient\na.jpg,p\nb,q\nc,q\n")
     with pytest.raises(S2MNetError, match=r"that are not in the folder: a\.jpg.*without the extension"):
@@ -115,14 +115,14 @@ def test_no_patient_is_in_two_splits(patients: list[str | None], flat: bool) -> 
         rows = "".join(f"{stem},{patient or ''}\n" for stem, patient in zip(stems, patients, strict=True))
         table(Path(folder), "name,patient\n" + rows)
         if len(ordered) == 1 and flat:
-            with pytest.raises(S2MNetError, match=f"patient {ordered[0]} alone"):
+            with pytest.raises(S2MNetError, match=f"only patient {ordered[0]}; training needs at least 2"):
                 find_cases(folder)
             return
         found = find_cases(folder)
     where = {case.name: split for split, cases in found.splits.items() for case in cases}
     assert sorted(where) == stems
     if len(ordered) == 1:
-        assert "all of train is of one patient" in found.split_rule and set(where.values()) == {"train", "val"}
+        assert "all of train is one patient" in found.split_rule and set(where.values()) == {"train", "val"}
         return
     splits = {group: {where[s] for s, g in zip(stems, groups, strict=True) if g == group} for group in ordered}
     assert all(len(held) == 1 for held in splits.values())
@@ -164,7 +164,7 @@ def test_a_leak_between_given_splits(tmp_path: Path, rows: str, message: str | N
     if message is None:
         assert [case.name for cases in find_cases(tmp_path).splits.values() for case in cases] == ["a", "b", "c"]
         return
-    with pytest.raises(S2MNetError, match=f"cases.csv: found {message}"):
+    with pytest.raises(S2MNetError, match=f"cases.csv puts {message}"):
         find_cases(tmp_path)
 
 

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from s2mnet.data import find_cases, read_folder, read_image, read_mask
+from s2mnet.data import find_cases, read_image, read_mask
 from s2mnet.data.channels import COLOURS, clahe, select_channels, to_show
 from s2mnet.data.dataset import Dataset
-from s2mnet.data.measure import contrast
 from s2mnet.errors import S2MNetError
+from s2mnet.fingerprint import read_folder
+from s2mnet.fingerprint.shapes import contrast
 
 RNG = np.random.default_rng(5)
 RGB = RNG.integers(0, 256, (19, 31, 3), dtype=np.uint8)
@@ -76,6 +77,12 @@ def test_alpha_is_no_channel(tmp_path: Path) -> None:
 
 
 def test_more_channels_than_can_be_meant_are_refused(tmp_path: Path) -> None:
+    most = RNG.integers(0, 256, (4, 4, 64), dtype=np.uint8)
+    assert np.array_equal(read_image(write_stack(tmp_path / "b.tif", most, planarconfig="contig")), most)
+    colour = np.zeros((4, 4, 5), np.uint16)
+    tifffile.imwrite(tmp_path / "c.tif", colour, photometric="rgb", planarconfig="contig")
+    with pytest.raises(S2MNetError, match=r"c\.tif has 5 channels; at most 4 are supported"):
+        read_image(tmp_path / "c.tif")
     with pytest.raises(S2MNetError, match="65 channels"):
         read_image(write_stack(tmp_path / "a.tif", np.zeros((4, 4, 65), np.uint8), planarconfig="contig"))
 
@@ -95,18 +102,18 @@ def write_folder(root: Path, channels: list[int]) -> Path:
 
 def test_a_folder_of_stacks(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "a", [4, 4, 4])
-    summary = read_folder(find_cases(folder), progress=False)
-    assert summary.channels == 4 and summary.stored == [f"channel {n}" for n in (1, 2, 3, 4)]
+    fingerprint = read_folder(find_cases(folder))
+    assert fingerprint.channels == 4 and fingerprint.stored == [f"channel {n}" for n in (1, 2, 3, 4)]
     pixels = np.stack([read_image(file) for file in sorted((folder / "train" / "images").iterdir())]) / 255
-    np.testing.assert_allclose(summary.mean, pixels.mean((0, 1, 2)))
-    np.testing.assert_allclose(summary.std, pixels.std((0, 1, 2)))
+    np.testing.assert_allclose([c.mean for c in fingerprint.intensity], pixels.mean((0, 1, 2)))
+    np.testing.assert_allclose([c.std for c in fingerprint.intensity], pixels.std((0, 1, 2)))
     Dataset(channels=["flair", "t1", "t1ce", "t2"], neighbours=0).save(folder)
-    assert read_folder(find_cases(folder), progress=False).stored == ["flair", "t1", "t1ce", "t2"]
+    assert read_folder(find_cases(folder)).stored == ["flair", "t1", "t1ce", "t2"]
     Dataset(channels=["flair", "t1"]).save(folder)
-    with pytest.raises(S2MNetError, match=r"4 channels; expected 2 channels \(flair, t1\)"):
-        read_folder(find_cases(folder), progress=False)
-    with pytest.raises(S2MNetError, match=r"train1\.tif.*2 channels.*4 channels as in most images"):
-        read_folder(find_cases(write_folder(tmp_path / "b", [4, 2, 4])), progress=False)
+    with pytest.raises(S2MNetError, match=r"4 channels; dataset\.yaml names 2 \(flair, t1\)"):
+        read_folder(find_cases(folder))
+    with pytest.raises(S2MNetError, match=r"train1\.tif has 2 channels; most images have 4 channels"):
+        read_folder(find_cases(write_folder(tmp_path / "b", [4, 2, 4])))
 
 
 @given(st.integers(9, 20), st.integers(9, 20), st.integers(0, 2**31))
@@ -148,5 +155,5 @@ def test_the_thickness_is_that_of_the_thinnest_class(tmp_path: Path) -> None:
                 array = mask if kind == "masks" else RNG.integers(0, 255, (80, 80), dtype=np.uint8)
                 Image.fromarray(array).save(tmp_path / split / kind / f"{split}{number}.png")
     Dataset(classes={0: "background", 1: "square", 2: "bar"}).save(tmp_path)
-    summary = read_folder(find_cases(tmp_path), progress=False)
-    assert summary.thinnest == "bar" and summary.thickness_px == pytest.approx(4, abs=0.6)
+    fingerprint = read_folder(find_cases(tmp_path))
+    assert fingerprint.thinnest == "bar" and fingerprint.thickness_px == pytest.approx(4, abs=0.6)

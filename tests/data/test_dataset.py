@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from s2mnet.data import Dataset, find_cases, read_folder
+from s2mnet.data import Dataset, find_cases
 from s2mnet.errors import S2MNetError
+from s2mnet.fingerprint import read_folder
 
 TISSUES = Dataset(name="brain", classes={0: "background", 1: "grey matter", 2: "white matter"}, ignore=9, split="mine")
 
@@ -29,26 +30,27 @@ def write_pairs(root: Path, labels: list[int]) -> Path:
 def test_declared_classes_are_taken_although_one_is_never_seen(tmp_path: Path) -> None:
     folder = write_pairs(tmp_path, [1, 9])
     TISSUES.save(folder)
-    found = find_cases(folder)
-    assert found.dataset == TISSUES and found.name == "brain" and "(mine)" in found.split_rule
-    summary = read_folder(found, progress=False)
-    assert summary.label_map.names == ["background", "grey matter", "white matter"]
-    assert summary.label_map.ignore_value == 9
-    assert summary.pixel_share == pytest.approx([2800 / 3000, 200 / 3000, 0])  # 200 px of each split are ignored
-    assert any("white matter" in warning for warning in summary.warnings)
+    cases = find_cases(folder)
+    assert cases.dataset == TISSUES and cases.name == "brain" and "(mine)" in cases.split_rule
+    fingerprint = read_folder(cases)
+    assert fingerprint.label_map.names == ["background", "grey matter", "white matter"]
+    assert fingerprint.label_map.ignore_value == 9
+    shares = [entry.share for entry in fingerprint.classes]
+    assert shares == pytest.approx([2800 / 3000, 200 / 3000, 0])  # 200 px of each split are ignored
+    assert any("white matter" in warning for warning in fingerprint.warnings)
 
 
 def test_a_value_that_was_not_declared_is_an_error_that_names_the_file(tmp_path: Path) -> None:
     folder = write_pairs(tmp_path, [1, 3])
     TISSUES.save(folder)
     with pytest.raises(S2MNetError, match=r"train1\.png.*the value 3 on 200 px"):
-        read_folder(find_cases(folder), progress=False)
+        read_folder(find_cases(folder))
 
 
 def test_regions_must_tell_the_classes_apart(tmp_path: Path) -> None:
     folder = write_pairs(tmp_path, [1, 2])
     TISSUES.model_copy(update={"regions": {"brain": [1, 2], "white matter": [2]}}).save(folder)
-    labels = read_folder(find_cases(folder), progress=False).label_map
+    labels = read_folder(find_cases(folder)).label_map
     assert labels.structures == {"brain": (1, 2), "white matter": (2,)} and labels.num_outputs == 2
     assert labels.membership.tolist() == [[False, True, True], [False, False, True]]
     TISSUES.model_copy(update={"regions": {"brain": [1, 2]}}).save(folder)
@@ -66,7 +68,7 @@ def test_without_the_file_the_folder_has_its_own_name(tmp_path: Path) -> None:
     [
         ("classes: {0: background}", "classes|at least 2"),
         ("classes: {0: background, 1: polyp}\nregions: {all: [2]}", "region 'all'"),
-        ("classes: {0: background, 1: a, 2: a}", "one name"),
+        ("classes: {0: background, 1: a, 2: a}", "the same name"),
         ("colours: {1: red}", "colours"),
         ("klasses: {}", "klasses"),
         ("classes: [", "cannot be read"),
@@ -77,4 +79,4 @@ def test_what_it_cannot_say_is_refused(tmp_path: Path, text: str, message: str) 
     (tmp_path / "dataset.yaml").write_text(text)
     with pytest.raises(S2MNetError, match=message) as error:
         Dataset.load(tmp_path)
-    assert error.value.where == str(tmp_path / "dataset.yaml") and error.value.mend
+    assert error.value.where == str(tmp_path / "dataset.yaml") and error.value.fix

@@ -38,7 +38,7 @@ def test_an_empty_output_is_taken_and_a_full_one_refused(drive: Path, tmp_path: 
     (tmp_path / "out").mkdir()
     prepare("DRIVE", drive, tmp_path / "out")
     before = left(tmp_path / "out")
-    with pytest.raises(S2MNetError, match="there already"):
+    with pytest.raises(S2MNetError, match=r"out already exists\. Choose a new or an empty folder"):
         prepare("DRIVE", drive, tmp_path / "out")
     assert left(tmp_path / "out") == before == ["dataset.yaml", "test", "train", "val"]
 
@@ -54,8 +54,8 @@ def test_another_layout_says_what_was_looked_for_and_found(tmp_path: Path) -> No
     save(tmp_path / "source/pictures/a.png", colour(0))
     with pytest.raises(S2MNetError) as refused:
         prepare("DRIVE", tmp_path / "source", tmp_path / "out")
-    assert "a folder with pictures/" in refused.value.found
-    assert "training/1st_manual" in refused.value.expected and "grand-challenge" in refused.value.mend
+    assert "a folder with pictures/" in refused.value.problem
+    assert "training/1st_manual" in refused.value.problem and "grand-challenge" in refused.value.fix
     with pytest.raises(S2MNetError, match="no such file or folder"):
         prepare("DRIVE", tmp_path / "nowhere", tmp_path / "out")
     assert left(tmp_path) == ["source"]
@@ -106,10 +106,10 @@ def _other_size(drive: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (_truncate, r"40_training\.tif: found a damaged"),
-        (_without_mask, r"02_test\.tif: found an image without a truth"),
-        (_without_field, r"21_training\.tif: found an image without a mask"),
-        (_other_size, "22_training: found an image of 40 × 47 and a mask of 40 × 48 pixels"),
+        (_truncate, r"40_training\.tif .*damaged"),
+        (_without_mask, r"02_test\.tif is an image without its mask 02_manual1\. Complete the download"),
+        (_without_field, r"21_training\.tif is an image without its mask 21_training_mask\. Complete the download"),
+        (_other_size, "22_training has an image of 40 × 47 and a mask of 40 × 48 pixels"),
     ],
 )
 def test_a_failure_leaves_nothing(drive: Path, tmp_path: Path, damage: object, message: str) -> None:
@@ -139,7 +139,7 @@ def test_more_images_than_the_set_has(tmp_path: Path) -> None:
     for place in range(21):
         pnm_gz(tmp_path / f"source/stare-images/im{place:04d}.ppm.gz", colour(place))
         pnm_gz(tmp_path / f"source/labels-ah/im{place:04d}.ah.ppm.gz", box(place, 255))
-    with pytest.raises(S2MNetError, match="found 21 images; expected at most 20 in STARE"):
+    with pytest.raises(S2MNetError, match="has 21 images; STARE has at most 20"):
         prepare("STARE", tmp_path / "source", tmp_path / "out")
 
 
@@ -147,19 +147,19 @@ def test_damaged_ppm_and_nifti(tmp_path: Path) -> None:
     BUILDERS["STARE"](tmp_path / "stare")
     file = tmp_path / "stare/stare-images/im0001.ppm.gz"
     file.write_bytes(file.read_bytes()[:-200])
-    with pytest.raises(S2MNetError, match=r"im0001\.ppm\.gz: found a damaged file"):
+    with pytest.raises(S2MNetError, match=r"im0001\.ppm\.gz is a damaged ppm image"):
         prepare("STARE", tmp_path / "stare", tmp_path / "out")
     BUILDERS["ACDC"](tmp_path / "acdc")
     file = next((tmp_path / "acdc").rglob("patient003_frame12.nii.gz"))
     file.write_bytes(file.read_bytes()[:-200])
-    with pytest.raises(S2MNetError, match=r"patient003_frame12\.nii\.gz: found a damaged file"):
+    with pytest.raises(S2MNetError, match=r"patient003_frame12\.nii\.gz is damaged"):
         prepare("ACDC", tmp_path / "acdc", tmp_path / "out")
 
 
 def test_neighbours_of_what_has_none(drive: Path, tmp_path: Path) -> None:
     with pytest.raises(S2MNetError, match="DRIVE, which is no set of volumes"):
         prepare("DRIVE", drive, tmp_path / "out", neighbours=1)
-    with pytest.raises(S2MNetError, match="--neighbours: found -1"):
+    with pytest.raises(S2MNetError, match="--neighbours is -1"):
         prepare("ACDC", drive, tmp_path / "out", neighbours=-1)
     assert left(tmp_path) == ["source"]
 
@@ -169,3 +169,32 @@ def test_two_files_of_one_stem(tmp_path: Path) -> None:
     save(tmp_path / "source/Kvasir-SEG/images/cju0abc.png", np.zeros((40, 48), np.uint8))
     with pytest.raises(S2MNetError, match="two files with one stem"):
         prepare("Kvasir-SEG", tmp_path / "source", tmp_path / "out")
+
+
+def test_one_image_in_two_places(tmp_path: Path) -> None:
+    """In two kinds of BUSI: one of them would replace the other."""
+    BUILDERS["BUSI"](tmp_path / "source")
+    root = tmp_path / "source/Dataset_BUSI_with_GT"
+    for name in ("benign (1).png", "benign (1)_mask.png"):
+        shutil.copy(root / "benign" / name, root / "normal" / name)
+    with pytest.raises(S2MNetError, match=r"has benign \(1\) more than once"):
+        prepare("BUSI", tmp_path / "source", tmp_path / "out")
+    assert left(tmp_path) == ["source"]
+
+
+def test_a_single_patient_is_said_to_be_in_both_parts(tmp_path: Path) -> None:
+    for number in (1, 2):
+        save(tmp_path / f"source/images/10000_{number}.png", colour(number))
+        save(tmp_path / f"source/masks/10000_{number}.png", np.zeros((40, 48, 3), np.uint8))
+    notes = prepare("BraTS-slices", tmp_path / "source", tmp_path / "out").notes
+    assert any("one patient" in note for note in notes)
+    BUILDERS["Kvasir-SEG"](tmp_path / "many")
+    assert not any("one patient" in note for note in prepare("Kvasir-SEG", tmp_path / "many", tmp_path / "two").notes)
+
+
+def test_a_layout_is_found_three_folders_down_and_no_deeper(tmp_path: Path) -> None:
+    BUILDERS["Kvasir-SEG"](tmp_path / "a/b/c")  # the set has a folder of its own
+    assert sum(prepare("Kvasir-SEG", tmp_path / "a/b", tmp_path / "out").counts.values()) == 10
+    assert sum(prepare("Kvasir-SEG", tmp_path / "a", tmp_path / "deeper").counts.values()) == 10
+    with pytest.raises(S2MNetError, match=r"the layout of Kvasir-SEG is images"):
+        prepare("Kvasir-SEG", tmp_path, tmp_path / "deepest")

@@ -8,15 +8,17 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 from trees import BUILDERS, SPACING, Tree, box, colour, nifti, noise, pnm_gz, save, windowed
 
-from s2mnet.data import Dataset, find_cases, read_folder
+from s2mnet.data import Dataset, find_cases
 from s2mnet.datasets import DATASETS, describe_datasets, prepare
 from s2mnet.errors import S2MNetError
+from s2mnet.fingerprint import read_folder
 from s2mnet.volumes import read_volume, to_uint8
 
 Prepared = Callable[[str], tuple[Path, Tree]]
@@ -78,7 +80,7 @@ def test_no_group_is_in_two_splits(name: str, prepared: Prepared) -> None:
     where = defaultdict(set)
     for stem, split in splits(out).items():
         where[tree[stem].group].add(split)
-    assert all(len(found) == 1 for found in where.values()), where
+    assert all(len(parts) == 1 for parts in where.values()), where
     assert len(where) >= 7  # so that there is something to tear apart
     if name in FRAMES:  # video: each split is a run of frames
         order = [splits(out)[stem] for stem in sorted(splits(out), key=int)]
@@ -89,7 +91,7 @@ def test_no_group_is_in_two_splits(name: str, prepared: Prepared) -> None:
 def test_reads_as_a_data_folder(name: str, prepared: Prepared) -> None:
     out, tree = prepared(name)
     folder = find_cases(out)
-    summary = read_folder(folder, progress=False)
+    summary = read_folder(folder)
     assert folder.name == name and DATASETS[name].modality == folder.dataset.modality
     assert summary.label_map.names == list(DATASETS[name].classes.values())
     assert sum(summary.counts.values()) == len(tree)
@@ -143,6 +145,24 @@ def test_neighbours_are_channels(name: str, count: int, prepared: Prepared, tmp_
     assert (tmp_path / "out/cases.csv").read_bytes() == (out / "cases.csv").read_bytes()
 
 
+@pytest.mark.parametrize("orientation", ["SA", "SAX", "SAA", "RLS", "sar"])
+def test_an_orientation_has_three_directions_of_the_body(orientation: str) -> None:
+    assert Dataset(orientation="SAR").orientation == "SAR" and Dataset().orientation == ""
+    with pytest.raises(ValueError, match="three letters"):
+        Dataset(orientation=orientation)
+
+
+def test_volumes_that_differ_in_their_orientation_have_none(tmp_path: Path) -> None:
+    for patient, sign in (("patient001", 1), ("patient002", -1)):
+        for end in ("", "_gt"):
+            file = tmp_path / f"source/{patient}/{patient}_frame01{end}.nii.gz"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            volume = np.stack([box(0), box(1)]).transpose(2, 1, 0)
+            nibabel.Nifti1Image(volume, np.diag([sign, 1, 4, 1.0])).to_filename(file)
+    summary = prepare("ACDC", tmp_path / "source", tmp_path / "out")
+    assert summary.dataset.orientation == "" and any("orientation" in note for note in summary.notes)
+
+
 def test_rows_for_a_table() -> None:
     rows = describe_datasets()
     assert [row["name"] for row in rows] == list(DATASETS)
@@ -180,7 +200,7 @@ def test_other_layouts_of_the_same_sets(tmp_path: Path) -> None:
         pnm_gz(tmp_path / f"stare/im{place:04d}.ah.ppm.gz", box(place, 255))
     pnm_gz(tmp_path / "stare/im9999.ppm.gz", colour(9))
     summary = prepare("stare", tmp_path / "stare", tmp_path / "stare-out")
-    assert summary.counts["train"] == 3 and "1 images without a truth" in summary.notes[0]
+    assert summary.counts["train"] == 3 and "1 images without a mask" in summary.notes[0]
 
     for number in (1, 2, 3):
         save(tmp_path / f"clinic/Original/{number}.tif", colour(number))
@@ -220,15 +240,23 @@ def test_endovis_video_frames_and_strange_masks(tmp_path: Path) -> None:
     folder = tmp_path / "download/instrument_dataset_1"
     save(folder / "left_frames/frame000.png", frame)
     save(folder / "ground_truth/Left_Prograsp_Forceps_labels/frame000.png", truth)
-    save(folder / "left_frames/frame299.png", colour(0))
+    save(folder / "left_frames/frame224.png", frame)
+    save(folder / "ground_truth/Left_Prograsp_Forceps_labels/frame224.png", truth)
+    for number in (225, 299):  # from 225 on they are the test part
+        save(folder / f"left_frames/frame{number}.png", colour(0))
     save(tmp_path / "download/instrument_dataset_9/left_frames/frame000.png", colour(0))
     summary = prepare("EndoVis-2017-parts", tmp_path / "download", tmp_path / "out")
-    assert summary.notes[0] == "1 sequences without a training truth and 1 test frames were left out."
+    assert summary.notes[0] == "1 sequences without training masks and 2 test frames were left out."
+    assert {stem[-3:] for stem in splits(tmp_path / "out")} == {"000", "224"}
     image = read(tmp_path / "out/train/images/instrument_dataset_1_frame000.png")
     mask = read(tmp_path / "out/train/masks/instrument_dataset_1_frame000.png")
     assert np.array_equal(image, frame[28 : 28 + 1024, 320 : 320 + 1280])
     assert mask.shape == (1024, 1280) and mask[0, 0] == 1 and mask[-1, -1] == 3 and (mask > 0).sum() == 2
 
+    truth[:16] = 77  # more than one pixel in a hundred
+    save(folder / "ground_truth/Left_Prograsp_Forceps_labels/frame000.png", truth)
+    with pytest.raises(S2MNetError, match="1% of pixels of no part"):
+        prepare("EndoVis-2017-parts", tmp_path / "download", tmp_path / "few")
     save(folder / "ground_truth/Left_Prograsp_Forceps_labels/frame000.png", np.full_like(truth, 100))
     with pytest.raises(S2MNetError, match="100% of pixels of no part"):
         prepare("EndoVis-2017-parts", tmp_path / "download", tmp_path / "again")
@@ -270,8 +298,10 @@ def test_one_window_for_a_volume(tmp_path: Path) -> None:
     assert splits(tmp_path / "out") == dict.fromkeys(stems, "train")
     for number, stem in enumerate(stems):
         assert np.array_equal(read(tmp_path / f"out/train/images/{stem}.png"), windowed(volume)[number])
-    seen = to_uint8(read_volume(folder / "patient001_frame01.nii.gz"))
+    orientation = Dataset.load(tmp_path / "out").orientation
+    assert orientation == "SAR"  # of the axes as the file has them, last first
+    seen = to_uint8(read_volume(folder / "patient001_frame01.nii.gz", orientation))
     assert np.array_equal(read(tmp_path / f"out/train/images/{stems[1]}.png"), seen[1])
     nifti(folder / "patient001_frame01_gt.nii.gz", box(0, 5)[None])
-    with pytest.raises(S2MNetError, match=r"patient001_frame01_gt\.nii\.gz: found the value 5 on 256 px"):
+    with pytest.raises(S2MNetError, match=r"patient001_frame01_gt\.nii\.gz .*the value 5 on 256 px"):
         prepare("ACDC", tmp_path, tmp_path / "again")

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from s2mnet.data import find_cases, read_folder
+from s2mnet.data import find_cases
 from s2mnet.data.splits import in_order
 from s2mnet.datasets import prepare
+from s2mnet.fingerprint import read_folder
 
 CHECKED = 12  # masks compared with the raw file, per set
 
@@ -51,7 +52,7 @@ def ready(name: str, source: Path, out: Path, truth: Callable[[str], np.ndarray]
     for mask in masks[:: max(1, len(masks) // CHECKED)]:
         with Image.open(mask) as image:
             assert np.array_equal(np.array(image), truth(mask.stem)), mask
-    read = read_folder(find_cases(out), progress=False)
+    read = read_folder(find_cases(out))
     assert sum(read.counts.values()) == len(found)
     return found
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from pretend import pretend_gpu
+from pretend import pretend_gpu, read_back
 from torch import Tensor, nn
 
 from s2mnet import MASL, S2MNet
@@ -134,3 +134,27 @@ def test_training_and_prediction(changes: dict[str, Any], tmp_path: Path) -> Non
     prediction = there.predict(image, tta=8, boundary=True)
     here = Predictor(tmp_path / "run", device="cpu", engine="torch").predict(image, tta=8, boundary=True)
     assert abs(prediction.probabilities - here.probabilities).max() < 1e-4
+
+
+def test_a_device_is_chosen_in_one_place() -> None:
+    from s2mnet.device import choose_device
+    from s2mnet.errors import S2MNetError
+
+    assert choose_device() == choose_device("cuda") == torch.device("cuda", 0) and choose_device("cpu").type == "cpu"
+    for missing in ("cuda:1", "mps", "tpu"):
+        with pytest.raises(S2MNetError, match=f"device '{missing}' .* Choose cpu or cuda"):
+            choose_device(missing)
+
+
+def test_a_cpu_can_be_asked_for_beside_a_gpu(tmp_path: Path) -> None:
+    from tiny import quiet, tiny_plan, write_data
+
+    from s2mnet.data import find_cases
+    from s2mnet.plan import this_machine
+    from s2mnet.training.run import train
+
+    assert not this_machine("cpu", measure=False).gpu
+    data = write_data(tmp_path / "data")
+    read_back.clear()
+    train(find_cases(data), tiny_plan(data, epochs=1), tmp_path / "run", False, quiet(), device="cpu")
+    assert not read_back

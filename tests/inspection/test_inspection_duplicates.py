@@ -13,16 +13,16 @@ from planted import blob, put, texture
 from scipy.fft import dct
 
 from s2mnet.data.cases import Case
-from s2mnet.inspection import duplicates as duplicates_module
-from s2mnet.inspection.duplicates import HASH_DISTANCE, find_duplicates, perceptual_hash
-from s2mnet.inspection.fingerprint import Duplicate
-from s2mnet.inspection.reading import measure
+from s2mnet.fingerprint import duplicates as duplicates_module
+from s2mnet.fingerprint.duplicates import HASH_DISTANCE, find_duplicates, perceptual_hash
+from s2mnet.fingerprint.pair import InspectedPair, measure
+from s2mnet.fingerprint.record import Duplicate
 
 
 def duplicates(images: list[Path], masks: list[Path]) -> list[Duplicate]:
     cases = [Case(image.stem, image, mask) for image, mask in zip(images, masks, strict=True)]
-    facts = [measure(case, "train", with_mask=False, with_energy=False) for case in cases]
-    found, counts = find_duplicates(facts, [image.name for image in images])
+    pairs = [pair for case in cases if isinstance(pair := measure(case, "train", inspect=True)[0], InspectedPair)]
+    found, counts = find_duplicates(pairs, [image.name for image in images])
     assert sum(counts.values()) == len(found)
     return found
 

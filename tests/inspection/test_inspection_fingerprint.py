@@ -14,8 +14,9 @@ from rich.console import Console
 
 from s2mnet.data.images import read_image
 from s2mnet.errors import S2MNetError
-from s2mnet.inspection import Fingerprint, inspect_folder, print_fingerprint, write_page
-from s2mnet.inspection.storedform import stored_form
+from s2mnet.fingerprint import Fingerprint, inspect_folder
+from s2mnet.fingerprint.storedform import stored_form
+from s2mnet.inspection import print_fingerprint, write_page
 
 
 @pytest.fixture(scope="module")
@@ -184,5 +185,5 @@ def test_the_screen_shows_numbers_and_problems(tmp_path: Path) -> None:
     print_fingerprint(inspect_folder(data), console)
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert lines[0].startswith("data      [bold]data: 9 images with masks (5 train, 2 val, 2 test)")
-    assert any(line.startswith("error     val/masks/val1.png: a mask of 50 × 64 px") for line in lines)
+    assert any(line.startswith("error     val/masks/val1.png has 50 × 64 px") for line in lines)
     assert "problems  1 error" in lines

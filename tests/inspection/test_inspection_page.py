@@ -8,7 +8,8 @@ from htmlpage import Page
 from planted import blob, cases, put, texture
 
 from s2mnet.data import Dataset
-from s2mnet.inspection import Fingerprint, inspect_folder, write_page
+from s2mnet.fingerprint import Fingerprint, inspect_folder
+from s2mnet.inspection import write_page
 
 
 def test_names_with_markup_stay_text(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from PIL import Image
 from planted import blob, cases, clean_folder, put, texture
 
 from s2mnet.errors import S2MNetError
-from s2mnet.inspection import inspect_folder
-from s2mnet.inspection.problem import Problem
-from s2mnet.inspection.problems import KINDS, worst_first
+from s2mnet.fingerprint import inspect_folder
+from s2mnet.fingerprint.problem import Problem
+from s2mnet.fingerprint.problems import KINDS, worst_first
 
 EMPTY = np.zeros((64, 64), np.uint8)
 
@@ -121,7 +121,28 @@ def test_a_planted_fault_is_found_and_nothing_else(tmp_path: Path, way: str) -> 
     plant(clean_folder(tmp_path))
     found = problems(tmp_path)
     assert [(p.severity, p.kind, p.count, p.file) for p in found] == [(severity, kind, count, file)]
-    assert found[0].means and found[0].mend.endswith(".")
+    assert found[0].means.endswith(".") and found[0].fix.endswith(".") and not found[0].problem.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("pixels", "side", "alike", "kinds"),
+    [
+        (2, 64, 0, ["few pixels"]), (3, 64, 0, []),  # 0.05 % of 64² pixels are 2.05
+        (0, 256, 0, []), (0, 264, 0, ["size spread"]),  # 16 and 17 times the area
+        (0, 64, 2, []), (0, 64, 3, ["same mask"]),
+        (0, 32, 0, []), (0, 31, 0, ["tiny image"]),
+    ],
+)  # fmt: skip
+def test_problems_begin_at_their_limits(tmp_path: Path, pixels: int, side: int, alike: int, kinds: list[str]) -> None:
+    clean_folder(tmp_path)
+    mask = blob(3, side)
+    if pixels:
+        mask = EMPTY.copy()
+        mask[7, 7 : 7 + pixels] = 255
+    put(tmp_path, "train3", texture(3, side), mask)
+    for name in ("train1", "val0", "test1")[:alike]:
+        put(tmp_path, name, mask=blob(9))
+    assert [p.kind for p in problems(tmp_path)] == kinds
 
 
 def test_no_test_split(tmp_path: Path) -> None:
@@ -132,12 +153,12 @@ def test_an_unpaired_file_is_the_one_problem(tmp_path: Path) -> None:
     (clean_folder(tmp_path) / "val/masks/val1.png").unlink()
     found = inspect_folder(tmp_path)
     assert [(p.severity, p.kind) for p in found.problems] == [("error", "folder")]
-    assert "val1.png" in found.problems[0].found and found.problems[0].file == "val/images"
+    assert "val1.png" in found.problems[0].problem and found.problems[0].file == "val/images"
     assert found.images == []
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(S2MNetError, match="no such folder"):
+    with pytest.raises(S2MNetError, match="nowhere does not exist"):
         inspect_folder(tmp_path / "nowhere")
 
 
@@ -158,7 +179,7 @@ def test_instance_labels_are_one_error_and_the_rest_is_inspected(tmp_path: Path)
         put(tmp_path, name, mask=np.where(blob(seed) > 0, cells, 0).astype(np.uint8))
     found = inspect_folder(tmp_path)
     assert [(p.severity, p.kind) for p in found.problems] == [("error", "labels")]
-    assert "instance labels" in found.problems[0].found
+    assert "instance labels" in found.problems[0].problem
     assert found.label_map is None and len(found.images) == 9 and len(found.spectrum) == 4
 
 
@@ -185,7 +206,7 @@ def test_a_mask_that_is_a_heat_map_of_its_image(tmp_path: Path) -> None:
     found = problems(tmp_path)
     assert [p.kind for p in found] == ["labels", "grey mask"]
     assert {p.file for p in found} == {"train/masks/train3.png"}
-    assert "1 of them like the image" in found[1].found
+    assert "looks like a grey image, its own" in found[1].problem
 
 
 def test_masks_that_are_their_images(tmp_path: Path) -> None:
@@ -204,8 +225,8 @@ def test_one_damaged_file_does_not_hide_the_others(tmp_path: Path) -> None:
 
 def test_the_worst_comes_first() -> None:
     def of(severity: str, kind: str, file: str = "") -> Problem:
-        fields = dict(files=[file], count=1, found="x", means="y.", mend=f"{file}.")
-        return Problem(severity=severity, kind=kind, file=file, **fields)  # type: ignore[arg-type]
+        fields = dict(files=[file], count=1, where=file, problem="x", means="y.", fix=f"{file}.")
+        return Problem(severity=severity, kind=kind, **fields)  # type: ignore[arg-type]
 
     order = [of("error", "unreadable", "a"), of("error", "unreadable", "b"), of("error", "labels"),
              of("warning", "exact across"), of("warning", "size spread"), of("note", "empty masks")]  # fmt: skip
@@ -220,4 +241,4 @@ def test_many_files_with_one_fault_are_told_together(tmp_path: Path) -> None:
         put(tmp_path, f"test{seed}", texture(seed), blob(seed - 15))
     errors = [p for p in problems(tmp_path) if p.severity == "error"]
     assert [(p.kind, p.count) for p in errors] == [("unreadable", 12)]
-    assert "11 more files" in errors[0].found
+    assert "11 more files" in errors[0].sentence

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2mnet.inspection.spectrum import KS, energy_within
+from s2mnet.fingerprint.spectrum import KS, energy_within
 
 
 def oracle(image: np.ndarray, k: int, with_dc: bool) -> float:

@@ -101,9 +101,7 @@ def test_a_state_with_nan_is_refused_and_its_advice_works(
     assert all(weight.isfinite().all() for weight in state_of(run)["state_dict"].values())
 
 
-def test_recovery_starts_from_the_best_model_with_a_new_optimiser(
-    tiny_data: Path, whole: Path, tmp_path: Path
-) -> None:
+def test_recovery_starts_from_the_best_model_with_a_new_optimiser(tiny_data: Path, whole: Path, tmp_path: Path) -> None:
     shutil.copytree(whole, tmp_path / "run")
     poison(tmp_path / "run")
     module = module_of(Plan.load(whole / "plan.yaml"))
@@ -134,8 +132,9 @@ DAMAGE: dict[str, Callable[[dict, bytes], object]] = {
     "no version": lambda state, raw: {key: part for key, part in state.items() if "version" not in key},
     "no groups": lambda state, raw: state | {"optimizer_states": [{"state": {}, "param_groups": []}]},
     "records": lambda state, raw: state | {"callbacks": state["callbacks"] | {"History": {"records": 5}}},
-    "another network": lambda state, raw: state
-    | {"state_dict": {name: weight[:1] for name, weight in state["state_dict"].items() if weight.dim()}},
+    "another network": lambda state, raw: (
+        state | {"state_dict": {name: weight[:1] for name, weight in state["state_dict"].items() if weight.dim()}}
+    ),
 }
 
 

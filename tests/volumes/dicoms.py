@@ -9,6 +9,16 @@ from typing import Any
 import numpy as np
 
 
+def stack_of(n: int, height: int = 5, width: int = 7, dtype: type = np.int16) -> np.ndarray:
+    """Slices of noise."""
+    return np.random.default_rng(0).integers(0, 1000, (n, height, width)).astype(dtype)
+
+
+def along_z(n: int, step: float = 2.5) -> list[list[float]]:
+    """Positions of axial slices, mm."""
+    return [[-10, 20, 30 + step * k] for k in range(n)]
+
+
 def write(path: Path, pixels: np.ndarray, frames: int = 1, **elements: Any) -> Path:
     """A file with the pixels as they stand, (H, W) or (H, W, 3) per frame, and any elements by keyword."""
     from pydicom.dataset import Dataset, FileMetaDataset

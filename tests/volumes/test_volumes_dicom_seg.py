@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
-from dicoms import item, write, write_series
+from dicoms import along_z, item, stack_of, write, write_series
 from PIL import Image
 from scipy.spatial.transform import Rotation
 from tiny import Cli, refused
@@ -23,15 +24,11 @@ highdicom = pytest.importorskip("highdicom", reason="needs highdicom: pip instal
 
 LABELS = LabelMap(kind="classes", values=[0, 10, 300], names=["background", "left ventricle", "Größe 日本"])
 STUDY = {"StudyInstanceUID": "1.2.3.4", "FrameOfReferenceUID": "1.2.3.5", "SliceThickness": 3.0}
+SINGLE = {  # classes of images without a place in space; the last two may hold films
+    "US": "1.2.840.10008.5.1.4.1.1.6.1", "CR": "1.2.840.10008.5.1.4.1.1.1", "OT": "1.2.840.10008.5.1.4.1.1.7",
+    "NM": "1.2.840.10008.5.1.4.1.1.20", "films of US": "1.2.840.10008.5.1.4.1.1.3.1",
+}  # fmt: skip
 ENHANCED_MR, ULTRASOUND = "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.6.1"
-
-
-def stack_of(n: int, height: int = 5, width: int = 7) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 1000, (n, height, width)).astype(np.int16)
-
-
-def along_z(n: int) -> list[list[float]]:
-    return [[-10, 20, 30 + 2.5 * k] for k in range(n)]
 
 
 def classes_of(pixels: np.ndarray) -> np.ndarray:
@@ -149,6 +146,69 @@ def test_headers_with_gaps_and_roundings_do(tmp_path: Path) -> None:
         assert np.array_equal(found, classes_of(volume.array))
         if volume.affine is not None:
             assert segmentation.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness == 2.5
+
+
+@pytest.mark.parametrize("modality", ["US", "CR", "OT", "NM", "films of US"])
+@pytest.mark.parametrize("stated", [["L", "F"], None])
+def test_without_a_place_in_space_the_patient_orientation_is_that_of_the_image(
+    tmp_path: Path, modality: str, stated: list[str] | None
+) -> None:
+    """Type 2C of the General Image module: required, perhaps empty, where there is no ImageOrientationPatient."""
+    elements = {"StudyInstanceUID": "1", "Modality": modality[-2:], "SOPClassUID": SINGLE[modality]}
+    elements |= {"FrameOfReferenceUID": None} if modality == "OT" else {}  # empty, as some converters write it
+    elements |= {"PatientOrientation": stated} if stated else {}
+    volume = read_volume(write(tmp_path / "a.dcm", stack_of(1)[0].astype(np.uint8), **elements))
+    write_dicom_seg(classes_of(volume.array), volume, LABELS, tmp_path / "out.dcm")
+    stored = pydicom.dcmread(tmp_path / "out.dcm")
+    assert "FrameOfReferenceUID" not in stored
+    assert "PatientOrientation" in stored and list(stored.PatientOrientation or []) == (stated or [])
+    assert "PlaneOrientationSequence" not in stored.SharedFunctionalGroupsSequence[0]
+    volume = read_volume(write_series(tmp_path / "in", stack_of(3), along_z(3), **STUDY))
+    write_dicom_seg(classes_of(volume.array), volume, LABELS, tmp_path / "out.dcm")
+    assert "PatientOrientation" not in pydicom.dcmread(tmp_path / "out.dcm")
+
+
+@pytest.mark.parametrize("tilt", [0.0, 1.0])
+def test_a_tilted_gantry_is_warned_of_and_each_slice_keeps_its_place(
+    tmp_path: Path, predictor: Predictor, tilt: float
+) -> None:
+    positions = [[0, tilt * k, 3 * k] for k in range(3)]
+    scan = write_series(tmp_path / "in", stack_of(3, 40, 50), positions, **STUDY)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        predict_volume(predictor, scan, tmp_path / "out.nii", tta=1, dicom_seg=tmp_path / "out.dcm")
+    assert [str(each.message) for each in caught if "tilted gantry" in str(each.message)] == (
+        [f"{scan} was taken with a tilted gantry. Not every viewer shows a segmentation of it in its place: "
+         "compare it with the images."] if tilt else []
+    )  # fmt: skip
+    groups = pydicom.dcmread(tmp_path / "out.dcm").PerFrameFunctionalGroupsSequence
+    held = {tuple(map(float, group.PlanePositionSequence[0].ImagePositionPatient)) for group in groups}
+    assert held <= {tuple(map(float, position)) for position in positions}
+
+
+def test_only_an_earlier_segmentation_of_the_series_is_replaced(tmp_path: Path, predictor: Predictor) -> None:
+    for place, uid in (("A", "1.1"), ("B", "1.2")):
+        write_series(tmp_path / place, stack_of(3, 40, 50), along_z(3), SeriesInstanceUID=uid, **STUDY)
+    for _ in range(2):
+        predict_volume(predictor, tmp_path / "A", tmp_path / "A.nii", tta=1, dicom_seg=tmp_path / "seg.dcm")
+    (tmp_path / "page.dcm").write_text("not DICOM")
+    for taken in (tmp_path / "seg.dcm", tmp_path / "page.dcm"):
+        before = taken.read_bytes()
+        with pytest.raises(S2MNetError, match="already exists, and is not an earlier segmentation"):
+            predict_volume(predictor, tmp_path / "B", tmp_path / "B.nii", tta=1, dicom_seg=taken)
+        assert taken.read_bytes() == before and not (tmp_path / "B.nii").exists()
+
+
+@pytest.mark.parametrize("order", ["SPL", "RIP", "IAR"])
+def test_slices_of_another_plane_go_back_to_their_images(tmp_path: Path, order: str) -> None:
+    write_series(tmp_path / "in", stack_of(6), along_z(6), **STUDY)
+    volume = read_volume(tmp_path / "in", order)
+    write_dicom_seg(classes_of(volume.array), volume, LABELS, tmp_path / "out.dcm")
+    images = {image.SOPInstanceUID: image for image in map(pydicom.dcmread, (tmp_path / "in").iterdir())}
+    held = highdicom.seg.segread(tmp_path / "out.dcm").get_pixels_by_source_instance(
+        list(images), combine_segments=True
+    )
+    assert np.array_equal(held, [classes_of(image.pixel_array) for image in images.values()])
 
 
 def test_masks_that_are_not_of_the_volume_are_refused(tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
-"""Which files of a data folder belong together, and which split they are in."""
+"""The files of a data folder: image and mask paired, and assigned to a split."""
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import os
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from s2mnet.data.casetable import FILE as CASE_TABLE
 from s2mnet.data.casetable import UNKNOWN, CaseFacts, check_names, read_case_table
@@ -16,16 +17,19 @@ from s2mnet.data.images import is_image_file
 from s2mnet.data.splits import BY_HASH, SPLITS, Split, by_hash, digest
 from s2mnet.errors import S2MNetError
 
-FIELDS = "fields"  # of view, beside images/ and masks/
-_LAYOUTS = "a folder with images/ and masks/, or with train/images and train/masks (and val/, test/)"
+Result = TypeVar("Result")
+FIELDS = "fields"  # of view: a folder beside images/ and masks/
+_ARRANGE = (
+    "Arrange the files as DATA/images and DATA/masks, or as DATA/train/images and DATA/train/masks (and val/, test/)."
+)
 
 
 @dataclass(frozen=True)
 class Case:
-    """One image and, where there is a truth, its mask. The name is the file stem that both share.
+    """An image and its mask, if it has one. The name is the file stem that both share.
 
     Attributes:
-        facts: what ``cases.csv`` says of it.
+        facts: what ``cases.csv`` says about it.
         field: the mask of its field of view, above 0 inside, if it has one.
     """
 
@@ -37,7 +41,7 @@ class Case:
 
     @property
     def group(self) -> str:
-        """What must not be torn apart: its patient, else its volume, else the image itself."""
+        """What a split keeps together: its patient, else its volume, else the image itself."""
         return self.facts.patient or self.facts.volume or self.name
 
 
@@ -49,7 +53,7 @@ class ImageFolder:
         root: the folder.
         splits: cases of "train", "val" and "test", each sorted by name; test may be empty.
         split_rule: one sentence saying how the split was made.
-        dataset: what its ``dataset.yaml`` says, if it has one.
+        dataset: the content of its ``dataset.yaml``, if it has one.
     """
 
     root: Path
@@ -63,20 +67,35 @@ class ImageFolder:
         return self.dataset.name or self.root.resolve().name
 
     def cases_of(self, split: str) -> list[Case]:
-        """The cases of a split; of all of them for "all"."""
+        """The cases of a split; "all" gives the cases of all splits."""
         return [case for name, cases in self.splits.items() if split in (name, "all") for case in cases]
 
 
-def find_cases(root: str | Path) -> ImageFolder:
+def _readable(find: Callable[[Path], Result]) -> Callable[[str | Path], Result]:
+    """Turn an error of the system into one message."""
+
+    @functools.wraps(find)
+    def guarded(folder: str | Path) -> Result:
+        try:
+            return find(Path(folder))
+        except OSError as error:
+            problem = f"cannot be read ({error.strerror or error})"
+            raise S2MNetError(error.filename or folder, problem, "Check the path and its permissions.") from None
+
+    return guarded
+
+
+@_readable
+def find_cases(root: Path) -> ImageFolder:
     """Pair images and masks by equal file stems and split them.
 
     Either root/images and root/masks: ordered by the SHA-1 hex digest of the file stem, the first 70 % are train,
     the next 10 % val, the rest test, halves rounded up, at least one in train and val. Or root/train, root/val and
     root/test, each with images and masks: as given; without val the last eighth of train by the same order is val.
-    A ``dataset.yaml`` in root is read along, and a ``cases.csv`` (:func:`~s2mnet.data.casetable.read_case_table`):
-    where it names patients, or volumes, these are split rather than images, in the order of the SHA-1 of their names.
-    Hidden files and files that are no images are passed over. Stems are compared, and named, in Unicode's composed form
-    (NFC): some systems store é as two letters.
+    A ``dataset.yaml`` in root is read too, and a ``cases.csv`` (:func:`~s2mnet.data.casetable.read_case_table`):
+    where it names patients, or volumes, these are split instead of images, in the order of the SHA-1 of their names.
+    Hidden files and files that are not images are skipped. Stems are compared in Unicode's composed form (NFC): some
+    systems store é as two characters.
 
     Raises:
         S2MNetError: a wrong ``dataset.yaml``, no such folder or neither layout, an empty folder, no pair, fewer than
@@ -84,20 +103,14 @@ def find_cases(root: str | Path) -> ImageFolder:
             a folder that cannot be read, a name that is not UTF-8; a wrong ``cases.csv``, one of other images, one
             by which a patient or volume is in two splits.
     """
-    root = Path(root)
-    with _readable(root):
-        return _find_cases(root)
-
-
-def _find_cases(root: Path) -> ImageFolder:
     if not root.is_dir():
-        found, mend = ("a file", "Unpack it if it is an archive.") if root.exists() else ("no such folder", "")
-        raise S2MNetError(root, found, _LAYOUTS, mend or "Check the path.")
+        if root.exists():
+            raise S2MNetError(root, "is a file, not a folder", "Unpack it if it is an archive.")
+        raise S2MNetError(root, "does not exist", "Check the path.")
     flat = [name for name in ("images", "masks") if (root / name).is_dir()]
     given = [name for name in SPLITS if (root / name).is_dir()]
     if flat and given:
-        found = f"both {flat[0]}/ and {given[0]}/"
-        raise S2MNetError(root, found, _LAYOUTS, "Keep one of the two layouts.")
+        raise S2MNetError(root, f"has both {flat[0]}/ and {given[0]}/", f"Keep one of the two layouts. {_ARRANGE}")
     dataset = Dataset.load(root)
     if flat:
         cases: dict[Split, list[Case]] = {"train": _pair(root)}
@@ -108,95 +121,80 @@ def _find_cases(root: Path) -> ImageFolder:
         rule = f"{folder.split_rule} ({dataset.split})" if dataset.split else folder.split_rule
         return replace(folder, split_rule=rule, dataset=dataset)
     inside = sorted(entry.name for entry in root.iterdir() if not entry.name.startswith("."))
-    found = ("only " + ", ".join(inside[:5]) + (", …" if len(inside) > 5 else "")) if inside else "an empty folder"
-    raise S2MNetError(root, found, _LAYOUTS, "Put the files into that form.")
+    shown = ", ".join(inside[:5]) + (", …" if len(inside) > 5 else "")
+    problem = f"has neither images/ and masks/ nor train/, only {shown}" if inside else "is an empty folder"
+    raise S2MNetError(root, problem, _ARRANGE)
 
 
-def find_images(path: str | Path) -> list[Path]:
+@_readable
+def find_images(path: Path) -> list[Path]:
     """The images to predict: the file itself, or the image files of a folder (not of its subfolders), sorted.
 
     Raises:
-        S2MNetError: nothing there, no image in it, two images with one stem (their masks would have one name), or a
-            name that is not UTF-8.
+        S2MNetError: no such file or folder, no image in it, two images with one stem (their masks would have the same
+            name), or a name that is not UTF-8.
     """
-    path = Path(path)
-    with _readable(path):
-        return _find_images(path)
-
-
-def _find_images(path: Path) -> list[Path]:
     if path.is_file():
         if is_image_file(path):
             return [path]
-        found = f"a file with the suffix {path.suffix!r}"
-        raise S2MNetError(path, found, "png, jpg, tif, bmp or gif", "Give an image or a folder of images.")
+        problem = f"has the suffix {path.suffix!r}; images are png, jpg, tif, bmp or gif"
+        raise S2MNetError(path, problem, "Choose an image or a folder of images.")
     if not path.is_dir():
-        raise S2MNetError(path, "no such file or folder", "an image or a folder of images", "Check the path.")
+        raise S2MNetError(path, "does not exist", "Check the path of the image or folder.")
     images = sorted(_by_stem(path).values())
     if not images:
-        mend = "Give the folder that holds the images themselves."
-        raise S2MNetError(path, "no image in it", "png, jpg, tif, bmp or gif files", mend)
+        raise S2MNetError(
+            path, "contains no png, jpg, tif, bmp or gif image", "Choose the folder that holds the images."
+        )
     return images
 
 
-@contextlib.contextmanager
-def _readable(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        found = f"what cannot be read ({error.strerror or error})"
-        mend = "Check the path and its permissions."
-        raise S2MNetError(error.filename or folder, found, "a folder that you may read", mend) from None
-
-
 def _by_stem(folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for file in sorted(folder.iterdir()):
-        if file.is_dir() or not is_image_file(file):  # a link to nowhere stays: reading it says so
+        if file.is_dir() or not is_image_file(file):  # a broken link stays: reading it reports it
             continue
         stem = unicodedata.normalize("NFC", file.stem)
-        if any("\ud800" <= letter <= "\udfff" for letter in stem):  # how Python holds bytes that are no UTF-8
+        if any("\ud800" <= letter <= "\udfff" for letter in stem):  # how Python represents bytes that are not UTF-8
             shown = os.fsencode(file.name).decode(errors="backslashreplace")
-            mend = "Rename it and its partner alike; tables and reports could not name it."
-            raise S2MNetError(folder, f"a name that is not UTF-8: {shown}", "names in UTF-8", mend)
-        if stem in found:
-            both = f"{found[stem].name} and {file.name}"
-            raise S2MNetError(folder, f"two files with one stem: {both}", "one file per stem", "Rename or remove one.")
-        found[stem] = file
-    return found
+            fix = "Rename the file and its partner alike; tables and reports cannot contain such a name."
+            raise S2MNetError(folder, f"contains a name that is not UTF-8: {shown}", fix)
+        if stem in files:
+            both = f"{files[stem].name} and {file.name}"
+            raise S2MNetError(folder, f"contains two files with one stem: {both}", "Rename or remove one.")
+        files[stem] = file
+    return files
 
 
 def _pair(root: Path) -> list[Case]:
     for name in ("images", "masks"):
         if not (root / name).is_dir():
-            raise S2MNetError(root, f"no folder {name}/ in it", "images/ and masks/ side by side", "Add the folder.")
+            raise S2MNetError(root, f"has no folder {name}/", "Put images/ and masks/ side by side.")
     images, masks = _by_stem(root / "images"), _by_stem(root / "masks")
     for name, files in (("images", images), ("masks", masks)):
         if not files:
-            mend = "Put the files there."
-            raise S2MNetError(root / name, "no image file in it", "png, jpg, tif, bmp or gif files", mend)
+            raise S2MNetError(root / name, "contains no png, jpg, tif, bmp or gif file", "Put the files there.")
     common = sorted(images.keys() & masks.keys())
     if not common:
-        found = f"no pair ({min(images.values()).name} and {min(masks.values()).name}, for example)"
-        raise S2MNetError(root, found, "images and masks with equal stems, a.jpg and a.png", "Rename the masks.")
+        names = f"{min(images.values()).name} and {min(masks.values()).name}"
+        problem = f"has no image and mask with the same name ({names}, for example)"
+        raise S2MNetError(root, problem, "Rename the masks like the images: a.jpg and a.png.")
     for what, other, files in (("image", "mask", images), ("mask", "image", masks)):
         alone = [files[stem] for stem in sorted(files.keys() - set(common))]
         if alone:
             names = ", ".join(file.name for file in alone[:5]) + (", …" if len(alone) > 5 else "")
-            found = f"{len(alone)} {what}{'s' * (len(alone) > 1)} without {other}: {names}"
-            expected = f"a {other} of the same stem for every {what}"
-            raise S2MNetError(alone[0].parent, found, expected, f"Add the {other}, or take the {what} away.")
+            problem = f"has {len(alone)} {what}{'s' * (len(alone) > 1)} without {other}: {names}"
+            raise S2MNetError(alone[0].parent, problem, f"Add the {other} of the same name, or remove the {what}.")
     fields = _by_stem(root / FIELDS) if (root / FIELDS).is_dir() else {}
     without = [images[stem].name for stem in common if fields and stem not in fields]
     if without:
-        found = f"{len(without)} images without a field of view: {', '.join(without[:5])}"
-        mend = f"Add the files, or take the folder {FIELDS}/ away to use whole images."
-        raise S2MNetError(root / FIELDS, found, "a file of the same stem for every image", mend)
+        problem = f"has no field of view for {len(without)} images: {', '.join(without[:5])}"
+        raise S2MNetError(root / FIELDS, problem, f"Add the files, or remove the folder {FIELDS}/ to use whole images.")
     return [Case(stem, images[stem], masks[stem], field=fields.get(stem)) for stem in common]
 
 
 def _with_facts(root: Path, parts: dict[Split, list[Case]]) -> dict[Split, list[Case]]:
-    """The cases with what ``cases.csv`` says of them, if there is one."""
+    """The cases with their facts from ``cases.csv``, if there is one."""
     table = read_case_table(root)
     if table is None:
         return parts
@@ -207,10 +205,10 @@ def _with_facts(root: Path, parts: dict[Split, list[Case]]) -> dict[Split, list[
 def _split_by_hash(root: Path, cases: list[Case]) -> ImageFolder:
     groups = {case.group for case in cases}
     if len(groups) < 2:
-        found = f"{_unit(cases)} {cases[0].group} alone" if len(cases) > 1 else "1 pair"
-        expected = "at least 2, one to train and one to validate"
-        mend = "Add pairs of others." if len(cases) > 1 else "Add pairs."
-        raise S2MNetError(root, found, expected, mend)
+        unit = _unit(cases)
+        only = f"only {unit} {cases[0].group}" if len(cases) > 1 else "only 1 pair"
+        problem = f"has {only}; training needs at least 2, one to train and one to validate"
+        raise S2MNetError(root, problem, f"Add pairs of another {unit}." if len(cases) > 1 else "Add pairs.")
     chosen = by_hash(groups)
     splits = {split: [case for case in cases if chosen[case.group] == split] for split in SPLITS}
     return ImageFolder(root, splits, BY_HASH.replace("the file stem", _hashed(cases)))
@@ -233,31 +231,32 @@ def _check_apart(root: Path, given: Mapping[Split, list[Case]]) -> None:
     for split, cases in given.items():
         for case in cases:
             if case.name in seen:
-                found = f"{case.name} in both {seen[case.name]}/ and {split}/"
-                raise S2MNetError(root, found, "each image in one split", "Remove or rename one of the two.")
+                problem = f"has {case.name} in both {seen[case.name]}/ and {split}/"
+                raise S2MNetError(root, problem, "Remove or rename one of the two.")
             seen[case.name] = split
             what = _unit([case])
             other, first = groups.setdefault((what, case.group), (split, case))
             if other != split:
-                found = f"{what} {case.group} in both {other}/ ({first.name}) and {split}/ ({case.name})"
-                mend = f"Move all images of a {what} into one split: else the test is of what was trained on."
-                raise S2MNetError(root / CASE_TABLE, found, f"each {what} in one split", mend)
+                problem = f"puts {what} {case.group} in both {other}/ ({first.name}) and {split}/ ({case.name})"
+                fix = f"Move all images of a {what} into one split; otherwise training data is tested on."
+                raise S2MNetError(root / CASE_TABLE, problem, fix)
 
 
 def _take_val(root: Path, train: list[Case]) -> tuple[list[Case], list[Case], str]:
-    """What stays in train, what becomes validation, and by what it was sorted."""
+    """Cases that stay in train, cases that become validation, and what they were sorted by."""
     alone = len({case.group for case in train}) == 1
     keys = {case.name: case.name if alone else case.group for case in train}
     ordered = sorted(set(keys.values()), key=digest)
     if len(ordered) < 2:
-        raise S2MNetError(root, "1 pair", "at least 2, one to train and one to validate", "Add pairs.")
+        problem = "has only 1 pair; training needs at least 2, one to train and one to validate"
+        raise S2MNetError(root, problem, "Add pairs.")
     val = set(ordered[-max(1, (len(ordered) + 4) // 8) :])
-    how = f"the file stem, though all of train is of one {_unit(train)}" if alone else _hashed(train)
+    how = f"the file stem, since all of train is one {_unit(train)}" if alone else _hashed(train)
     return [c for c in train if keys[c.name] not in val], [c for c in train if keys[c.name] in val], how
 
 
 def _unit(cases: list[Case]) -> str:
-    """What the groups of the cases are."""
+    """What the cases are grouped by."""
     if any(case.facts.patient for case in cases):
         return "patient"
     return "volume" if any(case.facts.volume for case in cases) else "image"

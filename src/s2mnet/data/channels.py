@@ -1,4 +1,4 @@
-"""Which channels of an image the network sees: by name, whatever the file holds."""
+"""Channels of an image by name, however the file stores them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def select_channels(image: np.ndarray, names: Sequence[str], stored: Sequence[st
         uint8 (len(names), H, W).
 
     Raises:
-        S2MNetError: the image has another number of channels than ``stored``, or is a stack without names.
+        S2MNetError: the number of channels is not that of ``stored``, or the image is a stack without names.
 
     Example:
         >>> select_channels(np.full((2, 4), 7, np.uint8), COLOURS).shape
@@ -35,12 +35,13 @@ def select_channels(image: np.ndarray, names: Sequence[str], stored: Sequence[st
         [[[2, 2]]]
     """
     image = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
-    held = 1 if image.ndim == 2 else image.shape[2]
-    if stored or held not in (1, 3):
-        if held != len(stored):
-            expected = f"{len(stored)} channels ({', '.join(stored)})" if stored else "a grey or colour image"
-            raise S2MNetError("image", f"{held} channels", expected, "Give images like those it was trained on.")
-        planes = image.reshape(*image.shape[:2], held)
+    count = 1 if image.ndim == 2 else image.shape[2]
+    if stored or count not in (1, 3):
+        if count != len(stored):
+            needed = f"{len(stored)} channels ({', '.join(stored)})" if stored else "a grey or colour image"
+            problem = f"has {count} channels; the model needs {needed}"
+            raise S2MNetError("The image", problem, "Use images like those the model was trained on.")
+        planes = image.reshape(*image.shape[:2], count)
         return np.stack([planes[..., list(stored).index(name)] for name in names])
     return np.stack([_of_colour(image, name) for name in names])
 
@@ -54,7 +55,7 @@ def _of_colour(image: np.ndarray, name: str) -> np.ndarray:
 
 
 def to_show(image: np.ndarray, stored: Sequence[str] = ()) -> np.ndarray:
-    """What a person is shown of an image: grey and colour as they are, of a stack the middle channel.
+    """The image as people see it: grey and colour unchanged, of a stack the middle channel.
 
     Args:
         image: (H, W) or (H, W, C).
@@ -74,8 +75,8 @@ def clahe(plane: np.ndarray, clip: float = 2.0, tiles: int = 8) -> np.ndarray:
 
     Args:
         plane: uint8 (H, W).
-        clip: highest count of a level in the histogram of a tile, as a multiple of the even count.
-        tiles: along each side.
+        clip: highest count of a level in the histogram of a tile, as a multiple of the mean count.
+        tiles: number along each side.
 
     Returns:
         uint8 (H, W).
@@ -87,7 +88,7 @@ def clahe(plane: np.ndarray, clip: float = 2.0, tiles: int = 8) -> np.ndarray:
     """
     from skimage.exposure import equalize_adapthist
 
-    if plane.min() == plane.max():  # scikit-image stretches first, and cannot stretch one level
+    if plane.min() == plane.max():  # scikit-image stretches first and cannot stretch a single level
         return plane
     kernel = [max(1, -(-side // tiles)) for side in plane.shape]
     return np.rint(equalize_adapthist(plane, kernel, clip_limit=clip / 256, nbins=256) * 255).astype(np.uint8)

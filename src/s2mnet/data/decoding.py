@@ -1,4 +1,4 @@
-"""From a file to upright pixels in the file's own depth: Pillow first, tifffile for the TIFFs Pillow cannot hold."""
+"""From a file to upright pixels in its own bit depth: by Pillow, or by tifffile for TIFFs without a Pillow mode."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STACK = "stack"  # the sample layout of a TIFF with several channels that are ne
 WORD_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's modes of one channel and more than 8 bits
 
 # Pillow takes the format from the content, never from the suffix; other decoders (EPS runs a program) stay out.
-_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF")
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF")
 _PHOTOMETRIC = (0, 1, 2)  # white is zero, black is zero, RGB: what the samples of a TIFF may mean if Pillow has no mode
 _pillow_limit = threading.Lock()
 
@@ -31,8 +31,8 @@ def decode(path: Path) -> tuple[Image.Image | np.ndarray, str]:
         S2MNetError: more than 200 megapixels, more than one page, or too many channels.
         Exception: whatever Pillow or tifffile raises on a file it cannot read.
     """
-    logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what it finds wrong reaches the user as one error
-    # Opened here and not by Pillow, which maps a file it opens itself: Pillow 13 scrambles a TIFF turned by 90° then.
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)  # the user gets one error from us instead
+    # Pillow memory-maps a file that it opens itself, and Pillow 13 then scrambles a TIFF rotated by 90°.
     with path.open("rb") as file:
         try:
             image = _open(file)
@@ -43,23 +43,23 @@ def decode(path: Path) -> tuple[Image.Image | np.ndarray, str]:
         _check_pixels(path, *image.size)
         pages = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # MPO: a JPEG with a preview beside it
         _check_pages(path, pages)
-        layout = _sample_layout(image)
+        layout = sample_layout(image)
         if image.format == "TIFF" and _is_beyond_pillow(image):
             return _decode_tiff(path)
         try:
             image.load()
         except Image.DecompressionBombError:
-            return _decode_tiff(path)  # Pillow measures a TIFF again while decoding, by its own bound
-        ImageOps.exif_transpose(image, in_place=True)  # the other way copies every image
+            return _decode_tiff(path)  # Pillow checks a TIFF again while decoding, by its own limit
+        ImageOps.exif_transpose(image, in_place=True)  # without in_place every image is copied
         return image, layout
 
 
 def _open(file: BinaryIO) -> Image.Image:
-    # Pillow's own bound lies below ours and is global: it is lifted for the reading of the header only.
+    # Pillow's own limit is lower than ours and global: it is lifted only while the header is read.
     with _pillow_limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(file, formats=_FORMATS)
+            return Image.open(file, formats=FORMATS)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 
@@ -76,8 +76,8 @@ def _decode_tiff(path: Path) -> tuple[np.ndarray, str]:
         stack = page.photometric in (0, 1) and page.samplesperpixel > 1 and not any(page.extrasamples)
         limit = MAX_CHANNELS if stack else MAX_SAMPLES
         if page.samplesperpixel > limit:
-            found = f"{page.samplesperpixel} channels"
-            raise S2MNetError(path, found, f"at most {limit}", "Save the channels to look at as grey or RGB.")
+            problem = f"has {page.samplesperpixel} channels; at most {limit} are supported"
+            raise S2MNetError(path, problem, "Save the channels that matter as grey or RGB.")
         if page.photometric not in _PHOTOMETRIC:
             raise OSError(f"colours stored as {getattr(page.photometric, 'name', page.photometric)}")
         array = page.asarray()
@@ -102,7 +102,8 @@ def _upright(array: np.ndarray, orientation: int) -> np.ndarray:
     return array
 
 
-def _sample_layout(image: Image.Image) -> str:
+def sample_layout(image: Image.Image) -> str:
+    """Pillow's name of the stored samples, such as "L;4" or "RGB;16B"; "" if it has none."""
     tiles = getattr(image, "tile", [])
     arguments = tiles[0][3] if tiles else ""
     first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
@@ -125,11 +126,12 @@ def _is_beyond_pillow(tiff: Image.Image) -> bool:
 
 def _check_pixels(path: Path, width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
-        found = f"{width} × {height} = {width * height / 1e6:.0f} megapixels"
-        raise S2MNetError(path, found, f"at most {MAX_PIXELS // 10**6} megapixels", "Cut the image into tiles.")
+        size = f"{width} × {height} = {width * height / 1e6:.0f} megapixels"
+        raise S2MNetError(path, f"has {size}; at most {MAX_PIXELS // 10**6} are supported", "Cut the image into tiles.")
 
 
 def _check_pages(path: Path, pages: int) -> None:
     if pages > 1:
-        found = f"{pages} pages or frames in one file"
-        raise S2MNetError(path, found, "one image per file", "Save each page as an image of its own.")
+        raise S2MNetError(
+            path, f"has {pages} pages or frames; one is allowed", "Save each page as an image of its own."
+        )

@@ -1,4 +1,4 @@
-"""Reading images and masks from files, and writing masks: what each kind of stored pixel means."""
+"""Reading images and masks, and writing masks: what each kind of stored pixel means."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from s2mnet.files import write_png
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif"})
 WINDOW_PERCENTILES = (0.5, 99.5)
 
-_REEXPORT = "Export it again as an 8-bit PNG, or take it out of the folder."
+_REEXPORT = "Export it again as an 8-bit PNG, or remove it from the folder."
 
 
 def is_image_file(path: Path) -> bool:
@@ -45,7 +45,7 @@ def read_image(path: str | Path) -> np.ndarray:
         uint8 array, (H, W), (H, W, 3) or for a stack (H, W, n), values 0–255.
 
     Raises:
-        S2MNetError: the file is missing, empty, truncated, not an image, has several pages, or more than 200 Mpx.
+        S2MNetError: the file is missing, empty, truncated, no image, or has several pages or more than 200 Mpx.
 
     Example:
         >>> import tempfile
@@ -55,7 +55,7 @@ def read_image(path: str | Path) -> np.ndarray:
         ...     read_image(file).tolist()
         [[0, 128, 255]]
     """
-    return _guarded(Path(path), "an image", _image_array)
+    return _guarded(Path(path), _image_array)
 
 
 def read_mask(path: str | Path) -> np.ndarray:
@@ -82,14 +82,14 @@ def read_mask(path: str | Path) -> np.ndarray:
         ...     read_mask(file).tolist()
         [[0, 10, 300]]
     """
-    return _guarded(Path(path), "a mask", _mask_array)
+    return _guarded(Path(path), _mask_array)
 
 
 def write_mask(path: str | Path, array: np.ndarray) -> None:
-    """Write a mask as PNG: 8-bit, or 16-bit if a value is above 255. The file appears whole or not at all.
+    """Write a mask as PNG, atomically: 8-bit, or 16-bit if a value is above 255.
 
     Args:
-        path: the file, with suffix .png; one that exists is replaced.
+        path: the file, with suffix .png; an existing one is replaced.
         array: (H, W) integers or booleans in 0–65535.
 
     Raises:
@@ -97,37 +97,37 @@ def write_mask(path: str | Path, array: np.ndarray) -> None:
     """
     path, array = Path(path), np.asarray(array)
     if path.suffix.lower() != ".png":
-        raise S2MNetError(path, f"the suffix {path.suffix!r}", "a name that ends in .png", "Change the name.")
+        raise S2MNetError(path, f"has the suffix {path.suffix!r}", "Choose a name that ends in .png.")
     if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "bui":
-        found = f"an array of shape {array.shape} and type {array.dtype}"
-        raise S2MNetError(path, found, "a mask (H, W) of integers", "Pass one label value per pixel.")
+        problem = f"cannot store an array of shape {array.shape} and type {array.dtype}"
+        raise S2MNetError(path, problem, "Pass a mask (H, W) of integers, one label value per pixel.")
     low, high = int(array.min()), int(array.max())
     if low < 0 or high > 65535:
-        raise S2MNetError(path, f"values {low} to {high}", "values 0 to 65535", "Choose label values a PNG can hold.")
+        raise S2MNetError(path, f"cannot store the values {low} to {high}", "Use label values within 0 to 65535.")
     write_png(path, array.astype(np.uint8 if high <= 255 else np.uint16), zlib.Z_RLE)
 
 
-def _guarded(path: Path, what: str, convert: Callable[[Path, Image.Image | np.ndarray, str], np.ndarray]) -> np.ndarray:
-    expected = f"{what} that can be read (png, jpg, tif, bmp or gif)"
+def _guarded(path: Path, convert: Callable[[Path, Image.Image | np.ndarray, str], np.ndarray]) -> np.ndarray:
     try:
         if not path.is_file():
-            found = "a folder" if path.is_dir() else "no such file"
-            raise S2MNetError(path, found, expected, "Check the path.")
+            problem = "is a folder, not an image file" if path.is_dir() else "does not exist"
+            raise S2MNetError(path, problem, "Check the path.")
         if path.stat().st_size == 0:
-            raise S2MNetError(path, "an empty file (0 bytes)", expected, _REEXPORT)
+            raise S2MNetError(path, "is an empty file (0 bytes)", _REEXPORT)
         return convert(path, *decode(path))
     except S2MNetError:
         raise
     except MemoryError as error:
-        found = "more pixels than fit the free memory"
-        raise S2MNetError(path, found, expected, "Cut the image into tiles, or free memory.") from error
+        problem = "has more pixels than fit the free memory"
+        raise S2MNetError(path, problem, "Cut the image into tiles, or free memory.") from error
     except UnidentifiedImageError as error:
-        raise S2MNetError(path, "a file that is no image, whatever its name says", expected, _REEXPORT) from error
+        raise S2MNetError(
+            path, "is not a png, jpg, tif, bmp or gif image, whatever its name says", _REEXPORT
+        ) from error
     except PermissionError as error:
-        raise S2MNetError(path, "a file you may not read", expected, "Change its permissions.") from error
-    except Exception as error:  # on broken bytes Pillow's and tifffile's decoders raise nearly anything
-        found = f"a damaged or unsupported file ({type(error).__name__}: {error})"
-        raise S2MNetError(path, found, expected, _REEXPORT) from error
+        raise S2MNetError(path, "cannot be read: permission denied", "Change its permissions.") from error
+    except Exception as error:  # decoders raise nearly anything on broken bytes
+        raise S2MNetError(path, f"is damaged or unsupported ({type(error).__name__}: {error})", _REEXPORT) from error
 
 
 def _image_array(path: Path, image: Image.Image | np.ndarray, layout: str) -> np.ndarray:
@@ -149,8 +149,8 @@ def _image_array(path: Path, image: Image.Image | np.ndarray, layout: str) -> np
 def _mask_array(path: Path, image: Image.Image | np.ndarray, layout: str) -> np.ndarray:
     if isinstance(image, np.ndarray):
         if layout == STACK:
-            found = f"a stack of {image.shape[2]} channels"
-            raise S2MNetError(path, found, "one value per pixel", "Save one label per pixel as grey PNG.")
+            problem = f"is a stack of {image.shape[2]} channels; a mask has one value per pixel"
+            raise S2MNetError(path, problem, "Save one label per pixel as grey PNG.")
         array, alpha = _without_alpha(image)
     elif image.mode == "P":
         array, alpha = np.asarray(image), None
@@ -161,33 +161,36 @@ def _mask_array(path: Path, image: Image.Image | np.ndarray, layout: str) -> np.
     elif image.mode == "1":
         array, alpha = np.asarray(image).astype(np.uint8), None
     elif image.mode == "L":
-        array, alpha = np.asarray(image) // {"L;2": 85, "L;4": 17}.get(layout, 1), None  # undo Pillow's stretching
+        array, alpha = (
+            np.asarray(image) // {"L;2": 85, "L;4": 17}.get(layout, 1),
+            None,
+        )  # Pillow stretches 2 and 4 bits to 8
     elif image.mode in WORD_MODES:
         array, alpha = np.asarray(image), None
     elif ";16" in layout:
-        found = "a colour mask of 16 bits per channel"
-        raise S2MNetError(path, found, "one value per pixel", "Save the mask as grey PNG, 8- or 16-bit.")
+        problem = "is a colour mask of 16 bits per channel; a mask has one value per pixel"
+        raise S2MNetError(path, problem, "Save the mask as grey PNG, 8- or 16-bit.")
     else:
         opaque = image.mode == "RGB" and "transparency" not in image.info
         array, alpha = _without_alpha(np.asarray(image if opaque else image.convert("RGBA")))
     if alpha is not None and alpha.min() != alpha.max():
-        found = f"a mask with transparency that varies from {alpha.min()} to {alpha.max()}"
-        raise S2MNetError(path, found, "one value per pixel", "Save the mask without an alpha channel.")
+        problem = f"has a transparency that varies from {alpha.min()} to {alpha.max()}; a mask has one value per pixel"
+        raise S2MNetError(path, problem, "Save the mask without an alpha channel.")
     if array.ndim == 3:
         if not all(np.array_equal(array[..., 0], array[..., channel]) for channel in range(1, array.shape[2])):
-            mend = "Save one grey value or one palette index per class."
-            raise S2MNetError(path, _colours(array), "one value per pixel", mend)
+            problem = f"is a colour mask with {_colours(array)}; a mask has one value per pixel"
+            raise S2MNetError(path, problem, "Save one grey value or one palette index per class.")
         array = array[..., 0]
     if array.dtype.kind == "f":
         whole = array.astype(np.int32) if np.isfinite(array).all() else None
         if whole is None or not np.array_equal(whole, array):
-            raise S2MNetError(path, "fractional values", "whole numbers, one per class", "Round the mask to labels.")
+            raise S2MNetError(path, "has fractional values", "Round the mask to whole numbers, one per class.")
         array = whole
     return np.ascontiguousarray(array)
 
 
 def window_limits(values: np.ndarray) -> tuple[float, float]:
-    """The intensities that become 0 and 255: the 0.5 and 99.5 percentiles, or the extremes where those are equal."""
+    """The intensities mapped to 0 and 255: the 0.5 and 99.5 percentiles, or the extremes where those are equal."""
     low, high = map(float, np.percentile(values, WINDOW_PERCENTILES))
     if high <= low:  # nearly all values are one
         low, high = float(values.min()), float(values.max())
@@ -195,7 +198,7 @@ def window_limits(values: np.ndarray) -> tuple[float, float]:
 
 
 def _window(array: np.ndarray) -> np.ndarray:
-    """Rescale more than 8 bits to uint8 by one window for all channels; 8 bits stay as they are."""
+    """Rescale more than 8 bits to uint8 by one window for all channels; 8 bits stay unchanged."""
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)
     if array.dtype == bool:
@@ -206,13 +209,13 @@ def _window(array: np.ndarray) -> np.ndarray:
     low, high = window_limits(finite)
     if high <= low:
         return np.zeros(array.shape, np.uint8)
-    if array.dtype == np.uint16:  # by a table: a scan of 200 megapixels would take gigabytes as floats
+    if array.dtype == np.uint16:  # by table: a scan of 200 megapixels takes gigabytes as floats
         return _scaled(np.arange(65536.0), low, high)[array]
     return _scaled(array.astype(np.float64), low, high)
 
 
 def _scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """``low`` to 0, ``high`` to 255, as uint8; works in place on float64."""
+    """Map ``low`` to 0 and ``high`` to 255, as uint8; changes the float64 values in place."""
     np.nan_to_num(values, copy=False, nan=low, posinf=high, neginf=low)
     values -= low
     values /= high - low
@@ -243,7 +246,7 @@ def _is_grey(colours: np.ndarray) -> bool:
 
 def _colours(array: np.ndarray) -> str:
     flat = array.reshape(-1, 3)
-    if flat.dtype == np.uint8:  # as one number a colour: np.unique takes seconds for the rows of a photograph
+    if flat.dtype == np.uint8:  # one number per colour: np.unique takes seconds for the rows of a photograph
         held = np.bincount(flat @ np.array([65536, 256, 1], np.uint32))
         numbers = np.flatnonzero(held)
         colours, counts = np.stack([numbers >> 16, numbers >> 8 & 255, numbers & 255], axis=-1), held[numbers]
@@ -251,4 +254,4 @@ def _colours(array: np.ndarray) -> str:
         colours, counts = np.unique(flat, axis=0, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:4]
     shown = ", ".join(f"{tuple(colours[i].tolist())} on {counts[i]} px" for i in order)
-    return f"a colour mask with {len(colours)} colours ({shown}{', …' if len(colours) > 4 else ''})"
+    return f"{len(colours)} colours ({shown}{', …' if len(colours) > 4 else ''})"

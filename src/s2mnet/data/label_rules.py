@@ -1,4 +1,4 @@
-"""The rules that tell mask values apart: class indices, 0/255, noise around 0/255, instance labels, grey images."""
+"""Rules that recognise mask values: class indices, 0/255, noise around 0/255, instance labels, grey images."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def total_of(counts: Mapping[Path, Histogram]) -> dict[int, int]:
 
 
 def explain(total: Histogram) -> Reading | None:
-    """Kind, values and ignore value that the values of all masks together speak for; None if nothing fits."""
+    """Kind, values and ignore value that explain the values of all masks together; None if nothing does."""
     clean = explain_clean(total)
     if clean is not None:
         return clean
@@ -56,7 +56,7 @@ def explain(total: Histogram) -> Reading | None:
 
 
 def explain_clean(values: Iterable[int]) -> Reading | None:
-    """As :func:`explain`, for masks whose every value stands for a class.
+    """As :func:`explain`, for masks in which each value stands for a class.
 
     Example:
         >>> explain_clean([0, 1, 2, 255])
@@ -79,11 +79,11 @@ def explain_clean(values: Iterable[int]) -> Reading | None:
 
 
 def masks_at_fault(counts: Mapping[Path, Histogram], total: Histogram) -> None:
-    """Raise for a mask that the reading of all masks together would let pass, but that the other masks speak against.
+    """Raise for a mask that fits the values of all masks together but contradicts the other masks.
 
     Four cases: 0/1 masks mixed with 0/255 masks (255 would pass as "ignore"); a stray value between 0 and 255 in a
     minority of otherwise 0/255 masks; a grey-level image among noisy 0/255 masks; quarters of 255 in most masks, which
-    the halving of a 0/255 mask by averaging leaves on its edges and which would pass as five classes.
+    halving a 0/255 mask by averaging leaves on its edges and which would pass as five classes.
     """
     clean = explain_clean(total)
     if clean is None and _is_noise(total) and (grey := _grey_masks(counts)):
@@ -99,33 +99,37 @@ def masks_at_fault(counts: Mapping[Path, Histogram], total: Histogram) -> None:
     if len(plain) > len(between):
         raise _stray(counts, sorted(between), set(total) - {0, 255}, "0 and 255")
     if len(total) == 5 and clean[2] is None:
-        found = f"the values {', '.join(map(str, total))}: soft edges of a mask made half as large, or four classes"
-        mend = (
-            "Pass --labels threshold if the edges are soft. If they are classes, name them in dataset.yaml "
+        values = ", ".join(map(str, total))
+        problem = (
+            f"has, with the other masks, the values {values}: soft edges of a mask reduced to half, or four classes"
+        )
+        fix = (
+            "Use --labels threshold if the edges are soft. If they are classes, name them in dataset.yaml "
             "(classes: {0: background, …}) or renumber them 0 to 4."
         )
-        raise S2MNetError(min(between), found, "0 and 255, or values that are surely classes", mend)
+        raise S2MNetError(min(between), problem, fix)
 
 
 def no_explanation(counts: Mapping[Path, Histogram], total: Histogram) -> S2MNetError:
-    """The error for values that nothing explains: the one file at fault if there is one, else what they look like."""
+    """The error for values that nothing explains: it names the one file at fault if there is one."""
     first = min(counts)
     values = list(total)
     shown = ", ".join(map(str, values[:12])) + (", …" if len(values) > 12 else "")
     if 0 not in total:
-        mend = "Renumber the masks so that background is 0, or use --labels classes if the values are class indices."
-        return S2MNetError(first, f"no 0 in any mask (values {shown})", "background with the value 0", mend)
+        fix = "Renumber the masks so that background is 0, or use --labels classes if the values are class indices."
+        return S2MNetError(first, f"has no background: no mask has the value 0 (values {shown})", fix)
     if len(values) > MAX_CLASSES and values[-1] < 2 * len(values) and not 128 <= values[-1] <= 255:
         widest = max(counts, key=lambda file: (max(counts[file]), str(file)))
-        found = (
-            f"the values 0 to {max(counts[widest])}, and other ranges in other masks: these look like instance labels"
+        problem = (
+            f"has the values 0 to {max(counts[widest])}, and other masks have other ranges: these look like instance "
+            f"labels, not like at most {MAX_CLASSES} classes"
         )
-        mend = "Pass --labels binary to make every object foreground, or --labels classes if each number is a class."
-        return S2MNetError(widest, found, f"one value per class, at most {MAX_CLASSES} classes", mend)
+        fix = "Use --labels binary to make every object foreground, or --labels classes if each number is a class."
+        return S2MNetError(widest, problem, fix)
     grey = _grey_masks(counts)
     if grey and len(grey) < len(counts) / 2 and _is_noise(total, share=NOISE_SHARE_OF_ONE_MASK):
         return _grey(counts, grey)
-    # Take the rarest values away until the rest makes sense: what was taken is the fault.
+    # Remove the rarest values until the rest makes sense: what was removed is the fault.
     holders = {value: [file for file in counts if counts[file].get(value, 0)] for value in total}
     rarest = sorted((value for value in total if value), key=lambda value: (len(holders[value]), total[value]))
     for taken in range(1, min(9, len(rarest))):
@@ -138,8 +142,9 @@ def no_explanation(counts: Mapping[Path, Histogram], total: Histogram) -> S2MNet
             return _stray(counts, files, strange, ", ".join(str(value) for value in list(rest)[:12]))
     if len(values) > 16:
         return _grey(counts, [min(counts, key=lambda file: (_share_near(counts[file]), str(file)))])
-    mend = "Give each class one value (0, 1, 2, …), or say how to read the masks with --labels."
-    return S2MNetError(first.parent, f"the mask values {shown}", "0/1, 0/255, or class indices 0, 1, 2, …", mend)
+    problem = f"has masks with the values {shown}, which are neither 0/1, nor 0/255, nor class indices 0, 1, 2, …"
+    fix = "Give each class one value (0, 1, 2, …), or say how to read the masks with --labels."
+    return S2MNetError(first.parent, problem, fix)
 
 
 def _is_even(values: list[int]) -> bool:
@@ -169,15 +174,18 @@ def _grey_masks(counts: Mapping[Path, Histogram]) -> list[Path]:
 def _stray(counts: Mapping[Path, Histogram], files: list[Path], strange: set[int], others: str) -> S2MNetError:
     held = {value: count for value, count in sorted(counts[files[0]].items()) if value in strange and count}
     shown = ", ".join(f"{value} on {count} px" for value, count in list(held.items())[:5])
-    more = f" (and {len(files) - 1} more masks like it)" if len(files) > 1 else ""
-    found = f"the value {shown}{more}"
-    mend = "Correct the mask, or say how to read all masks with --labels binary, threshold or classes."
-    return S2MNetError(files[0], found, f"only {others}, as in the other masks", mend)
+    more = f" (as {len(files) - 1} more masks do)" if len(files) > 1 else ""
+    problem = f"has the value {shown}{more}; the other masks have only {others}"
+    fix = "Correct the mask, or say how to read all masks with --labels binary, threshold or classes."
+    return S2MNetError(files[0], problem, fix)
 
 
 def _grey(counts: Mapping[Path, Histogram], files: list[Path]) -> S2MNetError:
     share = 1 - _share_near(counts[files[0]])
-    found = f"a grey-level image ({len(counts[files[0]])} values; {share:.0%} of the pixels near neither 0 nor 255)"
-    more = f" {len(files) - 1} more masks are like it." if len(files) > 1 else ""
-    mend = f"Put the mask in its place, or pass --labels threshold if its edges are only blurred.{more}"
-    return S2MNetError(files[0], found, "a mask with one value per class", mend)
+    more = f", as {len(files) - 1} more masks do" if len(files) > 1 else ""
+    problem = (
+        f"looks like a grey-level image ({len(counts[files[0]])} values; {share:.0%} of the pixels near neither 0 nor "
+        f"255){more}"
+    )
+    fix = "Replace it by the mask, or use --labels threshold if its edges are only blurred."
+    return S2MNetError(files[0], problem, fix)

@@ -1,8 +1,8 @@
-"""What the values of a mask mean: worked out from all masks together, kept with the model, undone on writing."""
+"""What the values of a mask mean: inferred from all masks together, stored with the model, restored on writing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +18,7 @@ LABEL_RULES: tuple[LabelRule, ...] = ("auto", "binary", "threshold", "classes")
 
 
 class LabelMap(BaseModel):
-    """How raw mask values become class indices, and back.
+    """Raw mask values to class indices, and back.
 
     Attributes:
         kind: "classes": each value stands for its class, any other is an error. "threshold": above 127 is
@@ -71,7 +71,7 @@ class LabelMap(BaseModel):
             if not members or not set(members) <= set(self.values[1:]):
                 raise ValueError(f"the region {name!r} must be made of classes other than the background")
         if self.regions and len(np.unique(self.membership, axis=1).T) < self.num_classes:
-            raise ValueError("regions must tell the classes apart: no two classes in the same regions, each in one")
+            raise ValueError("regions must tell the classes apart: each class in at least one, no two in the same ones")
         return self
 
     @property
@@ -91,7 +91,7 @@ class LabelMap(BaseModel):
 
     @property
     def structures(self) -> dict[str, tuple[int, ...]]:
-        """What is predicted, measured and shown, as class indices: the regions, or each class but the background."""
+        """What is predicted, measured and shown, as class indices: the regions, or each class except the background."""
         index = {value: place for place, value in enumerate(self.values)}
         if self.regions:
             return {name: tuple(index[value] for value in members) for name, members in self.regions.items()}
@@ -99,7 +99,7 @@ class LabelMap(BaseModel):
 
     @property
     def membership(self) -> np.ndarray:
-        """Which class belongs to which structure: bool (structures, classes)."""
+        """Whether a class belongs to a structure: bool (structures, classes)."""
         return np.array([np.isin(np.arange(self.num_classes), members) for members in self.structures.values()])
 
     def encode(self, raw: np.ndarray, where: str | Path) -> np.ndarray:
@@ -107,7 +107,7 @@ class LabelMap(BaseModel):
 
         Args:
             raw: (H, W) integers, as :func:`s2mnet.data.images.read_mask` gives them.
-            where: the file, for the message.
+            where: the file, for the error message.
 
         Returns:
             (H, W) uint8: class index, 255 where there is no truth.
@@ -134,6 +134,17 @@ class LabelMap(BaseModel):
             result[index] = result.get(index, 0) + count
         return result
 
+    def foreground(self, values: Iterable[int]) -> frozenset[int]:
+        """Those of some raw values that stand for a class other than the background.
+
+        Example:
+            >>> sorted(LabelMap(kind="threshold", values=[0, 255]).foreground([0, 3, 127, 128, 255]))
+            [128, 255]
+        """
+        values = list(values)
+        table = zip(values, self._indices(values), strict=True)
+        return frozenset(value for value, index in table if index not in (None, 0, IGNORE_INDEX))
+
     def decode(self, indices: np.ndarray) -> np.ndarray:
         """Original values of class indices: uint8, or uint16 if a value is above 255.
 
@@ -143,16 +154,15 @@ class LabelMap(BaseModel):
         stored = dict(enumerate(self.values)) | ({} if self.ignore_value is None else {IGNORE_INDEX: self.ignore_value})
         table = np.zeros(256, np.uint8 if max(stored.values()) <= 255 else np.uint16)
         table[list(stored)] = list(stored.values())
-        if indices.size and not 0 <= indices.min() <= indices.max() < self.num_classes:  # else nothing is strange
+        if indices.size and not 0 <= indices.min() <= indices.max() < self.num_classes:
             strange = [index for index in np.unique(indices).tolist() if index not in stored]
             if strange:
-                expected = f"indices {sorted(stored)}"
-                mend = "Pass indices of this label map."
-                raise S2MNetError("class indices", f"the class index {strange[0]}", expected, mend)
+                problem = f"contain the index {strange[0]}; this label map has {sorted(stored)}"
+                raise S2MNetError("The class indices", problem, "Pass indices of this label map.")
         return table.take(indices)
 
     def describe(self) -> str:
-        """One plain sentence for the screen and the report.
+        """One sentence for the screen and the report.
 
         Example:
             >>> LabelMap(kind="threshold", values=[0, 255]).describe()
@@ -181,59 +191,59 @@ class LabelMap(BaseModel):
         table = self._indices(counts)
         strange = [value for value, index in zip(counts, table, strict=True) if index is None]
         more = f" and {len(strange) - 1} more unexpected values" if len(strange) > 1 else ""
-        found = f"the value {strange[0]} on {counts[strange[0]]} px{more}"
-        expected = "only " + ", ".join(map(str, self.values))
-        expected += "" if self.ignore_value is None else f" and {self.ignore_value} (ignored)"
-        return S2MNetError(where, found, expected, "Correct the mask, or say how to read the masks with --labels.")
+        allowed = ", ".join(map(str, self.values))
+        allowed += "" if self.ignore_value is None else f" and {self.ignore_value} (ignored)"
+        problem = f"has the value {strange[0]} on {counts[strange[0]]} px{more}; the labels are only {allowed}"
+        return S2MNetError(where, problem, "Correct the mask, or say how to read the masks with --labels.")
 
 
 def infer_labels(counts: Mapping[Path, Histogram], labels: LabelRule = "auto") -> LabelMap:
-    """What the mask values mean, from the value histograms of all masks together.
+    """Infer what the mask values mean from the value histograms of all masks together.
 
-    "auto" takes, in this order: two values 0 and v; class indices 0..n (n ≤ 8; a file may lack some), with 255 as
-    ignore if it is there; evenly spaced values such as 0, 10, 20, 30 or 0, 128, 255; noisy 0/255 (at least 98 % of
+    "auto" accepts, in this order: two values 0 and v; class indices 0..n (n ≤ 8; a file may lack some), with 255 as
+    ignore if present; evenly spaced values such as 0, 10, 20, 30 or 0, 128, 255; noisy 0/255 (at least 98 % of
     all pixels within 40 of 0 or 255, many distinct values) as a threshold at 127. Anything else is an error.
 
     Args:
-        counts: for each mask its raw values and their number of pixels.
+        counts: number of pixels of each raw value, for each mask.
         labels: "auto", or the reading to use instead: "binary" (above 0 is foreground), "threshold" (above 127),
-            "classes" (values are class indices as they stand; 255 is ignored).
+            "classes" (values are class indices; 255 is ignored).
 
     Returns:
         The label map.
 
     Raises:
-        S2MNetError: no masks, all masks empty, one file with a value that the others do not allow, instance
-            labels, grey-level images; each names a file.
+        S2MNetError: no masks, all masks empty, one file with a value that contradicts the others, instance
+            labels, grey-level images; each error names a file or the folder.
 
     Example:
         >>> infer_labels({Path("a.png"): {0: 90, 255: 10}, Path("b.png"): {0: 100}}).describe()
         'two labels: 0 background, 255 foreground'
     """
     if labels not in LABEL_RULES:
-        raise S2MNetError("--labels", repr(labels), "one of " + ", ".join(LABEL_RULES), "Choose one of them.")
+        raise S2MNetError("--labels", f"is {labels!r}", f"Choose one of {', '.join(LABEL_RULES)}.")
     if not counts:
-        raise S2MNetError("masks", "no mask", "at least one mask", "Give a folder with masks.")
+        raise S2MNetError("The folder", "has no masks", "Choose a folder with masks.")
     total = total_of(counts)
     first = min(counts)
     if set(total) == {0}:
-        mend = "Check that the masks were exported with their contours filled."
-        raise S2MNetError(first.parent, "that all masks are empty (only 0)", "masks with foreground", mend)
+        fix = "Check that the masks were exported with their contours filled."
+        raise S2MNetError(first.parent, "has only empty masks (all values are 0)", fix)
     if min(total) < 0 or max(total) > 65535:
         wrong = next(value for value in sorted(total) if not 0 <= value <= 65535)
         file, pixels = next((file, held[wrong]) for file, held in counts.items() if wrong in held)
-        raise S2MNetError(file, f"the value {wrong} on {pixels} px", "values 0 to 65535", "Renumber the classes.")
+        problem = f"has the value {wrong} on {pixels} px; values must be within 0 to 65535"
+        raise S2MNetError(file, problem, "Renumber the classes.")
     if labels == "classes":
         return _as_classes(counts, total)
     if labels != "auto":
         if labels == "threshold" and max(total) <= 127:
-            found = f"that all masks are empty (no value above 127; the largest is {max(total)})"
-            raise S2MNetError(first.parent, found, "values above 127", "Use --labels binary or leave --labels out.")
+            problem = f"has only empty masks (no value is above 127; the largest is {max(total)})"
+            raise S2MNetError(first.parent, problem, "Use --labels binary or omit --labels.")
         return LabelMap(kind=labels, values=[0, 255])
     if len(total) == 1:
-        found = f"the value {next(iter(total))} everywhere, in all masks"
-        mend = "Check the export of the masks; background must be 0."
-        raise S2MNetError(first.parent, found, "background and foreground", mend)
+        problem = f"has the value {next(iter(total))} everywhere in all masks, so no background"
+        raise S2MNetError(first.parent, problem, "Check the export of the masks; background must be 0.")
     masks_at_fault(counts, total)
     reading = explain(total)
     if reading is None:
@@ -246,10 +256,10 @@ def _as_classes(counts: Mapping[Path, Histogram], total: Histogram) -> LabelMap:
     indices = [value for value in total if value != IGNORE_INDEX]
     highest = max(indices, default=0)
     if highest == 0:
-        found = f"the values {sorted(total)}, so that all masks are empty (255 is ignored)"
-        raise S2MNetError(min(counts).parent, found, "class indices 0, 1, 2, …", "Leave --labels out.")
+        problem = f"has only empty masks (the values are {sorted(total)}, and --labels classes ignores 255)"
+        raise S2MNetError(min(counts).parent, problem, "Omit --labels.")
     if highest > IGNORE_INDEX - 1:
         file = next(file for file, held in counts.items() if highest in held)
-        raise S2MNetError(file, f"the class index {highest}", "class indices up to 254", "Renumber the classes.")
+        raise S2MNetError(file, f"has the class index {highest}; the highest is 254", "Renumber the classes.")
     ignore_value = IGNORE_INDEX if IGNORE_INDEX in total else None
     return LabelMap(kind="classes", values=list(range(highest + 1)), ignore_value=ignore_value)

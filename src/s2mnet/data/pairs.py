@@ -1,4 +1,4 @@
-"""An image and its mask, read together: the one place that insists on their being of one size."""
+"""An image and its mask, read together: the only place that checks that their sizes agree."""
 
 from __future__ import annotations
 
@@ -13,31 +13,63 @@ from s2mnet.errors import S2MNetError
 
 
 def read_pair(image_file: Path, mask_file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Image uint8 (H, W[, 3]) and raw mask values (H, W).
+    """Image uint8 (H, W[, C]) and raw mask values (H, W).
 
     Raises:
         S2MNetError: either cannot be read, or their sizes differ.
     """
-    image, mask = read_image(image_file), read_mask(mask_file)
-    if image.shape[:2] != mask.shape:
-        found = f"a mask of {mask.shape[0]} × {mask.shape[1]} px (height × width)"
-        expected = f"the size of its image {image_file.name}, {image.shape[0]} × {image.shape[1]} px"
-        raise S2MNetError(mask_file, found, expected, "Export image and mask at one size and orientation.")
-    return image, mask
+    image = read_image(image_file)
+    return image, _read_fitting(mask_file, image_file, image)
+
+
+def read_field(case: Case, image: np.ndarray) -> np.ndarray | None:
+    """Where a case has a truth, bool (H, W): inside its field of view; None if it has none.
+
+    Raises:
+        S2MNetError: the file cannot be read, or its size is not that of the image.
+    """
+    return _read_fitting(case.field, case.image, image) != 0 if case.field else None
+
+
+def class_indices(mask: np.ndarray, field: np.ndarray | None, labels: LabelMap, where: str | Path) -> np.ndarray:
+    """Class indices uint8 (H, W) of raw mask values; 255 where there is no truth.
+
+    Raises:
+        S2MNetError: a value that stands for no class.
+    """
+    indices = labels.encode(mask, where)
+    if field is not None:
+        indices[~field] = IGNORE_INDEX
+    return indices
 
 
 def load_case(case: Case, labels: LabelMap) -> tuple[np.ndarray, np.ndarray]:
-    """Image uint8 (H, W[, 3]) and class indices uint8 (H, W), 255 where there is no truth, of a case with a mask.
+    """Image uint8 (H, W[, C]) and class indices uint8 (H, W), 255 where there is no truth, of a case with a mask.
 
     Raises:
         S2MNetError: as :func:`read_pair`; a case without a mask; a value that stands for no class; a field of view of
             another size.
     """
+    mask_file = mask_of(case)
+    image, mask = read_pair(case.image, mask_file)
+    return image, class_indices(mask, read_field(case, image), labels, mask_file)
+
+
+def mask_of(case: Case) -> Path:
+    """The mask file of a case.
+
+    Raises:
+        S2MNetError: the case has none.
+    """
     if case.mask is None:
-        raise S2MNetError(case.image, "no mask", "a mask of the same name", "Add the mask.")
-    image, mask = read_pair(case.image, case.mask)
-    indices = labels.encode(mask, case.mask)
-    if case.field:
-        field = read_pair(case.image, case.field)[1]
-        indices[field == 0] = IGNORE_INDEX
-    return image, indices
+        raise S2MNetError(case.image, "has no mask", "Add a mask with the same file name, without its extension.")
+    return case.mask
+
+
+def _read_fitting(mask_file: Path, image_file: Path, image: np.ndarray) -> np.ndarray:
+    mask = read_mask(mask_file)
+    if image.shape[:2] != mask.shape:
+        sizes = [f"{height} × {width} px" for height, width in (mask.shape, image.shape[:2])]
+        problem = f"has {sizes[0]} (height × width); its image {image_file.name} has {sizes[1]}"
+        raise S2MNetError(mask_file, problem, "Export image and mask at one size and orientation.")
+    return mask

@@ -1,4 +1,4 @@
-"""Images at the size that a network works on, by Lanczos (SPEC 3)."""
+"""Resizing of images to the input of a network, by Lanczos (SPEC 3)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from torch.nn import functional as F
 
 
 def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Lanczos with three lobes, widened where it makes an image smaller.
+    """Resize by Lanczos with three lobes, widened when an image becomes smaller.
 
-    Colours by PyTorch, in a sixth of Pillow's time: it has vector instructions for three channels together. For one
-    channel it is no faster, so grey is Pillow's. Both round and clip between rows and columns, in an order of their
-    own: each is within two levels of the exact one, but where a sharp edge overshoots black or white they may differ by
-    more. Lanczos by Pillow was half of what predicting a folder costs beside the network
-    (``experiments/throughput.py``).
+    PyTorch resizes colour in a sixth of Pillow's time, which was half of the cost of predicting a folder besides the
+    network: it vectorises three channels together. For one channel it is no faster, so grey uses Pillow. Both round and
+    clip between rows and columns, in different orders: each is within two levels of the exact result, but they may
+    differ by more where a sharp edge overshoots black or white.
 
     Args:
         image: uint8 (H, W) or (H, W, 3).
@@ -32,7 +31,7 @@ def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """
     if image.ndim == 2 or image.shape[:2] == tuple(size) or not _in_torch():
         return np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.LANCZOS))
-    pixels = torch.from_numpy(np.require(image, requirements=("C", "W"))).permute(2, 0, 1)[None]  # as torch asks for
+    pixels = torch.from_numpy(np.require(image, requirements=("C", "W"))).permute(2, 0, 1)[None]  # as torch requires
     return F.interpolate(pixels, size, mode="lanczos", antialias=True)[0].permute(1, 2, 0).numpy()
 
 

@@ -1,4 +1,4 @@
-"""The split of a data set that has none of its own: 70 % train, 10 % validation, 20 % test."""
+"""The split of a data set without one of its own: 70 % train, 10 % validation, 20 % test."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ BY_HASH = "by SHA-1 of the file stem, sorted: first 70 % train, next 10 % valida
 def in_order(groups: Iterable[str], weights: tuple[int, ...] = (7, 1, 2)) -> dict[str, Split]:
     """The split of each group, contiguous in the order given; repeated groups count once.
 
-    The borders are rounded, halves up; train and validation get at least one group each as far as there are any.
+    The borders are rounded, halves up; train and validation get at least one group each if there are enough.
 
     Args:
         groups: patients, sequences or images.
-        weights: of train, validation and, unless it lies elsewhere, test.
+        weights: of train, validation and, unless there is a test set already, test.
 
     Example:
         >>> in_order("abcdeabcde")
@@ -53,7 +53,7 @@ def by_hash(stems: Iterable[str]) -> dict[str, Split]:
 
 
 def digest(stem: str) -> str:
-    """SHA-1 of a name in hexadecimal: an order that says nothing about the images and is the same everywhere.
+    """SHA-1 of a name in hexadecimal: an order that is unrelated to the images and the same everywhere.
 
     Example:
         >>> digest("a")[:8]

@@ -1,4 +1,4 @@
-"""Public data sets: what they are, where to ask for them, and their downloads as data folders."""
+"""Public data sets: their descriptions, and their downloads as data folders."""
 
 from __future__ import annotations
 

@@ -1,11 +1,10 @@
-"""Unpacking a downloaded archive, none of whose entries may reach beyond the folder it is unpacked into."""
+"""Unpacking a downloaded archive. No entry may reach beyond the target folder."""
 
 from __future__ import annotations
 
 import shutil
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, NamedTuple
@@ -26,6 +25,16 @@ class _Entry(NamedTuple):
     content: zipfile.ZipInfo | tarfile.TarInfo
 
 
+class Unpacked(NamedTuple):
+    """Bytes and entries that archives held."""
+
+    size: int
+    entries: int
+
+
+NOTHING = Unpacked(0, 0)
+
+
 def is_archive(path: Path) -> bool:
     """Whether the name is that of an archive this module unpacks, and not hidden.
 
@@ -36,37 +45,41 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".")
 
 
-def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a zip, tar, tar.gz or tgz file into a folder, which is made if need be; no file in it is replaced.
+def unpack(archive: Path, folder: Path, before: Unpacked = NOTHING) -> Unpacked:
+    """Unpack a zip, tar, tar.gz or tgz file into a folder, which is created if needed. No file is replaced.
 
-    Only plain files and folders are unpacked, up to 128 GiB and 500,000 entries in one archive.
+    Only plain files and folders are unpacked, up to 128 GiB and 500,000 entries, with those ``before`` it.
+
+    Returns:
+        What has been unpacked in all.
 
     Raises:
-        S2MNetError: no such archive, a damaged or encrypted one, or an entry that is absolute, climbs out with
-            ``..``, or is a link or a device; more than the bounds; no space left.
+        S2MNetError: the file is no such archive, damaged or encrypted; an entry is absolute, climbs out with ``..``,
+            or is a link or a device; a bound is exceeded; the disk is full.
     """
-    total = 0
+    size, entries = before
     try:
         with _opened(archive) as opened:
-            for number, entry in enumerate(_entries(opened)):
-                total += entry.size
+            for entry in _entries(opened):
+                size, entries = size + entry.size, entries + 1
                 target = folder.joinpath(*_inside(archive, entry).parts)
-                _within_bounds(archive, total, number + 1)
+                _within_bounds(archive, size, entries)
                 if entry.kind == "folder":
                     target.mkdir(parents=True, exist_ok=True)
                     continue
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with _stream(opened, entry) as source, target.open("xb") as file:
                     shutil.copyfileobj(source, file, 2**20)
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, ValueError) as error:
-        raise S2MNetError(archive, f"a damaged archive ({error})", "a whole archive", "Download it again.") from None
-    except RuntimeError as error:  # how zipfile says that a password is wanted
-        raise S2MNetError(
-            archive, f"what cannot be unpacked ({error})", "an archive without a password", _UNPACK
-        ) from None
+    except (S2MNetError, MemoryError):
+        raise
     except OSError as error:
-        found = f"that it cannot be unpacked ({error.strerror or error})"
-        raise S2MNetError(archive, found, "a whole archive, and space beside the output", "Free space.") from None
+        fix = "Check that the archive is complete, and free space beside the output."
+        raise S2MNetError(archive, f"cannot be unpacked ({error.strerror or error})", fix) from None
+    except Exception as error:  # of zipfile, tarfile and four decompressors
+        if type(error) is RuntimeError:  # zipfile's error for a missing password
+            raise S2MNetError(archive, f"needs a password ({error})", _UNPACK) from None
+        raise S2MNetError(archive, f"is a damaged archive ({error})", "Download it again.") from None
+    return Unpacked(size, entries)
 
 
 def _opened(archive: Path) -> zipfile.ZipFile | tarfile.TarFile:
@@ -74,17 +87,15 @@ def _opened(archive: Path) -> zipfile.ZipFile | tarfile.TarFile:
         return zipfile.ZipFile(archive)
     if tarfile.is_tarfile(archive):
         return tarfile.open(archive)
-    mend = "Unpack it yourself, if it is a rar or 7z file for one, and give the folder."
-    raise S2MNetError(archive, "a file that is no such archive", "a folder, or a zip, tar, tar.gz or tgz file", mend)
+    fix = "Unpack a rar or 7z file yourself, and give the folder."
+    raise S2MNetError(archive, "is no folder, and no zip, tar, tar.gz or tgz file", fix)
 
 
 def _entries(opened: zipfile.ZipFile | tarfile.TarFile) -> Iterator[_Entry]:
     if isinstance(opened, zipfile.ZipFile):
         for info in opened.infolist():
             link = (info.external_attr >> 16) & 0o170000 == 0o120000
-            yield _Entry(
-                info.filename, info.file_size, "a link" if link else _kind(not info.is_dir(), info.is_dir()), info
-            )
+            yield _Entry(info.filename, info.file_size, "a link" if link else _kind(True, info.is_dir()), info)
     else:
         for member in opened:
             kind = f"a link to {member.linkname!r}" if member.issym() or member.islnk() else ""
@@ -92,26 +103,24 @@ def _entries(opened: zipfile.ZipFile | tarfile.TarFile) -> Iterator[_Entry]:
 
 
 def _kind(file: bool, folder: bool) -> str:
-    return "file" if file else "folder" if folder else "a device or pipe"
+    return "folder" if folder else "file" if file else "a device or pipe"
 
 
 def _inside(archive: Path, entry: _Entry) -> PurePosixPath:
-    """Where the entry goes, relative to the folder."""
+    """The path of the entry relative to the folder."""
     path = PurePosixPath(entry.name.replace("\\", "/"))
-    expected = "only files and folders inside the archive"
     if path.is_absolute() or PureWindowsPath(entry.name).drive or ".." in path.parts:
-        raise S2MNetError(archive, f"the entry {entry.name!r}, which points out of it", expected, _UNPACK)
+        raise S2MNetError(archive, f"has the entry {entry.name!r}, which points out of it", _UNPACK)
     if entry.kind not in ("file", "folder"):
-        raise S2MNetError(archive, f"the entry {entry.name!r}, {entry.kind}", expected, _UNPACK)
+        raise S2MNetError(archive, f"has the entry {entry.name!r}, {entry.kind}", _UNPACK)
     return path
 
 
 def _within_bounds(archive: Path, size: int, entries: int) -> None:
     if size > MAX_BYTES:
-        found = f"more than {MAX_BYTES / 2**30:g} GiB when unpacked"
-        raise S2MNetError(archive, found, f"at most {MAX_BYTES / 2**30:g} GiB", _UNPACK)
+        raise S2MNetError(archive, f"has more than {MAX_BYTES / 2**30:g} GiB when unpacked", _UNPACK)
     if entries > MAX_ENTRIES:
-        raise S2MNetError(archive, f"more than {MAX_ENTRIES} entries", f"at most {MAX_ENTRIES}", _UNPACK)
+        raise S2MNetError(archive, f"has more than {MAX_ENTRIES} entries", _UNPACK)
 
 
 def _stream(opened: zipfile.ZipFile | tarfile.TarFile, entry: _Entry) -> IO[bytes]:

@@ -1,4 +1,4 @@
-"""What a public data set is made of: its description, and the records found in a download."""
+"""The description of a public data set, and the records of a download."""
 
 from __future__ import annotations
 
@@ -9,22 +9,20 @@ from pathlib import Path
 import numpy as np
 
 from s2mnet.data import Dataset
-from s2mnet.data.cases import Split
+from s2mnet.data.splits import Split
 from s2mnet.datasets.volumes import Slices
 
 
 @dataclass(frozen=True)
 class Record:
-    """One image with its truth, or one volume of slices.
+    """One image with its mask, or one volume of slices.
 
     Attributes:
         name: file stem in the prepared folder; slices of a volume append ``_sliceNNN``, counted from 0.
-        split: where it goes.
-        group: what must not be torn apart (patient, sequence); the name itself where nothing is known of it.
-        image: the file to copy as it is; or a function giving the pixels, (H, W) or (H, W, C); or, for a volume, one
-            giving its slices.
-        mask: gives the class indices, uint8 (H, W) or (slices, H, W), 255 without a truth.
-        volume: whether it is a volume.
+        split: train, val or test.
+        group: what a split must not separate (patient, sequence); the name itself where no group is known.
+        image: the file to copy; or a function that returns the pixels, (H, W) or (H, W, C), or the slices of a volume.
+        mask: returns class indices, uint8 (H, W) or (slices, H, W), 255 where the truth is unknown.
     """
 
     name: str
@@ -32,17 +30,16 @@ class Record:
     group: str
     image: Path | Callable[[], np.ndarray | Slices]
     mask: Callable[[], np.ndarray]
-    volume: bool = False
 
 
 @dataclass(frozen=True)
-class Found:
+class Download:
     """What a download holds.
 
     Attributes:
-        records: every image with a public truth.
-        left_out: one sentence for each part that was passed over.
-        split: the split rule, where it depends on what the download holds.
+        records: every image with a public mask.
+        left_out: one sentence for each part that is skipped.
+        split: the split rule, where it depends on the content of the download.
     """
 
     records: list[Record]
@@ -52,18 +49,18 @@ class Found:
 
 @dataclass(frozen=True)
 class PublicSet:
-    """A public data set: what is known of it, and how its official download is read.
+    """A public data set: its description, and the reader of its official download.
 
     Attributes:
         name: as ``s2mnet prepare`` takes it.
         modality: such as "colonoscopy".
         images: how many images or volumes of the official download are used; None if nobody says.
-        unit: what is counted.
+        unit: what ``images`` counts: "images", "frames" or "volumes".
         url: where to ask for it.
         terms, citation, split: one sentence each.
         classes: name of each class index, background first.
         colours: "#rrggbb" of each class but the background.
-        layouts: what tells the download's folder: alternatives, each of globs that all match something in it.
+        layouts: how to recognise the folder of the download: alternatives, each of globs that must all match.
         find: lists the records of that folder.
         regions, channels, ignore, field_of_view: as in :class:`~s2mnet.data.Dataset`.
     """
@@ -78,14 +75,14 @@ class PublicSet:
     classes: dict[int, str]
     colours: dict[int, str]
     layouts: tuple[tuple[str, ...], ...]
-    find: Callable[[Path], Found]
+    find: Callable[[Path], Download]
     unit: str = "images"
     regions: dict[str, list[int]] = field(default_factory=dict)
     channels: list[str] = field(default_factory=list)
     ignore: int | None = None
     field_of_view: str = ""
 
-    def dataset(self, split: str = "", neighbours: int = 0) -> Dataset:
+    def dataset(self, split: str = "", neighbours: int = 0, orientation: str = "") -> Dataset:
         """The content of ``dataset.yaml``; ``split`` replaces the general split rule."""
         offsets = [f"{offset:+d}" if offset else "0" for offset in range(-neighbours, neighbours + 1)]
         stacked = [f"{channel} {offset}" for channel in self.channels or ["slice"] for offset in offsets]
@@ -98,6 +95,7 @@ class PublicSet:
             regions=self.regions,
             channels=stacked if neighbours else self.channels,
             neighbours=neighbours,
+            orientation=orientation,
             field_of_view=self.field_of_view,
             split=split or self.split,
             source=self.url,

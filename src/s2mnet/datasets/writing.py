@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,33 +18,42 @@ from s2mnet.files import write_atomically, write_error, write_png
 from s2mnet.volumes.neighbours import with_neighbours
 
 
-def write_record(record: Record, folder: Path, neighbours: int = 0) -> dict[str, CaseFacts]:
-    """Write ``folder/images`` and ``folder/masks`` of a record; gives what is known of each image, by name.
+class Written(NamedTuple):
+    """The facts of each image of a record by name, and the orientation of its slices; see :class:`Slices`."""
 
-    An image that is a file is copied as it is. Slices of a volume without any signal, all zero, and without any
-    foreground are left out; but they are neighbours.
+    facts: dict[str, CaseFacts]
+    orientation: str = ""
+
+
+def write_record(record: Record, folder: Path, neighbours: int = 0) -> Written:
+    """Write ``folder/images`` and ``folder/masks`` of a record.
+
+    An image that is a file is copied unchanged. Slices of a volume that are all zero and have no foreground are left
+    out, but still serve as neighbours.
 
     Args:
-        neighbours: of each slice of a volume, on either side, to be channels of its image.
+        record: the image or volume.
+        folder: of the split.
+        neighbours: slices on either side that become channels of each slice of a volume.
 
     Raises:
-        S2MNetError: a file that cannot be read or written, or an image and a mask of different sizes.
+        S2MNetError: a file cannot be read or written, or an image and its mask differ in size.
     """
     mask = record.mask()
-    read = read_image(record.image) if isinstance(record.image, Path) else record.image()
-    pixels = read.pixels if isinstance(read, Slices) else read
+    image = read_image(record.image) if isinstance(record.image, Path) else record.image()
+    pixels = image.pixels if isinstance(image, Slices) else image
     if pixels.shape[: mask.ndim] != mask.shape:
         sizes = [" × ".join(map(str, shape)) for shape in (pixels.shape[: mask.ndim], mask.shape)]
-        found = f"an image of {sizes[0]} and a mask of {sizes[1]} pixels"
-        raise S2MNetError(record.name, found, "equal sizes", "Check that the download is complete and unchanged.")
-    if isinstance(read, Slices):
-        return _write_slices(record, folder, read, mask, neighbours)
+        problem = f"has an image of {sizes[0]} and a mask of {sizes[1]} pixels"
+        raise S2MNetError(record.name, problem, "Check that the download is complete and unchanged.")
+    if isinstance(image, Slices):
+        return Written(_write_slices(record, folder, image, mask, neighbours), image.orientation)
     if isinstance(record.image, Path):
         _copy(record.image, folder / "images" / f"{record.name}{record.image.suffix.lower()}")
         write_mask(folder / "masks" / f"{record.name}.png", mask)
     else:
         _write_pair(folder, record.name, pixels, mask)
-    return {record.name: CaseFacts(patient=record.group if record.group != record.name else None)}
+    return Written({record.name: CaseFacts(patient=record.group if record.group != record.name else None)})
 
 
 def _write_slices(

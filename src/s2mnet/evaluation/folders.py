@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from s2mnet.data.folder import find_images
+from s2mnet.data.cases import find_images
 from s2mnet.data.images import read_mask
 from s2mnet.data.label_rules import Histogram, histogram
 from s2mnet.data.labels import IGNORE_INDEX, LabelMap, LabelRule, infer_labels

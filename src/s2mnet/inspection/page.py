@@ -12,8 +12,8 @@ from s2mnet.data.images import read_image
 from s2mnet.data.labels import LabelMap
 from s2mnet.data.pairs import read_pair
 from s2mnet.errors import S2MNetError
+from s2mnet.fingerprint.record import Fingerprint, ImageFacts
 from s2mnet.inspection import plots, wording
-from s2mnet.inspection.fingerprint import Fingerprint, ImageFacts
 from s2mnet.overlay import PALETTE, as_rgb, overlay
 from s2mnet.pages import embed
 from s2mnet.pages.render import render

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from s2mnet.inspection.fingerprint import ClassFacts, Distribution, ImageFacts, Morphology, SpectralEnergy
+from s2mnet.fingerprint.record import ClassFacts, Distribution, ImageFacts, Morphology, SpectralEnergy
 from s2mnet.pages.drawing import BLUE, GREY, ORANGE, draw_figure
 from s2mnet.pages.embed import Picture, plot
 

@@ -1,11 +1,11 @@
-"""The inspection on the screen: short, problems worst first."""
+"""A fingerprint on the screen: short, problems worst first."""
 
 from __future__ import annotations
 
 from rich.console import Console
 from rich.markup import escape
 
-from s2mnet.inspection.fingerprint import Fingerprint
+from s2mnet.fingerprint import Fingerprint
 from s2mnet.inspection.wording import severity_text, size_text, stored_text
 
 MAX_SHOWN = 12
@@ -13,12 +13,12 @@ _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
 def print_fingerprint(fingerprint: Fingerprint, console: Console) -> None:
-    """Print what was found: numbers in a few lines, then at most 12 problems.
+    """Print the numbers in a few lines, then at most 12 problems.
 
     Example:
         >>> print_fingerprint(Fingerprint(name="polyps"), Console(width=80))
         data      polyps: 0 images with masks
-        problems  none were found
+        problems  none
     """
     count = sum(fingerprint.counts.values())
     split = ", ".join(f"{number} {name}" for name, number in fingerprint.counts.items() if number)
@@ -40,12 +40,12 @@ def print_fingerprint(fingerprint: Fingerprint, console: Console) -> None:
     if known:
         parts = [f"{energy.without_dc.median:.1%} in K = {energy.k}" for energy in known if energy.without_dc]
         rows["spectrum"] = f"energy without the mean: {', '.join(parts)}"
-    rows["problems"] = severity_text(fingerprint) or "none were found"
+    rows["problems"] = severity_text(fingerprint) or "none"
     for name, text in rows.items():
         console.print(f"[bold]{escape(name):<9}[/] {escape(text)}", soft_wrap=True)
-    for found in fingerprint.problems[:MAX_SHOWN]:
-        colour, where = _COLOURS[found.severity], f"{found.file}: " if found.file else ""
-        console.print(f"[{colour}]{found.severity:<9}[/] {escape(where + found.found)}", soft_wrap=True)
-        console.print(f"          {escape(found.means)} {escape(found.mend)}", soft_wrap=True)
+    for problem in fingerprint.problems[:MAX_SHOWN]:
+        colour = _COLOURS[problem.severity]
+        console.print(f"[{colour}]{problem.severity:<9}[/] {escape(problem.sentence)}", soft_wrap=True)
+        console.print(f"          {escape(problem.means)} {escape(problem.fix)}", soft_wrap=True)
     if len(fingerprint.problems) > MAX_SHOWN:
         console.print(f"          … and {len(fingerprint.problems) - MAX_SHOWN} more", soft_wrap=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from s2mnet.inspection.fingerprint import Fingerprint, Spread
+from s2mnet.fingerprint.record import Fingerprint, Spread
 
 
 def summary(fingerprint: Fingerprint) -> list[tuple[str, str, str]]:
-    """The first things to know: name, value and note of each."""
+    """The most important numbers: name, value and note of each."""
     count, read = sum(fingerprint.counts.values()), len(fingerprint.images)
     split = ", ".join(f"{number} {name}" for name, number in fingerprint.counts.items())
     unread = f"{count - read} could not be read. " if read < count else ""
@@ -25,13 +25,13 @@ def summary(fingerprint: Fingerprint) -> list[tuple[str, str, str]]:
 
 
 def severity_text(fingerprint: Fingerprint) -> str:
-    """How many problems of each severity.
+    """Number of problems of each severity.
 
     Example:
         >>> severity_text(Fingerprint(name="polyps"))
         ''
     """
-    severities = [found.severity for found in fingerprint.problems]
+    severities = [problem.severity for problem in fingerprint.problems]
     counted = {name: severities.count(name) for name in ("error", "warning", "note")}
     return ", ".join(f"{number} {name}{'s' * (number > 1)}" for name, number in counted.items() if number)
 
@@ -48,9 +48,9 @@ def size_text(fingerprint: Fingerprint) -> str:
 def stored_text(fingerprint: Fingerprint) -> str:
     """Channels and stored forms of the images, the most common first."""
     kinds = {1: "grey", 3: "colour"}
-    held = {int(value): number for value, number in fingerprint.count_of("channels").items()}
+    numbers = {int(value): number for value, number in fingerprint.count_of("channels").items()}
     parts = [
-        _counted({kinds.get(value, f"{value} channels"): number for value, number in held.items()}),
+        _counted({kinds.get(value, f"{value} channels"): number for value, number in numbers.items()}),
         _counted(fingerprint.count_of("mode")),
         _counted(
             {f"{value} bits" if value else "bits unknown": n for value, n in fingerprint.count_of("bits").items()}
@@ -71,7 +71,7 @@ def intensity_text(fingerprint: Fingerprint) -> dict[str, str]:
 
 
 def likeness_text(fingerprint: Fingerprint) -> str:
-    """How many pairs of images are equal or alike."""
+    """Numbers of pairs of images that are equal or look alike."""
     counts = fingerprint.duplicate_counts
     across, within = (counts.get(f"exact {w}", 0) for w in ("across", "within"))
     near_across, near_within = (counts.get(f"near {w}", 0) for w in ("across", "within"))

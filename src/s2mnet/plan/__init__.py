@@ -1,4 +1,4 @@
-"""The plan: everything decided before training, in one short file that a person can read and edit."""
+"""The plan: all decisions before training, in one short file that people can read and edit."""
 
 from s2mnet.plan.decide import MILD_AUGMENTATION, PAPER_AUGMENTATION, make_plan
 from s2mnet.plan.machine import Machine, this_machine

@@ -14,7 +14,7 @@ WIDTH = 120
 def to_yaml(model: BaseModel) -> str:
     """YAML that loads as ``model.model_dump(mode="json")``: a section for each field that is a model or a mapping.
 
-    The description of a field stands behind its value, or above it where the line would be too long.
+    The description of a field follows its value, or precedes it if the line would be too long.
 
     Example:
         >>> from pydantic import Field

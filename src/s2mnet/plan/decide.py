@@ -1,19 +1,19 @@
-"""From what a data folder holds, and what the machine can do, to a plan; every decision with its reason."""
+"""From the fingerprint of a data folder, and the machine, to a plan; every decision with its reason."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from s2mnet.data import FolderSummary
 from s2mnet.data.channels import COLOURS, GREY
-from s2mnet.data.folder import MIN_SIDE
 from s2mnet.errors import S2MNetError
+from s2mnet.fingerprint import Fingerprint
+from s2mnet.fingerprint.problems import MIN_SIDE
 from s2mnet.loss import DEFAULT_PULL_LIMIT, DEFAULT_WEIGHTING
 from s2mnet.plan.machine import BYTES_PER_PIXEL, Machine
 from s2mnet.plan.schema import Augmentation, Extent, Plan, Preprocessing, Preset, Training, checked_training
 
 # On Kvasir-SEG (96², 150 steps of 8, MASL) validation Dice was 0.43 with this and 0.36 with the default strengths: a
-# laptop's budget for whole images ends before stronger changes pay.
+# laptop's budget for whole images ends before stronger augmentation helps.
 MILD_AUGMENTATION = Augmentation(
     rotate_p=0.3, rotate_degrees=30, scale_shift_p=0.5, elastic_p=0.0, light_p=0.4, brightness=0.1, contrast=0.2,
     noise_p=0.1,
@@ -22,15 +22,15 @@ PAPER_AUGMENTATION = Augmentation(
     rotate_p=1.0, scale=0.1, shift=0.0625, elastic_alpha=1, elastic_sigma=50, light_p=0.8, brightness=0.4, contrast=0.4,
     tint=0.0, noise_p=0.5, noise=0.05, dropout_p=0.3,
 )  # fmt: skip
-SAMPLES_PER_EPOCH = 800  # enough steps between two validations that these do not take over a small set's training
-THIN_PX = 2.5  # what is thinner than this in the input is hardly more than the 2 px that a grid can show at all
-MILD_VISITS = 100  # of each image; below this the changes of the mild augmentation are enough
-GREEN_GAIN = 1.1  # how much better than red and blue the green channel must show thin structures to be taken alone
+SAMPLES_PER_EPOCH = 800  # so that validation does not dominate the training of a small set
+THIN_PX = 2.5  # thinner structures are hardly more than the 2 px that a grid can represent
+MILD_VISITS = 100  # of each image; with fewer, the mild augmentation is enough
+GREEN_GAIN = 1.1  # factor by which green must show thin structures better than red and blue to be used alone
 DEFAULT_MINUTES = 30.0
 
 
 def make_plan(
-    summary: FolderSummary,
+    fingerprint: Fingerprint,
     preset: Preset | None = None,
     size: int | None = None,
     extent: Extent | None = None,
@@ -40,32 +40,37 @@ def make_plan(
     """Decide how to train on a folder.
 
     Args:
-        summary: what :func:`s2mnet.data.read_folder` found.
-        preset: "default", for a small budget, or "paper" (SPEC 3); None takes "default".
-        size: side of the square input; None decides.
-        extent: "whole" or "patches"; None decides by the thickness of the foreground.
-        machine: where training is going to run; None supposes a CPU of unknown speed.
-        training: fields of :class:`Training`, over the preset's own.
+        fingerprint: of the folder, from :func:`s2mnet.fingerprint.read_folder` or a file of ``s2mnet inspect``.
+        preset: "default", for a small budget, or "paper" (SPEC 3). None: "default".
+        size: side of the square input. None: decided.
+        extent: "whole" or "patches". None: decided by the thickness of the foreground.
+        machine: the machine that trains. None: a CPU of unknown speed.
+        training: fields of :class:`Training` that override the preset.
 
     Raises:
-        S2MNetError: a size below 32, or a training field out of its range.
+        S2MNetError: the folder has errors; a size below 32, or a training field out of its range.
     """
     preset, machine = preset or "default", machine or Machine()
-    reasons = {"labels": summary.label_rule} if summary.label_rule else {}
-    extent, size = _extent_and_size(summary, preset, size, extent, machine, reasons)
-    preprocessing = _preprocessing(summary, preset, extent, size, reasons)
-    schedule = _schedule(summary, preset, preprocessing, machine, training, reasons)
-    visits = _expected_visits(summary, schedule, preprocessing, machine, reasons)
+    fingerprint.raise_errors()
+    if fingerprint.label_map is None:
+        raise S2MNetError(fingerprint.name, "has no images with masks", "Inspect a folder with images and masks.")
+    reasons = {"labels": fingerprint.label_rule} if fingerprint.label_rule else {}
+    extent, size = _extent_and_size(fingerprint, preset, size, extent, machine, reasons)
+    preprocessing = _preprocessing(fingerprint, preset, extent, size, reasons)
+    schedule = _schedule(fingerprint, preset, preprocessing, machine, training, reasons)
+    visits = _expected_visits(fingerprint, schedule, preprocessing, machine, reasons)
     augmentation = _augmentation(preset, extent, visits, machine, reasons)
-    reasons["head"] = "stem: it keeps features at full resolution, which thin structures need (SPEC 1)"
+    reasons["head"] = "stem: keeps features at full resolution, which thin structures need (SPEC 1)"
     paper = preset == "paper"
-    reasons["branch_scale"] = "1: the paper's" if paper else "0.1: each SSTM grows in, which validates best"
+    reasons["branch_scale"] = "1: as in the paper" if paper else "0.1: each SSTM starts small, which validates best"
     reasons["tta"] = (
-        "8 flips and quarter turns: the paper's" if paper else "4 flips: quarter turns too (8) take twice the time"
+        "8 flips and quarter turns: as in the paper"
+        if paper
+        else "4 flips: with quarter turns (8) it takes twice the time"
     )
     return Plan(
         reasons=reasons,
-        labels=summary.label_map,
+        labels=fingerprint.label_map,
         preprocessing=preprocessing,
         augmentation=augmentation,
         network={"head": "stem", "branch_scale": 1.0 if paper else 0.1},
@@ -79,86 +84,87 @@ def make_plan(
 
 
 def _extent_and_size(
-    summary: FolderSummary, preset: Preset, size: int | None, extent: Extent | None, machine: Machine,
+    fingerprint: Fingerprint, preset: Preset, size: int | None, extent: Extent | None, machine: Machine,
     reasons: dict[str, str],
 ) -> tuple[Extent, int]:  # fmt: skip
     whole_size = size or (352 if preset == "paper" else 256 if machine.gpu else 128)
-    height, width = summary.height[1], summary.width[1]
-    left = summary.thickness_px * whole_size / max(height, width)
+    height, width = (side.median if side else 0.0 for side in (fingerprint.height, fingerprint.width))
+    left = fingerprint.thickness_px * whole_size / max(height, width)
     measured = (
-        f"{summary.thinnest} is {summary.thickness_px:.1f} px thick in images of {height:.0f}×{width:.0f} px and would "
-        f"be {left:.1f} px thick after resizing to {whole_size}×{whole_size}"
+        f"{fingerprint.thinnest} is {fingerprint.thickness_px:.1f} px thick in images of {height:.0f}×{width:.0f} px, "
+        f"and {left:.1f} px thick after resizing to {whole_size}×{whole_size}"
     )
     if extent is not None:
-        reasons["extent"] = f"{extent}: asked for"
+        reasons["extent"] = f"{extent}: requested"
     elif left >= THIN_PX:
-        extent, reasons["extent"] = "whole", f"whole: {measured}; it survives that"
+        extent, reasons["extent"] = "whole", f"whole: {measured}, which is enough"
     elif min(height, width) > whole_size:
         extent, reasons["extent"] = "patches", f"patches: {measured}; below {THIN_PX:g} px it is lost"
     else:
-        extent, reasons["extent"] = "whole", f"whole: {measured}; the images are hardly larger than that"
+        extent, reasons["extent"] = "whole", f"whole: {measured}, but the images are no larger than that"
     if size is None:
         size = whole_size if extent == "whole" else 256 if preset == "paper" or machine.gpu else 128
         reasons["size"] = f"{size}×{size}: the {preset} preset, {extent}, on {'a GPU' if machine.gpu else 'a CPU'}"
     else:
-        reasons["size"] = f"{size}×{size}: asked for"
+        reasons["size"] = f"{size}×{size}: requested"
     if size < MIN_SIDE:
-        raise S2MNetError("--size", f"{size}", f"at least {MIN_SIDE} pixels", "Choose a larger size.")
+        raise S2MNetError("--size", f"is {size}; the network needs at least {MIN_SIDE} pixels", "Choose a larger size.")
     return extent, size
 
 
 def _preprocessing(
-    summary: FolderSummary, preset: Preset, extent: Extent, size: int, reasons: dict[str, str]
+    fingerprint: Fingerprint, preset: Preset, extent: Extent, size: int, reasons: dict[str, str]
 ) -> Preprocessing:
-    channels, equalise = list(COLOURS) if summary.channels == 3 else [GREY], False
-    if summary.stored:
-        channels = list(summary.stored)
+    channels, equalise = list(COLOURS) if fingerprint.channels == 3 else [GREY], False
+    if fingerprint.stored:
+        channels = list(fingerprint.stored)
         reasons["channels"] = f"{', '.join(channels)}: as dataset.yaml names them"
-    elif summary.channels == 1:
+    elif fingerprint.channels == 1:
         reasons["channels"] = "grey: every image is grey"
-    elif extent == "patches" and (fundus := _fundus(summary)):
+    elif extent == "patches" and (fundus := _fundus(fingerprint)):
         channels, equalise = ["green"], True
         reasons["channels"] = f"green with CLAHE: {fundus}"
     else:
-        reasons["channels"] = "colour: the images are"
+        reasons["channels"] = "colour: the images are in colour"
     each = extent == "whole" and preset == "default"
     reasons["normalisation"] = (
-        "image: each by itself takes away what differs between lamps and scanners"
+        "image: separately, which removes differences between lamps and scanners"
         if each
-        else "dataset: all alike, by the training images' mean and deviation (before any CLAHE)"
+        else "dataset: all alike, by mean and deviation of the training images (before any CLAHE)"
     )
     places = [COLOURS.index(name) for name in channels] if channels[0] in COLOURS else range(len(channels))
     return Preprocessing(
         extent=extent,
         size=(size, size),
         channels=channels,
-        stored=summary.stored,
-        neighbours=summary.neighbours,
+        stored=fingerprint.stored,
+        neighbours=fingerprint.dataset.neighbours,
+        orientation=fingerprint.dataset.orientation,
         clahe=equalise,
         normalisation="image" if each else "dataset",
-        mean=[] if each else [summary.mean[place] for place in places],
-        std=[] if each else [summary.std[place] for place in places],
+        mean=[] if each else [fingerprint.intensity[place].mean for place in places],
+        std=[] if each else [fingerprint.intensity[place].std for place in places],
     )
 
 
-def _fundus(summary: FolderSummary) -> str:
-    """Why thin structures in colour are taken for vessels of the retina; empty if they are not."""
-    if summary.modality:
-        return f"the data set is of {summary.modality}" if "fundus" in summary.modality.lower() else ""
-    red, green, blue = summary.contrast if len(summary.contrast) == 3 else (0.0, 0.0, 0.0)
+def _fundus(fingerprint: Fingerprint) -> str:
+    """Why thin structures in colour are assumed to be vessels of the retina; empty if they are not."""
+    if modality := fingerprint.dataset.modality:
+        return f"the data set is of {modality}" if "fundus" in modality.lower() else ""
+    red, green, blue = fingerprint.contrast if len(fingerprint.contrast) == 3 else (0.0, 0.0, 0.0)
     if green <= GREEN_GAIN * max(red, blue):
         return ""
     return (
-        f"the thin foreground stands out from its surroundings by {green:.2f} deviations in green, {red:.2f} in red "
-        f"and {blue:.2f} in blue, as vessels of the retina do"
+        f"the thin foreground differs from its surroundings by {green:.2f} deviations in green, {red:.2f} in red and "
+        f"{blue:.2f} in blue, as vessels of the retina do"
     )
 
 
 def _schedule(
-    summary: FolderSummary, preset: Preset, preprocessing: Preprocessing, machine: Machine, asked: dict[str, Any],
+    fingerprint: Fingerprint, preset: Preset, preprocessing: Preprocessing, machine: Machine, asked: dict[str, Any],
     reasons: dict[str, str],
 ) -> Training:  # fmt: skip
-    count, patches = summary.counts["train"], preprocessing.extent == "patches"
+    count, patches = fingerprint.counts["train"], preprocessing.extent == "patches"
     base: dict[str, Any] = dict(repeats=-(-SAMPLES_PER_EPOCH // count))
     if preset == "paper":
         base = dict(
@@ -180,16 +186,17 @@ def _schedule(
         fits = "" if fields["batch_size"] == wanted else f", and {wanted} would not fit in half of it"
         reasons["batch_size"] = f"{fields['batch_size']}: a step needs about {need:.1f} of {free}{fits}"
     if "workers" not in fields and machine.gpu:
-        fields["workers"] = min(8, max(0, machine.cores - 1))
-        reasons["workers"] = f"{fields['workers']}: a GPU would wait for one process that loads"
+        fields["workers"] = machine.workers
+        reasons["workers"] = f"{machine.workers}: a GPU would wait for a single process that loads data"
     return checked_training(fields)
 
 
 def _expected_visits(
-    summary: FolderSummary, training: Training, preprocessing: Preprocessing, machine: Machine, reasons: dict[str, str]
-) -> float | None:
-    """How often each training image is going to be seen; None if nobody can say."""
-    count, pixels = summary.counts["train"], preprocessing.size[0] * preprocessing.size[1]
+    fingerprint: Fingerprint, training: Training, preprocessing: Preprocessing, machine: Machine,
+    reasons: dict[str, str],
+) -> float | None:  # fmt: skip
+    """Expected number of visits of each training image; None if unknown."""
+    count, pixels = fingerprint.counts["train"], preprocessing.size[0] * preprocessing.size[1]
     visits = [float(training.epochs * training.repeats)] if training.epochs else []
     visits += [training.steps * training.batch_size / count] if training.steps else []
     if training.minutes and machine.speed:
@@ -199,7 +206,7 @@ def _expected_visits(
     expected = min(visits)
     steps = expected * count / training.batch_size
     seen = "windows" if preprocessing.extent == "patches" else "visits"
-    measured = f", at {machine.speed / 1e6:.2f} megapixels a second" if machine.speed else ""
+    measured = f", at {machine.speed / 1e6:.2f} megapixels per second" if machine.speed else ""
     reasons["steps"] = f"about {steps:,.0f} of {training.batch_size}, {expected:.0f} {seen} of each image{measured}"
     return expected
 
@@ -208,13 +215,13 @@ def _augmentation(
     preset: Preset, extent: Extent, visits: float | None, machine: Machine, reasons: dict[str, str]
 ) -> Augmentation:
     if preset == "paper":
-        reasons["augmentation"] = "the paper's"
+        reasons["augmentation"] = "as in the paper"
         return PAPER_AUGMENTATION
     few = visits < MILD_VISITS if visits is not None else not machine.gpu
     if extent == "whole" and few:
-        reasons["augmentation"] = "mild: the budget for whole images ends before a stronger one pays"
+        reasons["augmentation"] = "mild: the budget for whole images ends before a stronger one helps"
         return MILD_AUGMENTATION
     reasons["augmentation"] = "strong: " + (
-        "windows of few images repeat" if extent == "patches" else "each image is going to be seen many times"
+        "windows of few images repeat" if extent == "patches" else "each image will be seen many times"
     )
     return Augmentation()

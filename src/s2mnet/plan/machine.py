@@ -1,4 +1,4 @@
-"""What the machine can do: decides batch size and the number of steps of a plan."""
+"""What the machine can do, which decides the batch size and the number of steps of a plan."""
 
 from __future__ import annotations
 
@@ -6,33 +6,37 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from s2mnet.device import cpu_cores, multiplies_bf16
+from s2mnet.device import choose_device, multiplies_bf16, worker_count
+
+if TYPE_CHECKING:
+    import torch
 
 # Peak of a training step of the default network, per pixel and sample of a batch of 8 at 352², float32, on a CPU
-# (5.6 GB: gradients, activations and the loss). bf16 takes less; the plan does not count on it.
+# (5.6 GB: gradients, activations and the loss). bf16 takes less, but the plan does not rely on it.
 BYTES_PER_PIXEL = 5700
 _CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where training is going to run.
+    """The machine that trains.
 
     Attributes:
-        gpu: whether on a GPU.
-        memory: bytes that are free there.
-        cores: of the CPU, for this process.
-        speed: training pixels a second (all samples of a batch count), None if it was not measured.
+        gpu: whether it trains on a GPU.
+        memory: free bytes there.
+        workers: processes that load data for a GPU.
+        speed: training pixels per second (all samples of a batch count); None if not measured.
     """
 
     gpu: bool = False
     memory: int = 16 * 2**30
-    cores: int = 1
+    workers: int = 0
     speed: float | None = None
 
     def batch_that_fits(self, pixels: int) -> int:
-        """How many samples of so many pixels a step may have, in half of the free memory; at least 1.
+        """Samples of this many pixels that fit half of the free memory in one step; at least 1.
 
         Example:
             >>> Machine(memory=8 * 2**30).batch_that_fits(352 * 352)
@@ -41,21 +45,26 @@ class Machine:
         return max(1, int(self.memory / 2 // (BYTES_PER_PIXEL * pixels)))
 
 
-def this_machine(measure: bool = True) -> Machine:
-    """The machine as it is now; ``measure`` trains the default network for a second or two to learn its speed."""
+def this_machine(device: str = "auto", measure: bool = True) -> Machine:
+    """This machine in its present state.
+
+    Args:
+        device: see :func:`s2mnet.device.choose_device`.
+        measure: train the default network for a second or two to time it.
+    """
     import torch
 
-    gpu = torch.cuda.is_available()
-    memory = torch.cuda.mem_get_info()[0] if gpu else free_memory()
-    return Machine(gpu, memory, cpu_cores(), _speed("cuda" if gpu else "cpu") if measure else None)
+    chosen = choose_device(device)
+    memory = torch.cuda.mem_get_info(chosen)[0] if chosen.type == "cuda" else free_memory()
+    return Machine(chosen.type != "cpu", memory, worker_count(), _speed(chosen) if measure else None)
 
 
 def free_memory() -> int:
-    """Bytes of main memory that a new process may take: what the system calls available, and a container allows."""
+    """Main memory in bytes that a new process may use: available to the system, and allowed by a container."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         known = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):  # no Linux: what is there, of which half is used
+    except (OSError, StopIteration):  # not Linux: all memory, of which the plan uses half
         known = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 * 2**30
     for name in _CGROUPS:
         if Path(name).is_file() and (limit := Path(name).read_text().strip()).isdigit():
@@ -63,17 +72,18 @@ def free_memory() -> int:
     return known
 
 
-def _speed(device: str) -> float:
-    """Pixels a second of forward, loss and backward, after a first step that is not counted."""
+def _speed(device: torch.device) -> float:
+    """Pixels per second of forward, loss and backward, after a first step that is not counted."""
     import torch
 
     from s2mnet.loss import MASL
     from s2mnet.network import S2MNet
     from s2mnet.network.fast import accelerate
 
-    count, side = (8, 256) if device == "cuda" else (4, 128)
+    count, side = (4, 128) if device.type == "cpu" else (8, 256)
     network = accelerate(S2MNet(), "train", device).network
-    network, criterion = network.to(device, memory_format=torch.channels_last), MASL()  # type: ignore[call-overload]
+    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    criterion = MASL().to(device)
     images = torch.zeros(count, 3, side, side, device=device).contiguous(memory_format=torch.channels_last)
     masks = torch.zeros(count, side, side, dtype=torch.long, device=device)
     masks[:, side // 4 : side // 2, side // 4 : side // 2] = 1
@@ -81,10 +91,10 @@ def _speed(device: str) -> float:
     with torch.random.fork_rng():
         for step in range(steps + 1):
             start = time.perf_counter()
-            with torch.autocast(device, torch.bfloat16, enabled=multiplies_bf16(device)):
+            with torch.autocast(device.type, torch.bfloat16, enabled=multiplies_bf16(device.type)):
                 logits = network(images)
             criterion(logits, masks).backward()
-            if device == "cuda":
-                torch.cuda.synchronize()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
             seconds += time.perf_counter() - start if step else 0.0
     return count * side * side * steps / seconds

@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import nn
 
-from s2mnet.data import FolderSummary
 from s2mnet.evaluation.examples import CaseFigure
 from s2mnet.evaluation.records import Evaluation
+from s2mnet.fingerprint import Fingerprint
 from s2mnet.network import SpectralSelectiveTokenMixer
 from s2mnet.pages.render import write_page
 from s2mnet.plan import Plan
@@ -26,7 +26,7 @@ def write_run_report(
     run: Path,
     title: str,
     plan: Plan,
-    summary: FolderSummary,
+    fingerprint: Fingerprint,
     network: nn.Module,
     evaluation: Evaluation,
     examples: Sequence[CaseFigure],
@@ -39,7 +39,7 @@ def write_run_report(
         run: holds the ``history.json`` of the training.
         title: of the page, such as the name of the data set.
         plan: what was trained.
-        summary: of the data it was trained on.
+        fingerprint: of the data it was trained on.
         network: as trained, for its spectral filters.
         evaluation: of ``split``.
         examples: the cases to draw.
@@ -50,8 +50,8 @@ def write_run_report(
         title=title,
         class_names=list(plan.labels.structures),
         drawn=plan.labels.names[1:],
-        counts={split: count for split, count in summary.counts.items()},
-        data_sentences=_data_sentences(summary),
+        counts={split: count for split, count in fingerprint.counts.items()},
+        data_sentences=_data_sentences(fingerprint),
         label_sentences=[f"The masks hold {plan.labels.describe()}."],
         settings=_settings(plan, network),
         reasons=plan.reasons,
@@ -61,25 +61,21 @@ def write_run_report(
         cases=examples,
         filters=_filters(network),
         provenance=provenance,
-        warnings=summary.warnings,
+        warnings=fingerprint.warnings,
     )
     return write_page(render(report), run / REPORT)
 
 
-def _data_sentences(summary: FolderSummary) -> list[str]:
-    channels = ", ".join(summary.stored) or ("grey" if summary.channels == 1 else "colour")
-    thinnest = f"; the thinnest class, {summary.thinnest}, is" if len(summary.label_map.names) > 2 else " and is"
+def _data_sentences(data: Fingerprint) -> list[str]:
+    channels = ", ".join(data.stored) or ("grey" if data.channels == 1 else "colour")
+    classes = len(data.label_map.names) if data.label_map else 0
+    thinnest = f"; the thinnest class, {data.thinnest}, is" if classes > 2 else " and is"
     return [
-        f"Height {_span(summary.height)} px, width {_span(summary.width)} px; {channels}.",
-        f"Split: {summary.split_rule}.",
-        f"The foreground covers {100 * summary.foreground_share:.1f} % of an image (median){thinnest} "
-        f"{summary.thickness_px:.1f} px thick (mean of a mask, median over masks).",
+        f"Images of {data.size_range} px; {channels}.",
+        f"Split: {data.split_rule}.",
+        f"The foreground covers {100 * data.foreground_share:.1f} % of an image (median){thinnest} "
+        f"{data.thickness_px:.1f} px thick (mean of a mask, median over masks).",
     ]
-
-
-def _span(spread: tuple[int, float, int]) -> str:
-    low, _, high = spread
-    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def _settings(plan: Plan, network: nn.Module) -> dict[str, object]:

@@ -166,7 +166,9 @@ class History(pl.Callback):
             problem = f"has values that are not finite in epoch {epoch} ({wrong})"
             if wrong is None:
                 return
-        raise S2MNetError(self.run, problem, f"{'Continue with --resume' if self.records else 'Start again'} with {RETRY}.")
+        raise S2MNetError(
+            self.run, problem, f"{'Continue with --resume' if self.records else 'Start again'} with {RETRY}."
+        )
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
         self.bar.stop()

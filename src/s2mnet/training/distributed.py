@@ -37,7 +37,7 @@ def is_main() -> bool:
     return processes()[0] == 0
 
 
-def connect() -> None:
+def connect(device: torch.device) -> None:
     """Join the process group, if there are several processes: NCCL on GPUs, gloo on CPUs. Safe to call again."""
     rank, total, local = processes()
     if total > 1 and not dist.is_initialized():
@@ -47,9 +47,9 @@ def connect() -> None:
             cluster = SLURMEnvironment()
             os.environ.setdefault("MASTER_ADDR", cluster.main_address)
             os.environ.setdefault("MASTER_PORT", str(cluster.main_port))
-        if torch.cuda.is_available():
+        if device.type == "cuda":
             torch.cuda.set_device(rank % local)
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", rank=rank, world_size=total)
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", rank=rank, world_size=total)
 
 
 def agreed(value: Value) -> Value:
@@ -93,7 +93,7 @@ def synchronise_batch_norm(network: Network) -> Network:
     """Compute batch statistics over all processes, so that they train as one process does on the whole batch."""
     if not _many():
         return network
-    if torch.cuda.is_available():
+    if dist.get_backend() == "nccl":
         return cast(Network, nn.SyncBatchNorm.convert_sync_batchnorm(network))
     for module in network.modules():
         if type(module) is nn.BatchNorm2d:

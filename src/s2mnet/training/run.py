@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from s2mnet.architecture import OURS, PeerNetwork
 from s2mnet.data import ImageFolder
-from s2mnet.device import multiplies_bf16
+from s2mnet.device import choose_device, multiplies_bf16
 from s2mnet.errors import S2MNetError
 from s2mnet.modelfolder import ModelConfig
 from s2mnet.network import S2MNet
@@ -41,6 +41,7 @@ def train(
     console: Console | None = None,
     callbacks: Sequence[pl.Callback] = (),
     recover: bool = False,
+    device: str = "auto",
 ) -> list[dict[str, Any]]:
     """Train and write the best model by validation Dice, the plan, the log and the state for --resume to ``run``.
 
@@ -54,6 +55,7 @@ def train(
         resume: continue after the last finished epoch of the run in this folder.
         callbacks: of the trainer, in addition to our own.
         recover: resume from the best model if the last state is not finite.
+        device: see :func:`s2mnet.device.choose_device`.
 
     Returns:
         The log, one record for each epoch (``history.json``).
@@ -64,10 +66,10 @@ def train(
         KeyboardInterrupt: training was interrupted.
     """
     console = console or Console()
-    state = run / STATE / LAST
+    state, chosen = run / STATE / LAST, choose_device(device)
     _quieten()
     pl.seed_everything(plan.training.seed, workers=True, verbose=False)
-    connect()
+    connect(chosen)
     rank, count, local = processes()
     network, criterion = _build(plan)
     stored = _prepare(folder, plan, console)
@@ -83,7 +85,7 @@ def train(
         num_workers=plan.training.workers,
         drop_last=True,
         persistent_workers=plan.training.workers > 0,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=chosen.type == "cuda",
     )
     # Each case is validated by one process. A range serves as a Dataset.
     numbers = cast("Dataset[int]", range(rank, len(stored["val"]), count))
@@ -94,11 +96,11 @@ def train(
     last = ModelCheckpoint(run / STATE, "last", save_on_train_epoch_end=True, enable_version_counter=False)
     trainer = pl.Trainer(
         max_epochs=plan.training.epochs or -1,
-        accelerator="auto",
-        devices=local,
+        accelerator={"cuda": "gpu"}.get(chosen.type, chosen.type),
+        devices=[chosen.index] if chosen.type == "cuda" and count == 1 else local,
         num_nodes=count // local,
         strategy=_strategy(plan) if count > 1 else "auto",
-        precision=_precision(plan),
+        precision=_precision(plan, chosen),
         callbacks=[schedule, history, KeepBest(run, config, history, plan.training.patience), last, *callbacks],
         plugins=[StateFile(run, module.state_dict, recover)],
         num_sanity_val_steps=0,
@@ -144,10 +146,10 @@ def _strategy(plan: Plan) -> str:
     return "ddp" if plan.architecture == OURS else "ddp_find_unused_parameters_true"
 
 
-def _precision(plan: Plan) -> Any:
+def _precision(plan: Plan, device: torch.device) -> Any:
     """Lightning's name for the precision of the plan."""
     asked = plan.training.precision
-    native = multiplies_bf16("cuda" if torch.cuda.is_available() else "cpu")
+    native = multiplies_bf16(device.type)
     return "bf16-mixed" if asked == "bf16" or (asked == "auto" and native) else "32-true"
 
 

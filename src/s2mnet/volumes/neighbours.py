@@ -6,15 +6,15 @@ import numpy as np
 
 
 def with_neighbours(pixels: np.ndarray, count: int) -> np.ndarray:
-    """Each slice with its neighbours as channels; beyond the first and the last slice these are repeated.
+    """Add the neighbours of each slice as channels. The first and the last slice are repeated beyond the ends.
 
     Args:
         pixels: (slices, H, W) or (slices, H, W, C).
         count: neighbours on either side.
 
     Returns:
-        (slices, H, W, C · (2 · count + 1)): for each channel the slices from ``count`` below to ``count`` above; the
-        pixels as they are if ``count`` is 0.
+        (slices, H, W, C · (2 · count + 1)): for each channel the slices from ``count`` below to ``count`` above. With
+        a count of 0, the pixels unchanged.
 
     Example:
         >>> with_neighbours(np.array([1, 2, 3]).reshape(3, 1, 1), 1).reshape(3, 3).tolist()

@@ -1,7 +1,8 @@
-"""A trained model on a volume, slice by slice."""
+"""Predict a volume slice by slice."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import numpy as np
 from s2mnet.errors import S2MNetError
 from s2mnet.volumes.dicom import check_dicom_seg, write_dicom_seg
 from s2mnet.volumes.neighbours import with_neighbours
-from s2mnet.volumes.nifti import check_output, write_nifti_mask
+from s2mnet.volumes.nifti import SUFFIXES, check_output, check_replaceable, write_nifti_mask
 from s2mnet.volumes.read import read_volume
 from s2mnet.volumes.window import to_uint8
 
@@ -29,34 +30,35 @@ def predict_volume(
     progress: Callable[[int, int], None] | None = None,
     dicom_seg: str | Path | None = None,
 ) -> Path:
-    """Segment every slice of a volume and write the masks as one NIfTI in the grid of the input.
+    """Segment every slice of a volume and write the masks as one NIfTI file in the grid of the input.
 
     Args:
         predictor: the model.
         path: a NIfTI file, a DICOM file or a folder with a DICOM series, see :func:`s2mnet.volumes.read_volume`.
-        output: the file to write, .nii or .nii.gz: label values of the training masks, with the shape and the affine
-            of the input (from DICOM: columns, rows, slices).
-        window: (centre, width), see :func:`s2mnet.volumes.to_uint8`. Use the one the training images were made with.
+        output: the file to write, .nii or .nii.gz. It holds the label values of the training masks, with the shape
+            and the affine of the input (for DICOM: columns, rows, slices).
+        window: (centre, width), see :func:`s2mnet.volumes.to_uint8`. Use the window of the training images.
         tta: see :meth:`s2mnet.Predictor.predict`.
-        progress: called with slices done and slices in all.
-        dicom_seg: a file to write the mask to as a DICOM Segmentation object, too, see
-            :func:`s2mnet.volumes.write_dicom_seg`. Whether that can be done is found out before the prediction.
+        progress: called with the slices done and their total after each.
+        dicom_seg: a file for the mask as a DICOM Segmentation object, see :func:`s2mnet.volumes.write_dicom_seg`.
+            Whether the input allows one is checked before the prediction.
 
     Returns:
         The NIfTI file written.
 
     Raises:
-        S2MNetError: the volume cannot be read, or the output is no NIfTI name, is the input, or cannot be written; a
-            DICOM Segmentation object is asked for and cannot be made of this input.
+        S2MNetError: the volume cannot be read; the output has no NIfTI name, is the input or any other file but an
+            earlier mask of this volume, or cannot be written; the input does not allow the DICOM Segmentation object.
     """
     path, output = Path(path), Path(output)
     check_output(output, path)
-    volume = read_volume(path)
-    labels = predictor.config.labels
-    _check_channels(predictor.config.preprocessing, path)
+    preprocessing, labels = predictor.config.preprocessing, predictor.config.labels
+    volume = read_volume(path, preprocessing.orientation)
+    _check_channels(preprocessing, path)
+    check_replaceable(output, volume)
     if dicom_seg is not None:
         check_dicom_seg(volume, labels, dicom_seg)
-    slices = with_neighbours(to_uint8(volume, window), predictor.config.preprocessing.neighbours)
+    slices = with_neighbours(to_uint8(volume, window), preprocessing.neighbours)
     predicted = []
     for done, image in enumerate(slices, 1):
         predicted.append(predictor.predict(np.ascontiguousarray(image), tta).indices)
@@ -68,15 +70,27 @@ def predict_volume(
         try:
             write_dicom_seg(indices, volume, labels, dicom_seg)
         except S2MNetError as error:
-            mend = f"{error.mend} The NIfTI mask is written: {output}."
-            raise S2MNetError(error.where, error.found, error.expected, mend) from None
+            fix = f"{error.fix} The NIfTI mask is written: {output}."
+            raise S2MNetError(error.where, error.problem, fix) from None
     return output
 
 
+def mask_stem(path: str | Path) -> str:
+    """The name of a volume without its suffix, from which the names of its masks are made.
+
+    Example:
+        >>> mask_stem("a/heart.NII.gz"), mask_stem("CT.dcm"), mask_stem("scan/series/.."), mask_stem("/")
+        ('heart', 'CT', 'scan', 'volume')
+    """
+    name = Path(os.path.abspath(path)).name  # "." and ".." have names, too; links keep theirs
+    suffix = next((suffix for suffix in (*reversed(SUFFIXES), ".dcm") if name.lower().endswith(suffix)), "")
+    return name.removesuffix(name[len(name) - len(suffix) :]) or "volume"
+
+
 def _check_channels(preprocessing: Preprocessing, path: Path) -> None:
-    """One volume gives one channel, or its neighbours beside it; a model of several sequences needs several."""
+    """A volume gives one channel, or a slice with its neighbours. A model of several sequences needs several."""
     needed = len(preprocessing.stored)
     if needed and needed != 2 * preprocessing.neighbours + 1:
-        expected = f"images of the channels {', '.join(preprocessing.stored)}, which the model was trained on"
-        mend = "Write a TIFF with these as grey samples per pixel for each slice, and predict their folder."
-        raise S2MNetError(path, "a single volume", expected, mend)
+        problem = f"is a single volume; the model was trained on the channels {', '.join(preprocessing.stored)}"
+        fix = "Write a TIFF with these as grey samples per pixel for each slice, and predict their folder."
+        raise S2MNetError(path, problem, fix)

@@ -1,4 +1,4 @@
-"""A volume as a stack of slices, and what is needed to put a mask of it back into its grid."""
+"""A volume as a stack of slices, with what is needed to write a mask in its grid."""
 
 from __future__ import annotations
 
@@ -12,26 +12,29 @@ import numpy as np
 from s2mnet.errors import S2MNetError
 
 MAX_VALUES = 1_000_000_000  # voxels × channels: 4 GB as float32
-_TIE = 1e-3  # relative difference below which two voxel sizes are one: headers hold them rounded
+_TIE = 1e-3  # relative difference below which two voxel sizes are equal: headers hold rounded values
+_LINES = ("LR", "AP", "SI")  # of the body, by the names of both ends
+_DISPLAY = {"SI": "SPL", "AP": "PIL", "LR": "RIP"}  # of axial, coronal and sagittal slices
 
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """Slices in original intensities.
+    """Slices in original intensities, in one display orientation whatever the order of voxels in the file.
 
     Attributes:
         path: the file or folder it was read from.
-        array: (n, H, W) grey, float32 or integers; or (n, H, W, 3) RGB, uint8. For a NIfTI the columns of a slice
-            run along the earlier of the two other axes of the file, its rows along the later one.
-        spacing: mm between slices, between rows and between columns; None where the file does not say.
+        array: (n, H, W) grey, float32 or integers; or (n, H, W, 3) RGB, uint8.
+        spacing: mm between slices, rows and columns; None where the file does not say.
         axes: the axis of the file along which slices, rows and columns run. A DICOM series counts as a file with the
-            axes column, row, slice: (2, 1, 0).
+            axes column, row, slice.
         shape: of the file's grid, in the order of its axes.
         affine: (4, 4) float64, from an index in the file's axes to RAS+ coordinates; None where unknown.
         header: of the NIfTI file; None for DICOM.
         window: (centre, width) of the intensities to show, from DICOM, if all slices agree on one: centre − width/2
             is black, centre + width/2 is white.
-        sources: of each slice the DICOM file and the place of its frame in it, from 0; empty for NIfTI.
+        sources: for each index along the file's third axis the DICOM file and the index of its frame in it, from 0;
+            empty for NIfTI.
+        flipped: the axes of ``array`` that run against the axes of the file.
     """
 
     path: Path
@@ -43,75 +46,156 @@ class Volume:
     header: Any = None
     window: tuple[float, float] | None = None
     sources: tuple[tuple[Path, int], ...] = ()
+    flipped: tuple[int, ...] = ()
 
     @property
     def is_rgb(self) -> bool:
         """Whether slices are in colour."""
         return self.array.ndim == 4
 
+    def in_file_order(self, array: np.ndarray) -> np.ndarray:
+        """An array of the shape of ``self.array`` (n, H, W), in the order of the file's three axes."""
+        return np.flip(array, self.flipped).transpose(np.argsort(self.axes))
 
-def choose_axes(shape: Sequence[int], spacing: Sequence[float | None]) -> tuple[int, int, int]:
-    """The axes of slices, rows and columns: slices along the axis with the largest spacing, in a tie the last.
 
-    Spacings within 0.1 % are one. If one is unknown, slices run along the last axis. A lone axis of length 1 is the
-    slicing axis, whatever its spacing.
+def choose_axes(
+    shape: Sequence[int], spacing: Sequence[float | None], affine: np.ndarray | None, orientation: str = ""
+) -> tuple[tuple[int, int, int], tuple[int, ...]]:
+    """Choose which axes of a grid become slices, rows and columns, and which of the three are reversed.
+
+    Slices run along the axis whose spacing differs from two equal ones, which are the pixels of a scanner's slices; if
+    no two are equal, along the largest; if all are equal, along the axis closest to the body's. A single axis of
+    length 1 is the slicing axis. Spacings within 0.1 % are equal. Slices are shown as radiologists see them: left is
+    at the right, and front or head is at the top. So neither the order nor the direction of the file's axes matters.
+    If the affine is unknown, the file's order is kept; if a spacing is unknown, slices run along the last axis.
 
     Args:
         shape: of the grid, three axes.
         spacing: mm along each axis.
+        affine: (4, 4), to RAS+ coordinates; None if unknown.
+        orientation: instead of that rule, the directions in which slices, rows and columns count up, as in "SPL": to
+            superior, posterior and left.
+
+    Returns:
+        The axes of slices, rows and columns, and the places (0, 1 or 2) of those to reverse.
 
     Example:
-        >>> choose_axes((256, 256, 10), (1.5, 1.5, 10.0)), choose_axes((20, 256, 256), (5.0, 1.0, 1.0))
-        ((2, 1, 0), (0, 2, 1))
-        >>> choose_axes((240, 240, 155), (1.0, 1.0, 1.0)), choose_axes((240, 1, 155), (1.0, 1.0, 4.0))
-        ((2, 1, 0), (1, 2, 0))
+        >>> choose_axes((256, 256, 10), (1.5, 1.5, 10.0), None), choose_axes((20, 256, 256), (5.0, 1.0, 1.0), None)
+        (((2, 1, 0), ()), ((0, 2, 1), ()))
+        >>> choose_axes((512, 512, 300), (0.9, 0.9, 0.6), np.diag([-0.9, -0.9, 0.6, 1])), "the usual order in DICOM"
+        (((2, 1, 0), ()), 'the usual order in DICOM')
+        >>> choose_axes((512, 512, 300), (0.9, 0.9, 0.6), np.diag([0.9, 0.9, 0.6, 1])), "RAS: rows and columns reversed"
+        (((2, 1, 0), (1, 2)), 'RAS: rows and columns reversed')
+        >>> choose_axes((512, 512, 300), (0.9, 0.9, 0.6), np.diag([0.9, 0.9, 0.6, 1]), "SAR")
+        ((2, 1, 0), ())
     """
+    from nibabel.orientations import aff2axcodes
+
+    codes = (None,) if affine is None else aff2axcodes(affine)
+    if None in codes:
+        axis = _slicing_axis(shape, spacing, 2)
+        columns, rows = (other for other in range(3) if other != axis)
+        return (axis, rows, columns), ()
+    lines = [next(line for line in _LINES if str(code) in line) for code in codes]
+    if not orientation:
+        orientation = _DISPLAY[lines[_slicing_axis(shape, spacing, lines.index("SI"))]]
+    axis, rows, columns = (next(place for place, line in enumerate(lines) if way in line) for way in orientation)
+    reversed_ways = (codes[axis] != way for axis, way in zip((axis, rows, columns), orientation, strict=True))
+    flipped = tuple(place for place, reverse in enumerate(reversed_ways) if reverse)
+    if spacing[axis] is None:  # a film: its order is that of time
+        flipped = tuple(place for place in flipped if place)
+    return (axis, rows, columns), flipped
+
+
+def _slicing_axis(shape: Sequence[int], spacing: Sequence[float | None], isotropic: int) -> int:
     single = [axis for axis in range(3) if shape[axis] == 1]
     known = [size for size in spacing if size is not None]
     if len(single) == 1:
-        axis = single[0]
-    elif len(known) < 3:
-        axis = 2
-    else:
-        axis = max(axis for axis in range(3) if known[axis] >= max(known) * (1 - _TIE))
-    columns, rows = (other for other in range(3) if other != axis)
-    return axis, rows, columns
+        return single[0]
+    if len(known) < 3:
+        return 2
+    equal = [abs(known[a] - known[b]) <= _TIE * max(known[a], known[b]) for a, b in ((1, 2), (0, 2), (0, 1))]
+    if all(equal):
+        return isotropic
+    return max(range(3), key=lambda axis: (equal[axis], known[axis]))
+
+
+def orient(
+    path: Path,
+    grid: np.ndarray,
+    spacing: Sequence[float | None],
+    affine: np.ndarray | None,
+    orientation: str = "",
+    **attributes: Any,
+) -> Volume:
+    """Make a volume of a grid in the order of the file's axes, (i, j, k) or (i, j, k, 3); see :func:`choose_axes`."""
+    axes, flipped = choose_axes(grid.shape, spacing, affine, orientation)
+    array = np.flip(grid.transpose(*axes, *range(3, grid.ndim)), flipped)
+    slices, rows, columns = (spacing[axis] for axis in axes)
+    attributes = {"shape": grid.shape[:3], "affine": affine, **attributes}
+    return Volume(path, np.ascontiguousarray(array), (slices, rows, columns), axes, flipped=flipped, **attributes)
 
 
 def check_same_grid(a: Volume, b: Volume) -> None:
-    """Insist that two volumes, an image and its mask, cover the same voxels in the same order.
+    """Check that two volumes, an image and its mask, cover the same voxels in the same order.
 
-    Affines are the same if no corner of the grid lies more than a twentieth of the smallest voxel edge apart.
+    Affines agree if no corner of the grid moves by more than a twentieth of the smallest voxel edge.
 
     Raises:
-        S2MNetError: naming ``b``: another shape, another or no affine, or slices along another axis.
+        S2MNetError: naming ``b``: its shape, its affine or its slicing axis differs.
     """
-    mend = "Resample the mask to the grid of its image, e.g. by nibabel.processing.resample_from_to with order=0."
-    expected = f"the grid of {a.path.name}"
+    resample = "Resample the mask to the grid of its image, e.g. by nibabel.processing.resample_from_to with order=0."
+    image = a.path.name
     if _full(a.shape) != _full(b.shape):
-        found = f"a grid of {_times(b.shape)} voxels"
-        raise S2MNetError(b.path, found, f"{expected}, {_times(a.shape)} voxels", mend)
+        problem = f"has {_times(b.shape)} voxels; the grid of {image} has {_times(a.shape)}"
+        raise S2MNetError(b.path, problem, resample)
     if (a.affine is None) != (b.affine is None):
         known, unknown = ("known", "unknown") if b.affine is not None else ("unknown", "known")
-        raise S2MNetError(b.path, f"a position in space that is {known}", f"{expected}, which is {unknown}", mend)
+        problem = f"has a position in space that is {known}; the grid of {image} has one that is {unknown}"
+        raise S2MNetError(b.path, problem, resample)
     if a.affine is not None and b.affine is not None:
         corners = np.array(np.meshgrid(*[(0, size - 1) for size in _full(a.shape)])).reshape(3, 8)
         apart = np.linalg.norm((b.affine - a.affine) @ np.vstack([corners, np.ones(8)]), axis=0).max()
         smallest = np.linalg.norm(a.affine[:3, :3], axis=0).min()
         if not apart <= smallest / 20:
-            found = f"an affine that puts a corner {apart:.3g} mm away from that of its image"
-            raise S2MNetError(b.path, found, f"{expected}: the affine\n{a.affine.round(4)}", f"\n{mend}")
+            problem = f"has an affine that puts a corner {apart:.3g} mm away from the grid of {image}, whose affine is"
+            raise S2MNetError(b.path, f"{problem}\n{a.affine.round(4)}", f"\n{resample}")
     if a.axes != b.axes:
-        found = f"slices along axis {b.axes[0]} (voxel sizes {b.spacing})"
-        mend = "Correct the voxel sizes (pixdim) in the header of the one that is wrong."
-        raise S2MNetError(b.path, found, f"slices along axis {a.axes[0]}, as of {a.path.name} ({a.spacing})", mend)
+        raise S2MNetError(
+            b.path,
+            f"has slices along axis {b.axes[0]} (voxel sizes {b.spacing}); those of {image} run along axis {a.axes[0]} "
+            f"({a.spacing})",
+            "Correct the voxel sizes (pixdim) in the header of the wrong one.",
+        )
+
+
+def check_mask(path: Path, mask: np.ndarray, volume: Volume, highest: int) -> None:
+    """Check that a mask of integers fits the slices of a volume and holds 0 to ``highest``; ``path`` is its output."""
+    if mask.shape != volume.array.shape[:3] or mask.dtype.kind not in "bui":
+        problem = f"cannot hold a mask of shape {mask.shape} and type {mask.dtype}"
+        fix = f"Pass integers of shape {volume.array.shape[:3]}, the shape of {volume.path.name}."
+        raise S2MNetError(path, problem, fix)
+    low, high = int(mask.min()), int(mask.max())
+    if low < 0 or high > highest:
+        raise S2MNetError(path, f"cannot hold the values {low} to {high}", f"Pass values from 0 to {highest}.")
+
+
+def is_same_file(a: Path, b: Path) -> bool:
+    """Whether both exist and are one file, through links too."""
+    return a.exists() and b.exists() and a.samefile(b)
+
+
+def is_sheared(affine: np.ndarray) -> bool:
+    """Whether two axes of an affine are not at right angles, as in slices of a tilted gantry."""
+    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return not np.allclose(directions.T @ directions, np.eye(3), atol=1e-3)
 
 
 def check_size(path: Path, values: int) -> None:
-    """Raise if so many values would not fit the memory of a common machine."""
+    """Raise if the values do not fit into the memory of a common machine."""
     if values > MAX_VALUES:
-        found = f"a volume of {values / 1e6:.0f} million values"
-        raise S2MNetError(path, found, f"at most {MAX_VALUES // 10**6} million", "Cut it into parts.")
+        problem = f"holds {values / 1e6:.0f} million values; at most {MAX_VALUES // 10**6} million are read"
+        raise S2MNetError(path, problem, "Cut it into parts.")
 
 
 def check_finite(path: Path, array: np.ndarray) -> None:
@@ -120,8 +204,8 @@ def check_finite(path: Path, array: np.ndarray) -> None:
         return
     bad = int(array.size - np.count_nonzero(np.isfinite(array)))
     if bad:
-        found = f"{bad} of {array.size} values that are not finite (NaN or infinite)"
-        raise S2MNetError(path, found, "finite intensities", "Replace them, e.g. by numpy.nan_to_num, and save again.")
+        problem = f"has {bad} of {array.size} values that are NaN or infinite"
+        raise S2MNetError(path, problem, "Replace them, e.g. by numpy.nan_to_num, and save it again.")
 
 
 def _full(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""From original intensities to the eight bits a network is fed from."""
+"""From original intensities to the 8 bits that a network reads."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from s2mnet.volumes.volume import Volume
 
 
 def to_uint8(volume: Volume, window: tuple[float, float] | None = None) -> np.ndarray:
-    """The slices in 8 bits, by one window for the whole volume.
+    """Convert the slices to 8 bits, with one window for the whole volume.
 
-    The window is the one given, else that of the DICOM file, else the 0.5 and 99.5 percentiles of the volume. RGB
-    stays as it is, and so does uint8 grey for which there is no window, as :func:`s2mnet.data.read_image` has it.
+    The window is the one given, else the one in the DICOM file, else the 0.5 and 99.5 percentiles of the volume. RGB
+    stays as it is, and so does uint8 grey without a window, as in :func:`s2mnet.data.read_image`.
 
     Args:
-        volume: as :func:`s2mnet.volumes.read_volume` gives it.
-        window: (centre, width) in the intensities of the volume: centre − width/2 goes to 0, centre + width/2 to 255,
-            what lies outside is clipped. CT: (50, 400) shows soft tissue in Hounsfield units.
+        volume: from :func:`s2mnet.volumes.read_volume`.
+        window: (centre, width) in the intensities of the volume: centre − width/2 becomes 0, centre + width/2 becomes
+            255, values outside are clipped. For CT, (50, 400) shows soft tissue in Hounsfield units.
 
     Returns:
         uint8 (n, H, W) or (n, H, W, 3). A constant volume gives zeros.
@@ -37,8 +37,8 @@ def to_uint8(volume: Volume, window: tuple[float, float] | None = None) -> np.nd
     """
     if volume.is_rgb:
         return volume.array
-    if window is not None and not (math.isfinite(window[0]) and math.isfinite(window[1]) and window[1] > 0):
-        raise S2MNetError("window", str(tuple(window)), "a centre, and a width above 0", "Give another window.")
+    if window is not None and not (all(map(math.isfinite, window)) and window[1] > 0):
+        raise S2MNetError("The window", f"is {tuple(window)}", "Give a centre, and a width above 0.")
     window = window or volume.window
     if window is None and volume.array.dtype == np.uint8:
         return volume.array

@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
-from s2mnet.data import LabelMap, find_cases, read_folder
+from s2mnet.data import LabelMap, find_cases
 from s2mnet.evaluation.folders import evaluate_folders
 from s2mnet.evaluation.results import save
-from s2mnet.inspection import inspect_folder, write_page
-from s2mnet.inspection.duplicates import find_duplicates
-from s2mnet.inspection.reading import measure as measure_case
+from s2mnet.fingerprint import inspect_folder, read_folder
+from s2mnet.fingerprint.duplicates import find_duplicates
+from s2mnet.fingerprint.pair import InspectedPair
+from s2mnet.fingerprint.pair import measure as measure_case
+from s2mnet.inspection import write_page
 from s2mnet.plan import make_plan
 from s2mnet.plan.schema import Preprocessing
 from s2mnet.prediction import Predictor, predict_folder
@@ -47,7 +49,7 @@ def _list(data: Path, scratch: Path, run: Path) -> Work:
 
 
 def _plan(data: Path, scratch: Path, run: Path) -> Work:
-    return lambda: make_plan(read_folder(find_cases(data), progress=False))
+    return lambda: make_plan(read_folder(find_cases(data)))
 
 
 def _inspect(data: Path, scratch: Path, run: Path) -> Work:
@@ -61,7 +63,7 @@ def _inspect(data: Path, scratch: Path, run: Path) -> Work:
 
 def _look_alikes(data: Path, scratch: Path, run: Path) -> Work:
     cases = find_cases(data).splits["train"]
-    fact = measure_case(cases[0], "train", with_mask=False, with_energy=False)
+    fact = cast(InspectedPair, measure_case(cases[0], "train", inspect=True)[0])
     count = STEPS["look-alikes"].scale * sum(map(len, find_cases(data).splits.values()))
     thumbnails = np.random.default_rng(0).uniform(0, 255, (count, 32, 32)).astype(np.float32)
     facts = [

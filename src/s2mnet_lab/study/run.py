@@ -17,16 +17,17 @@ from rich.console import Console
 from rich.markup import escape
 
 from s2mnet.architecture import OURS
-from s2mnet.data import FolderSummary, ImageFolder, find_cases, read_folder, read_image
+from s2mnet.data import ImageFolder, find_cases, read_image
 from s2mnet.datasets import prepare
 from s2mnet.errors import S2MNetError
+from s2mnet.fingerprint import Fingerprint, read_folder
 from s2mnet.modelfolder import WEIGHTS
 from s2mnet.plan import Plan, make_plan
 from s2mnet.prediction import Predictor
 from s2mnet.progress import progress_bar
 from s2mnet.provenance import environment
-from s2mnet.training.state import STATE
 from s2mnet.training.run import PLAN, has_finished_epoch, train
+from s2mnet.training.state import STATE
 from s2mnet.workflow import evaluate_cases
 from s2mnet_lab.peers import peer
 from s2mnet_lab.study.result import CellResult, Measured, identify, load_result, result_path, save_result
@@ -139,12 +140,12 @@ def run_study(
     return finished
 
 
-def make_cell_plan(study: Study, cell: Cell, summary: FolderSummary, lr: float | None = None) -> Plan:
+def make_cell_plan(study: Study, cell: Cell, fingerprint: Fingerprint, lr: float | None = None) -> Plan:
     """The plan of a cell: the plan of the data set with the changes of the variant.
 
     Args:
         study, cell: which cell.
-        summary: of training and validation images.
+        fingerprint: of training and validation images.
         lr: chosen by the search.
 
     Raises:
@@ -156,7 +157,7 @@ def make_cell_plan(study: Study, cell: Cell, summary: FolderSummary, lr: float |
     rate = cell.lr or lr
     options |= {"lr": rate} if rate else {}
     try:
-        plan = make_plan(summary, **options)
+        plan = make_plan(fingerprint, **options)
     except TypeError as error:
         problem = f"sets an option under plan that does not exist ({error})"
         raise S2MNetError(f"{study.name}.yaml", problem, "Use the options of s2mnet.plan.make_plan.") from None
@@ -210,9 +211,9 @@ def _run_cell(
     study: Study, cell: Cell, places: Places, run: Path, end: _End, console: Console, command: str
 ) -> CellResult:
     choice = study.data[cell.dataset]
-    folder, summary = _summarised(cell.dataset, choice.model_dump_json(), places)
+    folder, fingerprint = _read(cell.dataset, choice.model_dump_json(), places)
     best_trial = max(_trials(study, cell, places), key=lambda trial: trial.best_dice, default=None)
-    plan = make_cell_plan(study, cell, summary, best_trial.lr if best_trial else None)
+    plan = make_cell_plan(study, cell, fingerprint, best_trial.lr if best_trial else None)
     if (run / PLAN).is_file() and Plan.load(run / PLAN) != plan:
         shutil.rmtree(run / STATE, ignore_errors=True)  # left by an earlier form of the study
     history = train(_without_test(folder), plan, run, has_finished_epoch(run), console, [end])
@@ -277,10 +278,11 @@ def _waits_for(study: Study, cell: Cell, places: Places) -> str:
 
 
 @lru_cache(maxsize=4)
-def _summarised(name: str, choice: str, places: Places) -> tuple[ImageFolder, FolderSummary]:
-    """The cases, and a summary of them that leaves out the test images."""
+def _read(name: str, choice: str, places: Places) -> tuple[ImageFolder, Fingerprint]:
+    """The cases, and their fingerprint without the test images."""
     folder = prepared_folder(name, DataChoice.model_validate_json(choice), places)
-    return folder, read_folder(_without_test(folder))
+    with progress_bar(f"reading {name}") as progress:
+        return folder, read_folder(_without_test(folder), progress=progress)
 
 
 def _without_test(folder: ImageFolder) -> ImageFolder:

@@ -141,7 +141,7 @@ class Study(_Section):
         Raises:
             S2MNetError: the file cannot be read, is not YAML, or does not declare a study.
         """
-        study = read_yaml(Path(path), cls, "a study in YAML", "Correct that line; studies/small.yaml is an example.")
+        study = read_yaml(Path(path), cls, "Correct that line; studies/small.yaml is an example.")
         return study.model_copy(update={"name": Path(path).stem})
 
     def cells(self) -> Iterator[Cell]:

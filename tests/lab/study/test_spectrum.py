@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from s2mnet.errors import S2MNetError
+from s2mnet.fingerprint.spectrum import KS as INSPECTED
+from s2mnet.fingerprint.spectrum import energy_shares, energy_within
 from s2mnet.inference import prepare_image
-from s2mnet.inspection.spectrum import KS as INSPECTED
-from s2mnet.inspection.spectrum import energy_shares, energy_within
 from s2mnet.network import S2MNet, SpectralSelectiveTokenMixer, TruncatedSpectralFilter
 from s2mnet.plan import Preprocessing
 from s2mnet_lab.study.spectrum.images import image_spectrum, reconstruction

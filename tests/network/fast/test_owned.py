@@ -25,7 +25,9 @@ def test_the_folder_is_private_and_in_the_users_cache(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o770, 0o702])
-def test_a_folder_that_others_may_write_to_is_not_used(mode: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_others_may_write_to_is_not_used(
+    mode: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "compiled"
     folder.mkdir()
     folder.chmod(mode)

@@ -45,10 +45,10 @@ DATASETS: Mapping[str, PublicSet] = MappingProxyType({public.name: public for pu
 
 
 def named(name: str) -> PublicSet:
-    """The data set of that name, whatever its case and punctuation.
+    """The data set of that name, ignoring case and punctuation.
 
     Raises:
-        S2MNetError: there is none; names them all, and the one that is closest.
+        S2MNetError: there is none. The message lists all names, and the closest.
 
     Example:
         >>> named("chasedb1").name
@@ -58,12 +58,12 @@ def named(name: str) -> PublicSet:
     if _plain(name) in plain:
         return DATASETS[plain[_plain(name)]]
     close = difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.5)
-    mend = f"Did you mean {plain[close[0]]}?" if close else "s2mnet datasets lists them."
-    raise S2MNetError(repr(name), "no data set of that name", "one of " + ", ".join(DATASETS), mend)
+    hint = f"Did you mean {plain[close[0]]}?" if close else "See s2mnet datasets."
+    raise S2MNetError(repr(name), "is no known data set", f"Choose one of {', '.join(DATASETS)}. {hint}")
 
 
 def describe_datasets() -> list[dict[str, str]]:
-    """One row per data set, for a table: column heads to cells.
+    """One row per data set for a table: column heads to cells.
 
     Example:
         >>> describe_datasets()[0]["modality"]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from s2mnet.data.cases import Split
-from s2mnet.data.splits import in_order
-from s2mnet.datasets.reading import natural
-from s2mnet.datasets.record import Found, PublicSet, Record
+from s2mnet.data.splits import Split, in_order
+from s2mnet.datasets.reading import COMPLETE, natural
+from s2mnet.datasets.record import Download, PublicSet, Record
 from s2mnet.datasets.volumes import read_labels, read_slices
 from s2mnet.errors import S2MNetError
 
@@ -17,7 +16,7 @@ _OFFICIAL = "official: training and testing by patient; of training, in order of
 
 
 def _truths(folder: Path) -> dict[Path, str]:
-    """The truth of each volume, and its patient."""
+    """The mask of each volume, with its patient."""
     files = sorted(folder.glob("patient*/patient*_frame*_gt.nii*"), key=lambda file: natural(file.name))
     return {file: file.parent.name for file in files}
 
@@ -26,13 +25,11 @@ def _record(truth: Path, patient: str, split: Split) -> Record:
     name = truth.name.partition("_gt.nii")[0]
     image = truth.with_name(truth.name.replace("_gt.nii", ".nii"))
     if not image.is_file():
-        raise S2MNetError(truth, "a truth without its volume", image.name, "Complete the download.")
-    return Record(
-        name, split, patient, partial(read_slices, image), partial(read_labels, truth, [0, 1, 2, 3]), volume=True
-    )
+        raise S2MNetError(truth, f"is a mask without its volume {image.name}", COMPLETE)
+    return Record(name, split, patient, partial(read_slices, image), partial(read_labels, truth, [0, 1, 2, 3]))
 
 
-def _find(root: Path) -> Found:
+def _find(root: Path) -> Download:
     training = _truths(root / "training" if (root / "training").is_dir() else root)
     testing = _truths(root / "testing")
     split = in_order(training.values(), (7, 1) if testing else (7, 1, 2))
@@ -40,7 +37,7 @@ def _find(root: Path) -> Found:
     records += [_record(truth, patient, "test") for truth, patient in testing.items()]
     hidden = (root / "testing").is_dir() and not testing
     left_out = ["The testing part was left out: it holds no masks."] if hidden else []
-    return Found(records, left_out, _OFFICIAL if testing else _IN_ORDER)
+    return Download(records, left_out, _OFFICIAL if testing else _IN_ORDER)
 
 
 SET = PublicSet(

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from s2mnet.data.splits import in_order
-from s2mnet.datasets.reading import natural
-from s2mnet.datasets.record import Found, PublicSet, Record
+from s2mnet.datasets.reading import COMPLETE, check_shapes, natural
+from s2mnet.datasets.record import Download, PublicSet, Record
 from s2mnet.datasets.volumes import Slices, read_labels, read_slices
 from s2mnet.errors import S2MNetError
 
@@ -30,30 +30,27 @@ def _one(patient: Path, *patterns: str) -> Path:
         files = sorted(patient.glob(pattern))
         if files:
             return files[0]
-    raise S2MNetError(patient, f"no file {patterns[0]}", "four sequences and the labels", "Complete the download.")
+    raise S2MNetError(patient, f"has no file {patterns[0]}; four sequences and the labels are needed", COMPLETE)
 
 
 def _channels(files: list[Path]) -> Slices:
-    volumes = [read_slices(file) for file in files]
-    first = volumes[0]
-    for file, volume in zip(files, volumes, strict=True):
-        if volume.pixels.shape != first.pixels.shape:
-            found, expected = f"a volume {volume.pixels.shape}", f"{first.pixels.shape} as in {files[0].name}"
-            raise S2MNetError(file, found, expected, "Download it again.")
-    return Slices(np.stack([volume.pixels for volume in volumes], axis=-1), first.spacing)
+    volumes = {file: read_slices(file) for file in files}
+    pixels = {file: volume.pixels for file, volume in volumes.items()}
+    check_shapes(pixels)
+    return Slices(np.stack(list(pixels.values()), axis=-1), volumes[files[0]].spacing, volumes[files[0]].orientation)
 
 
-def _find(root: Path) -> Found:
+def _find(root: Path) -> Download:
     patients = sorted((p for p in root.glob("BraTS20_Training_*") if p.is_dir()), key=lambda p: natural(p.name))
     split = in_order(patient.name for patient in patients)
     records = []
     for patient in patients:
         files = [_one(patient, f"*_{sequence}.nii*") for sequence in _SEQUENCES]
-        labels = _one(patient, "*_seg.nii*", "*_Segm.nii*")  # the second is how that of patient 355 came
+        labels = _one(patient, "*_seg.nii*", "*_Segm.nii*")  # patient 355 has the second name
         name = patient.name
         mask = partial(read_labels, labels, _LABELS)
-        records.append(Record(name, split[name], name, partial(_channels, files), mask, volume=True))
-    return Found(records)
+        records.append(Record(name, split[name], name, partial(_channels, files), mask))
+    return Download(records)
 
 
 SET = PublicSet(

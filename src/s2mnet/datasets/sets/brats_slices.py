@@ -9,8 +9,8 @@ import numpy as np
 
 from s2mnet.data import read_image
 from s2mnet.data.splits import in_order
-from s2mnet.datasets.reading import by_stem, pairs
-from s2mnet.datasets.record import Found, PublicSet, Record
+from s2mnet.datasets.reading import Place, find_pairs
+from s2mnet.datasets.record import PublicSet
 from s2mnet.datasets.sets.brats2020 import CITATION, CLASSES, COLOURS, REGIONS
 from s2mnet.errors import S2MNetError
 
@@ -18,23 +18,15 @@ _PURE = np.array([[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255]])  # in the o
 
 
 def _nearest(mask: Path) -> np.ndarray:
-    """The class whose colour is nearest to that of the pixel."""
+    """The class with the nearest colour, for each pixel."""
     colours = read_image(mask).astype(np.int64)
     if colours.ndim != 3:
-        raise S2MNetError(mask, "a grey mask", "red, green and blue regions on black", "Check the file.")
+        raise S2MNetError(mask, "is grey; a mask has red, green and blue regions on black", "Check the file.")
     return ((colours[:, :, None] - _PURE) ** 2).sum(axis=-1).argmin(axis=-1).astype(np.uint8)
 
 
-def _find(root: Path) -> Found:
-    found = pairs(by_stem(root / "images", "*_*"), by_stem(root / "masks"))
-    patients = {stem: stem.partition("_")[0] for stem in found}
-    split = in_order(patients.values())
-    return Found(
-        [
-            Record(stem, split[patients[stem]], patients[stem], image, partial(_nearest, mask))
-            for stem, (image, mask) in found.items()
-        ]
-    )
+def _patient(stem: str) -> str:
+    return stem.partition("_")[0]
 
 
 SET = PublicSet(
@@ -50,5 +42,5 @@ SET = PublicSet(
     colours=COLOURS,
     regions=REGIONS,
     layouts=(("images/[0-9]*_[0-9]*.png", "masks/[0-9]*_[0-9]*.png"),),
-    find=_find,
+    find=partial(find_pairs, (Place("images/*_*", "masks/*"),), _nearest, in_order, group=_patient),
 )

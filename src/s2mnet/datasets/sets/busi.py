@@ -8,27 +8,23 @@ from pathlib import Path
 import numpy as np
 
 from s2mnet.data.splits import BY_HASH, by_hash
-from s2mnet.datasets.reading import by_stem, foreground
-from s2mnet.datasets.record import Found, PublicSet, Record
-from s2mnet.errors import S2MNetError
+from s2mnet.datasets.reading import by_stem, check_shapes, foreground, pairs
+from s2mnet.datasets.record import Download, PublicSet, Record
 
 _KINDS = ("benign", "malignant", "normal")
 
 
 def _union(masks: list[Path]) -> np.ndarray:
     parts = {mask: foreground(mask) for mask in masks}
-    for mask, part in parts.items():
-        if part.shape != parts[masks[0]].shape:
-            found, expected = f"{part.shape} pixels", f"{parts[masks[0]].shape} as in {masks[0].name}"
-            raise S2MNetError(mask, found, expected, "Download it again.")
+    check_shapes(parts)
     return reduce(np.maximum, parts.values())
 
 
-def _find(root: Path) -> Found:
+def _find(root: Path) -> Download:
     records = []
     for kind in _KINDS:
         masks: dict[str, list[Path]] = {}
-        images = {}
+        images: dict[str, Path] = {}
         for stem, file in by_stem(root / kind).items():
             image, is_mask, _ = stem.partition("_mask")
             if is_mask:
@@ -36,11 +32,9 @@ def _find(root: Path) -> Found:
             else:
                 images[stem] = file
         split = by_hash(images)
-        for stem, file in images.items():
-            if stem not in masks:
-                raise S2MNetError(file, "an image without a mask", f"{stem}_mask.png", "Complete the download.")
-            records.append(Record(stem, split[stem], stem, file, partial(_union, masks[stem])))
-    return Found(records)
+        for stem, (file, parts) in pairs(images, masks).items():
+            records.append(Record(stem, split[stem], stem, file, partial(_union, parts)))
+    return Download(records)
 
 
 SET = PublicSet(

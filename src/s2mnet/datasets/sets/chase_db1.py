@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import partial
-from pathlib import Path
 
-from s2mnet.data.cases import Split
-from s2mnet.datasets.reading import by_stem, foreground, pairs
-from s2mnet.datasets.record import Found, PublicSet, Record
+from s2mnet.data.splits import Split
+from s2mnet.datasets.reading import Place, find_pairs, foreground
+from s2mnet.datasets.record import PublicSet
 from s2mnet.errors import S2MNetError
 
+_PLACE = Place("Image_*[!O].*", "Image_*_1stHO.*", "{}_1stHO")  # masks end in O
 _LAST_TRAIN, _LAST_VALIDATION = 8, 10  # numbers of children; the first ten give the usual 20 training images
 
 
-def _child(image: Path) -> int:
-    match = re.fullmatch(r"Image_(\d+)[LR]", image.stem)
+def _child(stem: str) -> str:
+    match = re.fullmatch(r"Image_(\d+)[LR]", stem)
     if match is None:
-        raise S2MNetError(image, "a strange name", "Image_, the child's number, L or R", "Check the download.")
-    return int(match[1])
+        problem = "is not named Image_, the number of the child, and L or R"
+        raise S2MNetError(f"The image {stem}", problem, "Check the download.")
+    return f"child {int(match[1])}"
 
 
-def _split(child: int) -> Split:
-    return "train" if child <= _LAST_TRAIN else "val" if child <= _LAST_VALIDATION else "test"
-
-
-def _find(root: Path) -> Found:
-    images = {stem: file for stem, file in by_stem(root, "Image_*").items() if not stem.endswith("HO")}
-    found = pairs(images, by_stem(root, "Image_*_1stHO.*"), "{}_1stHO")
-    return Found(
-        [
-            Record(stem, _split(_child(image)), f"child {_child(image)}", image, partial(foreground, mask))
-            for stem, (image, mask) in found.items()
-        ]
-    )
+def _split(children: Iterable[str]) -> dict[str, Split]:
+    numbers = {child: int(child.split()[1]) for child in children}
+    return {
+        child: "train" if number <= _LAST_TRAIN else "val" if number <= _LAST_VALIDATION else "test"
+        for child, number in numbers.items()
+    }
 
 
 SET = PublicSet(
@@ -48,6 +43,6 @@ SET = PublicSet(
     classes={0: "background", 1: "vessel"},
     colours={1: "#00ff80"},
     layouts=(("Image_*L.jpg", "Image_*_1stHO.png"),),
-    find=_find,
+    find=partial(find_pairs, (_PLACE,), foreground, _split, group=_child),
     field_of_view="no mask of it is supplied; the dark surround counts as background",
 )

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
-from s2mnet.data.cases import Split
-from s2mnet.datasets.reading import by_stem, nonzero, pairs
-from s2mnet.datasets.record import Found, PublicSet, Record
+from s2mnet.data.splits import Split
+from s2mnet.datasets.reading import by_stem, nonzero, pair_records, pairs
+from s2mnet.datasets.record import Download, PublicSet, Record
 
 _PARTS: dict[str, Split] = {"train": "train", "testA": "test"}
 
 
-def _find(root: Path) -> Found:
+def _find(root: Path) -> Download:
     masks = by_stem(root, "*_anno.*")
-    records = [
-        Record(stem, split, stem, image, partial(nonzero, mask))
-        for part, split in _PARTS.items()
-        for stem, (image, mask) in pairs(by_stem(root, f"{part}_*", without="_anno"), masks, "{}_anno").items()
-    ]
+    records: list[Record] = []
+    for part, split in _PARTS.items():
+        files = pairs(by_stem(root, f"{part}_*", without="_anno"), masks, "{}_anno")
+        records += pair_records(files, dict.fromkeys(files, split), nonzero)
     others = len(by_stem(root, "testB_*", without="_anno"))
-    return Found(records, [f"{others} images of testB were left out: the test part is testA."] if others else [])
+    return Download(records, [f"{others} images of testB were left out: the test part is testA."] if others else [])
 
 
 SET = PublicSet(

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
-from s2mnet.data.cases import SPLITS
-from s2mnet.data.splits import BY_HASH, by_hash
-from s2mnet.datasets.reading import by_stem, foreground, pairs
-from s2mnet.datasets.record import Found, PublicSet, Record
+from s2mnet.data.splits import BY_HASH, SPLITS, by_hash
+from s2mnet.datasets.reading import by_stem, foreground, pair_records, pairs
+from s2mnet.datasets.record import Download, PublicSet, Record
 
 _PARTS = dict(zip(SPLITS, ("Training", "Validation", "Test"), strict=True))
 _IMAGES, _MASKS = "ISIC2018_Task1-2_{}_Input", "ISIC2018_Task1_{}_GroundTruth"
 
 
 def _masks(folder: Path) -> dict[str, Path]:
-    """By stem; the official _segmentation is also met with a capital S, as in the challenges before."""
+    """Masks by stem. The official "_segmentation" also occurs with a capital S, as in earlier challenges."""
     return {stem.replace("_Seg", "_seg"): file for stem, file in by_stem(folder, "ISIC_*").items()}
 
 
-def _find(root: Path) -> Found:
+def _find(root: Path) -> Download:
     images = {split: by_stem(root / _IMAGES.format(part), "ISIC_*", "_superpixels") for split, part in _PARTS.items()}
     masks = {split: _masks(root / _MASKS.format(part)) for split, part in _PARTS.items()}
-    official = all(masks[split] for split in SPLITS)
+    official = all(masks.values())
     used = SPLITS if official else SPLITS[:1]
-    found = {split: pairs(images[split], masks[split], "{}_segmentation") for split in used}
-    by_stems = by_hash(found["train"])
-    records = [
-        Record(stem, split if official else by_stems[stem], stem, image, partial(foreground, mask))
-        for split in used
-        for stem, (image, mask) in found[split].items()
-    ]
+    records: list[Record] = []
+    for split in used:
+        files = pairs(images[split], masks[split], "{}_segmentation")
+        records += pair_records(files, dict.fromkeys(files, split) if official else by_hash(files), foreground)
     unused = [_PARTS[split] for split in SPLITS if split not in used and (images[split] or masks[split])]
     left_out = [f"The {part.lower()} part was left out: the official split needs all three." for part in unused]
-    return Found(records, left_out, "official: training, validation and test of the challenge" if official else BY_HASH)
+    rule = "official: training, validation and test of the challenge" if official else BY_HASH
+    return Download(records, left_out, rule)
 
 
 SET = PublicSet(

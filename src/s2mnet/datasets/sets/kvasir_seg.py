@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 from s2mnet.data.splits import BY_HASH, by_hash
-from s2mnet.datasets.reading import above_half, by_stem, pairs
-from s2mnet.datasets.record import Found, PublicSet, Record
-
-
-def _find(root: Path) -> Found:
-    found = pairs(by_stem(root / "images"), by_stem(root / "masks"))
-    split = by_hash(found)
-    return Found(
-        [Record(stem, split[stem], stem, image, partial(above_half, mask)) for stem, (image, mask) in found.items()]
-    )
-
+from s2mnet.datasets.reading import Place, above_half, find_pairs
+from s2mnet.datasets.record import PublicSet
 
 SET = PublicSet(
     name="Kvasir-SEG",
@@ -29,5 +19,5 @@ SET = PublicSet(
     classes={0: "background", 1: "polyp"},
     colours={1: "#ffcc00"},
     layouts=(("images/*.jpg", "masks/*.jpg"), ("images/*.png", "masks/*.png")),
-    find=_find,
+    find=partial(find_pairs, (Place("images/*", "masks/*"),), above_half, by_hash),
 )

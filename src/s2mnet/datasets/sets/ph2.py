@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 from s2mnet.data.splits import BY_HASH, by_hash
-from s2mnet.datasets.reading import by_stem, foreground, pairs
-from s2mnet.datasets.record import Found, PublicSet, Record
+from s2mnet.datasets.reading import Place, find_pairs, foreground
+from s2mnet.datasets.record import PublicSet
 
-_DEPTHS = ("*/", "")  # the official folder is called "PH2 Dataset images"; copies spell it in other ways
-_IMAGES, _MASKS = "IMD*/*_Dermoscopic_Image/*", "IMD*/*_lesion/*"
-
-
-def _find(root: Path) -> Found:
-    depth = next(depth for depth in _DEPTHS if any(root.glob(depth + _IMAGES)))
-    found = pairs(by_stem(root, depth + _IMAGES), by_stem(root, depth + _MASKS), "{}_lesion")
-    split = by_hash(found)
-    return Found(
-        [Record(stem, split[stem], stem, image, partial(foreground, mask)) for stem, (image, mask) in found.items()]
-    )
+_PLACES = tuple(  # the official folder is named "PH2 Dataset images"; copies spell it differently, or leave it out
+    Place(f"{folder}IMD*/*_Dermoscopic_Image/*", f"{folder}IMD*/*_lesion/*", "{}_lesion") for folder in ("*/", "")
+)
 
 
 SET = PublicSet(
@@ -32,6 +23,6 @@ SET = PublicSet(
     split=BY_HASH,
     classes={0: "background", 1: "lesion"},
     colours={1: "#00a0ff"},
-    layouts=tuple((depth + _IMAGES, depth + _MASKS) for depth in _DEPTHS),
-    find=_find,
+    layouts=tuple(place[:2] for place in _PLACES),
+    find=partial(find_pairs, _PLACES, foreground, by_hash),
 )

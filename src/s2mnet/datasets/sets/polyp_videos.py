@@ -2,51 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
 
 from s2mnet.data.splits import IN_FRAME_ORDER, in_order
-from s2mnet.datasets.reading import above_half, by_stem, foreground, pairs
-from s2mnet.datasets.record import Found, PublicSet, Record
+from s2mnet.datasets.reading import MaskReader, Place, above_half, find_pairs, foreground
+from s2mnet.datasets.record import PublicSet
 
-
-class _Place(NamedTuple):
-    """Where images and masks lie, and what the mask of an image is called."""
-
-    images: str
-    masks: str
-    mask_stem: str = "{}"
-
-    @property
-    def layout(self) -> tuple[str, str]:
-        return f"{self.images}/[0-9]*", f"{self.masks}/{self.mask_stem.format('[0-9]')}*"
-
-
-_FOLDERS = _Place("images", "masks")
-_CLINIC = (_Place("PNG/Original", "PNG/Ground Truth"), _Place("Original", "Ground Truth"))
-_COLON = (_FOLDERS, _Place(".", ".", "p{}"))  # with masks s, c of other things beside
-_ETIS = (_FOLDERS, _Place("ETIS-LaribPolypDB", "Ground Truth", "p{}"))
-_CVC_300 = (_FOLDERS, _Place("bbdd", "gtpolyp"))
-
-
-def _find(places: tuple[_Place, ...], read: Callable[[Path], np.ndarray], root: Path) -> Found:
-    place = next(place for place in places if all(any(root.glob(pattern)) for pattern in place.layout))
-    found = pairs(by_stem(root / place.images, "[0-9]*"), by_stem(root / place.masks), place.mask_stem)
-    split = in_order(found)
-    return Found([Record(stem, split[stem], stem, image, partial(read, mask)) for stem, (image, mask) in found.items()])
+_FOLDERS = Place("images/[0-9]*", "masks/[0-9]*")
+_CLINIC = (
+    Place("PNG/Original/[0-9]*", "PNG/Ground Truth/[0-9]*"),
+    Place("Original/[0-9]*", "Ground Truth/[0-9]*"),
+)
+_COLON = (_FOLDERS, Place("[0-9]*", "p[0-9]*", "p{}"))  # masks s and c show other things
+_ETIS = (_FOLDERS, Place("ETIS-LaribPolypDB/[0-9]*", "Ground Truth/p[0-9]*", "p{}"))
+_CVC_300 = (_FOLDERS, Place("bbdd/[0-9]*", "gtpolyp/[0-9]*"))
 
 
 def _set(
     name: str,
     images: int,
-    places: tuple[_Place, ...],
+    places: tuple[Place, ...],
     url: str,
     citation: str,
-    read: Callable[[Path], np.ndarray] = foreground,
+    read: MaskReader = foreground,
 ) -> PublicSet:
     return PublicSet(
         name=name,
@@ -58,8 +36,8 @@ def _set(
         split=IN_FRAME_ORDER,
         classes={0: "background", 1: "polyp"},
         colours={1: "#ffcc00"},
-        layouts=tuple(place.layout for place in places),
-        find=partial(_find, places, read),
+        layouts=tuple(place[:2] for place in places),
+        find=partial(find_pairs, places, read, in_order),
     )
 
 
@@ -75,7 +53,7 @@ SETS = (
     ),
     _set(
         "CVC-ColonDB",
-        380,  # as most papers have it; the page of the owners tells of 300
+        380,  # as in most papers; the page of the owners says 300
         _COLON,
         "https://pages.cvc.uab.es/CVC-Colon/index.php/databases/",
         "Bernal et al., Towards automatic polyp detection with a polyp appearance model. Pattern Recognition, 2012.",

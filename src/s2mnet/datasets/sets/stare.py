@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from s2mnet.datasets.reading import read_pnm
-from s2mnet.datasets.record import Found, PublicSet, Record
+from s2mnet.datasets.reading import COMPLETE, read_pnm
+from s2mnet.datasets.record import Download, PublicSet, Record
 from s2mnet.errors import S2MNetError
 
 _TRAIN = 10
@@ -19,14 +19,14 @@ def _vessels(file: Path) -> np.ndarray:
     return ((labels if labels.ndim == 2 else labels[..., 0]) > 127).astype(np.uint8)
 
 
-def _find(root: Path) -> Found:
-    nested = (root / "labels-ah").is_dir()  # the two archives unpacked side by side, or into one folder
+def _find(root: Path) -> Download:
+    nested = (root / "labels-ah").is_dir()  # the two archives, unpacked side by side or into one folder
     images, labels = (root / "stare-images", root / "labels-ah") if nested else (root, root)
     truths = {file.name.partition(".")[0]: file for file in sorted(labels.glob("im*.ah.ppm*"))}
     files = {file.name.partition(".")[0]: file for file in sorted(images.glob("im[0-9][0-9][0-9][0-9].ppm*"))}
     for stem, truth in truths.items():
         if stem not in files:
-            raise S2MNetError(truth, "a truth without its image", f"{stem}.ppm.gz", "Complete the download.")
+            raise S2MNetError(truth, f"is a mask without its image {stem}.ppm.gz", COMPLETE)
     records = [
         Record(
             stem, "train" if place < _TRAIN else "test", stem, partial(read_pnm, files[stem]), partial(_vessels, truth)
@@ -34,7 +34,7 @@ def _find(root: Path) -> Found:
         for place, (stem, truth) in enumerate(truths.items())
     ]
     others = len(files.keys() - truths.keys())
-    return Found(records, [f"{others} images without a truth were left out."] if others else [])
+    return Download(records, [f"{others} images without a mask were left out."] if others else [])
 
 
 SET = PublicSet(

@@ -1,4 +1,4 @@
-"""What the header says of each frame, classic (one item for the file) or enhanced (functional groups per frame)."""
+"""The header of each frame: classic (one for the file) or enhanced (functional groups per frame)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from s2mnet.errors import S2MNetError
+from s2mnet.guard import guarded
 
+_LONGEST_TEXT = 64  # letters
 _CENTIMETRES = 3  # PhysicalUnitsXDirection of an ultrasound region, DICOM PS3.3 C.8.5.5.1.15
 
 
@@ -19,15 +20,15 @@ class Frame:
     """One slice before its pixels are read.
 
     Attributes:
-        file: it lies in.
-        index: in the file, from 0.
-        number: InstanceNumber, or in a file of many frames the index.
+        file: the file with the frame.
+        index: of the frame in the file, from 0.
+        number: InstanceNumber; in a file with many frames, the index.
         position: (3,) mm, LPS+, of the centre of the first pixel; None if unknown.
         orientation: (6,) unit vectors along a row and along a column, LPS+; None if unknown.
         pixel_spacing: mm between rows and between columns; None if unknown.
-        thickness: mm to the next slice as stated: SpacingBetweenSlices, else SliceThickness; None if unknown.
+        thickness: mm to the next slice: SpacingBetweenSlices, else SliceThickness; None if unknown.
         slope, intercept: from stored values to the units of the modality.
-        window: (centre, width), exact: centre ± width/2 are the limits; None if there is none.
+        window: (centre, width), with centre ± width/2 as the exact limits; None if there is none.
     """
 
     file: Path
@@ -43,17 +44,14 @@ class Frame:
 
 
 def read_frames(file: Path, header: Any) -> list[Frame]:
-    """The frames of a file in stored order.
+    """List the frames of a file in stored order.
 
     Raises:
         S2MNetError: an element of the header is malformed.
     """
-    try:
-        count = int(header.get("NumberOfFrames") or 1)
+    with guarded(file, "has a malformed header", "Export it again."):  # pydicom parses an element on first access
+        count = whole(header, "NumberOfFrames") or 1
         return [_frame(file, header, index, count) for index in range(count)]
-    except Exception as error:  # pydicom converts an element when it is asked for, and raises nearly anything
-        found = f"a malformed header ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
-        raise S2MNetError(file, found, "a DICOM image", "Export it again.") from None
 
 
 def _frame(file: Path, header: Any, index: int, count: int) -> Frame:
@@ -61,16 +59,19 @@ def _frame(file: Path, header: Any, index: int, count: int) -> Frame:
     measures = _macro(header, index, "PixelMeasuresSequence")
     values = _macro(header, index, "PixelValueTransformationSequence")
     position = _floats(_macro(header, index, "PlanePositionSequence"), "ImagePositionPatient", 3)
+    orientation = _orientation(_floats(plane, "ImageOrientationPatient", 6))
+    offset = _offset(header, index) if count > 1 else 0.0
+    if position and offset and orientation is not None:
+        position = list(position + offset * np.cross(orientation[:3], orientation[3:]))
     spacing = _floats(measures, "PixelSpacing", 2) or _ultrasound_spacing(header)
     thickness = _floats(measures, "SpacingBetweenSlices", 1) or _floats(measures, "SliceThickness", 1)
     slope, intercept = _floats(values, "RescaleSlope", 1), _floats(values, "RescaleIntercept", 1)
-    number = header.get("InstanceNumber")
     return Frame(
         file=file,
         index=index,
-        number=index if count > 1 else None if number is None else int(number),
+        number=index if count > 1 else whole(header, "InstanceNumber"),
         position=None if position is None else np.array(position),
-        orientation=_orientation(_floats(plane, "ImageOrientationPatient", 6)),
+        orientation=orientation,
         pixel_spacing=(spacing[0], spacing[1]) if spacing and min(spacing) > 0 else None,
         thickness=abs(thickness[0]) if thickness and thickness[0] else None,
         slope=slope[0] if slope and slope[0] else 1.0,
@@ -79,16 +80,44 @@ def _frame(file: Path, header: Any, index: int, count: int) -> Frame:
     )
 
 
+def whole(header: Any, name: str) -> int | None:
+    """An element as an integer; None if it is missing or is none, which is no reason to refuse the image."""
+    try:
+        return int(header.get(name))
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def text(header: Any, name: str) -> str:
+    """An element for a message: printable, and of bounded length."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(header.get(name) or "")[:_LONGEST_TEXT])
+
+
+def _offset(header: Any, index: int) -> float:
+    """Millimetres along the normal from the position of a classic file of many frames to one of them.
+
+    Radiotherapy doses list them; slices reconstructed in nuclear medicine are evenly spaced (PS3.3 C.8.8.3, C.8.4.15).
+    """
+    offsets = _floats(header, "GridFrameOffsetVector", index + 1)
+    if offsets:
+        return offsets[index] - offsets[0]
+    kind = [*(header.get("ImageType") or ()), "", "", ""][2]
+    step = _floats(header, "SpacingBetweenSlices", 1) if kind.startswith("RECON") else None
+    return index * step[0] if step else 0.0
+
+
 def _macro(header: Any, index: int, name: str) -> Any:
-    """The item of a functional group of a frame: its own, else the shared one, else the header (a classic file)."""
+    """The functional group of a frame: its own, else the shared one, else the header (a classic file)."""
     own, shared = header.get("PerFrameFunctionalGroupsSequence"), header.get("SharedFunctionalGroupsSequence")
     groups = [own[index]] if own and index < len(own) else []
     groups += [shared[0]] if shared else []
-    return next((group.get(name)[0] for group in groups if group.get(name)), header)
+    detector = header.get("DetectorInformationSequence")  # holds position and orientation in nuclear medicine
+    fallback = detector[0] if detector and name.startswith("Plane") else header
+    return next((group.get(name)[0] for group in groups if group.get(name)), fallback)
 
 
 def _floats(item: Any, name: str, count: int) -> list[float] | None:
-    """The first ``count`` numbers of an element; None if it is missing, empty, shorter, or not finite."""
+    """The first ``count`` numbers of an element; None if it is missing, empty, too short or not finite."""
     value = item.get(name)
     if value is None or value == "":
         return None
@@ -115,7 +144,7 @@ def _window(item: Any) -> tuple[float, float] | None:
 
 
 def _ultrasound_spacing(header: Any) -> list[float] | None:
-    """Of an image all of whose regions are calibrated alike in centimetres (2-D tissue, not a Doppler trace)."""
+    """The spacing if all regions share one calibration in centimetres (2-D tissue, not a Doppler trace)."""
     sizes = set()
     for region in header.get("SequenceOfUltrasoundRegions") or ():
         if {region.get("PhysicalUnitsXDirection"), region.get("PhysicalUnitsYDirection")} != {_CENTIMETRES}:

@@ -10,18 +10,19 @@ from s2mnet.errors import S2MNetError
 from s2mnet.volumes.dicom.frames import Frame
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_AS_ONE = 0.01  # mm: slices no farther apart lie at one place
-_UNEVEN = 0.2  # of the step between slices: a slice farther from the even grid is not where the affine says
+_SAME_PLACE = 0.01  # mm: slices no farther apart share a place
+_ROUNDING = 1e-3  # relative difference of pixel spacings that are equal
+_UNEVEN = 0.2  # of the step: a slice farther from the even grid is not where the affine puts it
 
 Spacing = tuple[float | None, float | None, float | None]
 
 
 def arrange(path: Path, frames: list[Frame]) -> tuple[list[Frame], Spacing, np.ndarray | None]:
-    """Frames in order, mm between slices, rows and columns, and the affine.
+    """Sort frames, and derive mm between slices, rows and columns, and the affine.
 
     Slices with a known position are ordered along the normal of their plane (row × column), else by InstanceNumber.
-    Slices that all lie at one place (a film of a beating heart) are ordered by InstanceNumber; the spacing of slices
-    is unknown then, and the affine has the stated thickness, or 1 mm. A tilted gantry gives a sheared affine.
+    Slices that share one place (a film of a beating heart) are ordered by InstanceNumber; their spacing is unknown,
+    and the affine takes the stated thickness, or 1 mm. A tilted gantry gives a sheared affine.
 
     Args:
         path: for messages.
@@ -31,26 +32,29 @@ def arrange(path: Path, frames: list[Frame]) -> tuple[list[Frame], Spacing, np.n
         Frames, spacing, and the affine (4, 4) from (column, row, slice) to RAS+ mm, or None where unknown.
 
     Raises:
-        S2MNetError: planes of several orientations or pixel sizes; two slices at one place; slices that are not
-            evenly spaced, as when one is missing; two slices of one InstanceNumber where that is all there is.
+        S2MNetError: slices differ in orientation or pixel size; two share a place; they are not evenly spaced, as
+            when one is missing; two share an InstanceNumber and have no position.
     """
-    pixels = {frame.pixel_spacing for frame in frames}
-    if len(pixels) > 1:
-        raise S2MNetError(path, f"pixel spacings {pixels}", "one pixel spacing", "Take the odd slices out.")
-    pixel_spacing = frames[0].pixel_spacing
+    pixel_spacing = _pixel_spacing(path, frames)
     rows, columns = pixel_spacing or (None, None)
     orientations = [frame.orientation for frame in frames if frame.orientation is not None]
     positions = [frame.position for frame in frames if frame.position is not None]
-    if pixel_spacing is None or not len(orientations) == len(positions) == len(frames):
+    for name, known in (("ImagePositionPatient", positions), ("ImageOrientationPatient", orientations)):
+        if 0 < len(known) < len(frames):
+            attribute = "position" if known is positions else "orientation"
+            odd = next(frame for frame in frames if getattr(frame, attribute) is None)
+            problem = f"has {len(frames) - len(known)} of {len(frames)} slices without {name} (first {_name(odd)})"
+            raise S2MNetError(path, problem, "Export the series again, or remove what does not belong to it.")
+    if pixel_spacing is None or not orientations or not positions:
         return _by_number(path, frames), (None, rows, columns), None
     orientation = orientations[0]
     if not all(np.allclose(other, orientation, atol=0.01) for other in orientations):
-        mend = "Take the localizers or other views out of the folder."
-        raise S2MNetError(path, "slices of several orientations", "parallel slices", mend)
+        fix = "Remove the localizers or other views from the folder."
+        raise S2MNetError(path, "has slices of several orientations", fix)
     row, column = orientation[:3], orientation[3:]
     normal = np.cross(row, column)
     places = np.array(positions) @ normal
-    if np.ptp(places) <= _AS_ONE:
+    if np.ptp(places) <= _SAME_PLACE:
         ordered = _by_number(path, frames)
         spacing = frames[0].thickness if len(frames) == 1 else None
         step = normal * (frames[0].thickness or 1.0)
@@ -65,32 +69,42 @@ def arrange(path: Path, frames: list[Frame]) -> tuple[list[Frame], Spacing, np.n
     return ordered, (spacing, rows, columns), LPS_TO_RAS @ affine
 
 
+def _pixel_spacing(path: Path, frames: list[Frame]) -> tuple[float, float] | None:
+    """The one pixel spacing of all; differences by rounding do not count."""
+    first = frames[0].pixel_spacing
+    for frame in frames:
+        own = frame.pixel_spacing
+        if (own is None) != (first is None) or (own and first and not np.allclose(own, first, rtol=_ROUNDING)):
+            problem = f"has slices of several pixel spacings: {first} in {_name(frames[0])}, {own} in {_name(frame)}"
+            raise S2MNetError(path, problem, "Give slices of one spacing: move each group into a folder of its own.")
+    return first
+
+
 def _step(path: Path, frames: list[Frame], positions: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """From one slice to the next, in LPS mm; ``places`` are the positions along the normal, ascending."""
+    """The vector from one slice to the next, LPS mm; ``places`` are the positions along the normal, ascending."""
     gaps = np.diff(places)
     nearest = int(gaps.argmin())
-    if gaps[nearest] <= _AS_ONE:
+    if gaps[nearest] <= _SAME_PLACE:
         pair = f"{_name(frames[nearest])} and {_name(frames[nearest + 1])}"
-        mend = "Keep one time point, echo or reconstruction per folder."
-        raise S2MNetError(path, f"two slices at one place ({pair})", "one slice per place", mend)
+        fix = "Keep one time point, echo or reconstruction per folder."
+        raise S2MNetError(path, f"has two slices at one place ({pair})", fix)
     step = (positions[-1] - positions[0]) / (len(frames) - 1)
     off = np.linalg.norm(positions - positions[0] - np.arange(len(frames))[:, None] * step, axis=1)
     if off.max() > _UNEVEN * np.linalg.norm(step):
         usual, widest = float(np.median(gaps)), int(gaps.argmax())
-        found = (
-            f"slices that are not evenly spaced: {gaps[widest]:.2f} mm between {_name(frames[widest])} and "
-            f"{_name(frames[widest + 1])}, {usual:.2f} mm as a rule"
+        problem = (
+            f"has slices that are not evenly spaced: {gaps[widest]:.2f} mm between {_name(frames[widest])} and "
+            f"{_name(frames[widest + 1])}, {usual:.2f} mm as a rule; a NIfTI holds only even distances"
         )
-        mend = "Add the missing slices, or keep an evenly spaced part."
-        raise S2MNetError(path, found, "slices at even distances, which a NIfTI can hold", mend)
+        raise S2MNetError(path, problem, "Add the missing slices, or keep an evenly spaced part.")
     return step
 
 
 def _by_number(path: Path, frames: list[Frame]) -> list[Frame]:
     numbered = [frame for frame in frames if frame.number is not None]
     if len(frames) > 1 and len({frame.number for frame in numbered}) < len(frames):
-        found = f"{len(frames)} slices without a position of their own, nor an InstanceNumber of their own"
-        raise S2MNetError(path, found, "slices whose order is known", "Export the series again.")
+        problem = f"has {len(frames)} slices without distinct positions or InstanceNumbers, so their order is unknown"
+        raise S2MNetError(path, problem, "Export the series again.")
     return sorted(frames, key=lambda frame: frame.number or 0)
 
 

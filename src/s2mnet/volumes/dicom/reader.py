@@ -6,38 +6,41 @@ from pathlib import Path
 
 import numpy as np
 
+from s2mnet.guard import guarded
 from s2mnet.volumes.dicom.files import find_series, load_dataset
 from s2mnet.volumes.dicom.frames import read_frames
 from s2mnet.volumes.dicom.geometry import arrange
 from s2mnet.volumes.dicom.pixels import Window, read_slices
-from s2mnet.volumes.volume import Volume, check_finite, check_size
+from s2mnet.volumes.volume import Volume, check_finite, check_size, orient
 
 
-def read_dicom(path: Path) -> Volume:
-    """A DICOM file, of one or many frames, or a folder with one series, see :func:`s2mnet.volumes.read_volume`.
+def read_dicom(path: Path, orientation: str = "") -> Volume:
+    """Read a DICOM file with one or many frames, or a folder with one series, see :func:`s2mnet.volumes.read_volume`.
 
     Raises:
-        S2MNetError: pydicom is not installed; as :func:`find_series`, :func:`arrange` and :func:`read_slices` say.
+        S2MNetError: pydicom is not installed; see also :func:`find_series`, :func:`arrange` and :func:`read_slices`.
     """
-    series = find_series(path)
-    frames = {file: read_frames(file, header) for file, header in series}
-    ordered, spacing, affine = arrange(path, [frame for members in frames.values() for frame in members])
-    _, header = series[0]
-    rows, columns, samples = int(header.Rows), int(header.Columns), int(header.get("SamplesPerPixel") or 1)
-    check_size(path, rows * columns * samples * len(ordered))
-    slices: dict[tuple[Path, int], np.ndarray] = {}
-    windows: set[Window | None] = set()
-    for file, members in frames.items():
-        for frame, (values, window) in zip(
-            members, read_slices(file, load_dataset(file, pixels=True), members), strict=True
-        ):
-            slices[file, frame.index] = values
-            windows.add(window)
-    arrays = [slices[frame.file, frame.index] for frame in ordered]
-    if any(array.dtype.kind == "f" for array in arrays):  # NumPy would promote a mixture to float64
-        arrays = [array.astype(np.float32, copy=False) for array in arrays]
-    array = np.stack(arrays)
-    check_finite(path, array)
-    window = windows.pop() if len(windows) == 1 else None
-    sources = tuple((frame.file, frame.index) for frame in ordered)
-    return Volume(path, array, spacing, (2, 1, 0), (columns, rows, len(ordered)), affine, None, window, sources)
+    with guarded(path, "is damaged, or holds no image", "Export it again."):
+        series = find_series(path)
+        frames = {file: read_frames(file, header) for file, header in series}
+        ordered, spacing, affine = arrange(path, [frame for members in frames.values() for frame in members])
+        _, header = series[0]
+        rows, columns, samples = int(header.Rows), int(header.Columns), int(header.get("SamplesPerPixel") or 1)
+        check_size(path, rows * columns * samples * len(ordered))
+        slices: dict[tuple[Path, int], np.ndarray] = {}
+        windows: set[Window | None] = set()
+        for file, members in frames.items():
+            for frame, (values, window) in zip(
+                members, read_slices(file, load_dataset(file, pixels=True), members), strict=True
+            ):
+                slices[file, frame.index] = values
+                windows.add(window)
+        arrays = [slices[frame.file, frame.index] for frame in ordered]
+        if any(array.dtype.kind == "f" for array in arrays):  # NumPy would promote a mixture to float64
+            arrays = [array.astype(np.float32, copy=False) for array in arrays]
+        array = np.stack(arrays)
+        check_finite(path, array)
+        window = windows.pop() if len(windows) == 1 else None
+        sources = tuple((frame.file, frame.index) for frame in ordered)
+        grid = array.transpose(2, 1, 0, *range(3, array.ndim))
+        return orient(path, grid, spacing[::-1], affine, orientation, window=window, sources=sources)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from s2mnet.data.channels import COLOURS, GREY
 from s2mnet.errors import S2MNetError
 from s2mnet.evaluation.records import Summary, summarise_values
+from s2mnet.fingerprint.spectrum import central, energy_shares
 from s2mnet.inference import prepare_image
-from s2mnet.inspection.spectrum import central, energy_shares
 from s2mnet.plan import Preprocessing
 from s2mnet_lab.study.spectrum.result import KS, Band, ImageSpectrum
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from s2mnet.errors import S2MNetError
-from s2mnet.inspection.spectrum import energy_shares
+from s2mnet.fingerprint.spectrum import energy_shares
 from s2mnet.network import S2MNet, SpectralSelectiveTokenMixer
 from s2mnet.report.figures import radial_profile
 from s2mnet_lab.study.spectrum.result import KS, EnergyShare, FilterSummary, StageSpectrum

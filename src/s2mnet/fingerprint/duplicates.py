@@ -1,7 +1,8 @@
-"""Images that are the same, or nearly the same: copies under other names, and neighbours in a video."""
+"""Images that are equal or look alike: copies under other names, and neighbours in a video."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any
@@ -9,37 +10,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from s2mnet.inspection.fingerprint import Duplicate
-from s2mnet.inspection.reading import CaseFacts
+from s2mnet.fingerprint.pair import InspectedPair
+from s2mnet.fingerprint.record import Duplicate
 
 # Tuned on fundus, colonoscopy (single frames and video), dermoscopy, ultrasound and histology: with these values every
-# pair found in 1000 polyps is one polyp, and no two patients' retinas are a pair though all of them look alike.
+# pair among 1000 polyps shows one polyp, and no two patients' retinas are a pair although all of them look alike.
 HASH_DISTANCE = 16
 CORRELATION = 0.7
 STRICTEST = 0.95
 DETAIL = 4.0  # px of the thumbnail: coarser differences in brightness do not count
-FRAME = 40  # level below which what touches the border is the black surround of the picture
-LEAST_SHOWN = 0.2  # a picture whose frame leaves less than this is dark, not framed
+FRAME = 40  # darker regions that touch the border are the black surround of the picture
+LEAST_SHOWN = 0.2  # a picture whose frame leaves less than this share is dark, not framed
 MAX_KEPT = 500
+GROUPS = ("exact across", "near across", "exact within", "near within")
 ROWS, COLUMNS = 256, 8192  # of a block of pairs: 8 MB
-CHUNK = 1024  # images at a time: what is worked out of each on the way takes several times what is kept
+CHUNK = 1024  # images at a time: intermediate results take several times the memory of the final ones
 
 
-def find_duplicates(facts: Sequence[CaseFacts], names: Sequence[str]) -> tuple[list[Duplicate], dict[str, int]]:
-    """Pairs of images that are equal or look alike. Constant images are left out.
+def find_duplicates(facts: Sequence[InspectedPair], names: Sequence[str]) -> tuple[list[Duplicate], dict[str, int]]:
+    """Pairs of images that are equal or look alike. Constant images are skipped.
 
     Equal: the same hash of the decoded pixels. Alike: a 64-bit perceptual hash (the 8×8 lowest frequencies of a DCT,
     each above or below their median) that differs in at most 16 bits, and thumbnails of 32×32 px that correlate. The
-    thumbnails lose the black frame of the picture and their coarse brightness beforehand. The correlation asked for is
-    at least 0.7, and half-way from the 90th percentile of all pairs to 1, so that one anatomy in all images does not
-    make them duplicates.
+    black frame and the coarse brightness of the thumbnails are removed first. The required correlation is at least 0.7,
+    and half-way from the 90th percentile of all pairs to 1, so that images of one anatomy are not all duplicates.
 
     Args:
         facts: the images.
-        names: what to call each of them in the result.
+        names: the name of each in the result.
 
     Returns:
-        At most 500 pairs, across splits first, then equal before alike, then by correlation; and the numbers of all.
+        At most 500 pairs, across splits first, then equal before alike, then by correlation; and the number of all
+        pairs of each group.
     """
     used = [place for place, fact in enumerate(facts) if not fact.constant]
     pairs = [("exact", i, j, 1.0) for i, j in _equal(facts, used)]
@@ -49,21 +51,14 @@ def find_duplicates(facts: Sequence[CaseFacts], names: Sequence[str]) -> tuple[l
         for i, j, correlation in _alike(thumbnails):
             if (used[i], used[j]) not in equal:
                 pairs.append(("near", used[i], used[j], correlation))
-    found = [
-        Duplicate(
-            kind=kind,
-            first=names[i],
-            second=names[j],
-            splits=(facts[i].split, facts[j].split),
-            correlation=round(correlation, 3),
-        )
-        for kind, i, j, correlation in pairs
+    splits = [fact.split for fact in facts]
+    duplicates = [
+        Duplicate(kind=kind, first=names[i], second=names[j], splits=(splits[i], splits[j]), correlation=round(c, 3))
+        for kind, i, j, c in pairs
     ]
-    found.sort(key=lambda pair: (not pair.across, pair.kind, -pair.correlation, pair.first, pair.second))
-    counts = {f"{kind} {where}": 0 for where in ("across", "within") for kind in ("exact", "near")}
-    for pair in found:
-        counts[f"{pair.kind} {'across' if pair.across else 'within'}"] += 1
-    return found[:MAX_KEPT], counts
+    duplicates.sort(key=lambda pair: (not pair.across, pair.kind, -pair.correlation, pair.first, pair.second))
+    numbers = Counter(pair.group for pair in duplicates)
+    return duplicates[:MAX_KEPT], {group: numbers[group] for group in GROUPS}
 
 
 def perceptual_hash(thumbnails: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -86,7 +81,7 @@ def perceptual_hash(thumbnails: NDArray[np.float32]) -> NDArray[np.bool_]:
     return low > np.median(low, axis=1, keepdims=True)
 
 
-def _equal(facts: Sequence[CaseFacts], used: Sequence[int]) -> Iterator[tuple[int, int]]:
+def _equal(facts: Sequence[InspectedPair], used: Sequence[int]) -> Iterator[tuple[int, int]]:
     groups: dict[bytes, list[int]] = {}
     for place in used:
         groups.setdefault(facts[place].image_hash, []).append(place)
@@ -106,7 +101,7 @@ def _alike(thumbnails: NDArray[np.float32]) -> Iterator[tuple[int, int, float]]:
     # Of ±1 the product of two hashes is 64 − 2 · (bits that differ).
     for start, other in _blocks(len(signs)):
         alike = signs[start : start + ROWS] @ signs[other : other + COLUMNS].T >= 64 - 2 * HASH_DISTANCE
-        rows, columns = np.divmod(np.flatnonzero(alike), alike.shape[1])  # np.nonzero takes longer than the product
+        rows, columns = np.divmod(np.flatnonzero(alike), alike.shape[1])  # np.nonzero is slower than the product
         rows, columns = rows + start, columns + other
         later = columns > rows
         rows, columns = rows[later], columns[later]
@@ -125,7 +120,7 @@ def _blocks(count: int) -> Iterator[tuple[int, int]]:
 
 
 def _details(thumbnails: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """What is left of each thumbnail without frame and coarse brightness, at even contrast; and where it is shown."""
+    """Each thumbnail without frame and coarse brightness, at even contrast; and the pixels outside the frame."""
     from scipy.ndimage import gaussian_filter
 
     def blur(maps: NDArray[Any], sigma: float) -> NDArray[np.float32]:
@@ -135,7 +130,7 @@ def _details(thumbnails: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDAr
     coarse = blur(thumbnails * shown, DETAIL) / np.maximum(blur(shown, DETAIL), 1e-6)
     detail = ((thumbnails - coarse) * shown).astype(np.float32)
     contrast = np.sqrt(blur(detail**2, 2 * DETAIL) / np.maximum(blur(shown, 2 * DETAIL), 1e-6))
-    detail /= contrast + np.float32(2)  # two grey levels: noise in flat parts is not blown up
+    detail /= contrast + np.float32(2)  # plus two grey levels, so that noise in flat parts is not amplified
     return detail.reshape(len(detail), -1), shown.reshape(len(shown), -1) > 0
 
 

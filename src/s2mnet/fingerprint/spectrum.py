@@ -1,4 +1,4 @@
-"""How much of an image's energy lies within its central K×K frequencies."""
+"""The share of an image's energy within its central K×K frequencies."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ def energy_within(image: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Energy ratio Σ|central K×K|² / Σ|all|² of the 2-D FFT, mean over channels (SPEC 3.3), in float64.
 
     "Within K" is the band of the spectral branch (SPEC 1.1): frequencies −(K//2) … K−1−K//2 cycles per image, K
-    clamped to the sides of the image. Sides above 256 px are first reduced to 256 by area averaging, smaller ones
-    left as they are.
+    clamped to the sides of the image. Sides above 256 px are first reduced to 256 by area averaging; smaller ones
+    stay unchanged.
 
     Args:
         image: (H, W) or (H, W, 3) uint8.
 
     Returns:
         (4, 2): K = 16, 24, 32, 48; with the DC term and without it. NaN without DC if every channel is constant,
-        and with it if the image is black. Channels without any energy are left out of the mean.
+        and with it if the image is black. The mean skips channels without energy.
 
     Example:
         >>> wave = 128 + 100 * np.cos(2 * np.pi * 10 * np.arange(100) / 100)
@@ -52,7 +52,7 @@ def energy_shares(image: NDArray[Any], ks: Sequence[int]) -> dict[int, tuple[flo
 
     Example:
         >>> wave = 1 + np.cos(2 * np.pi * 10 * np.arange(64) / 64)
-        >>> {k: np.round(found, 3).tolist() for k, found in energy_shares(np.tile(wave, (64, 1)), (16, 24)).items()}
+        >>> {k: np.round(pair, 3).tolist() for k, pair in energy_shares(np.tile(wave, (64, 1)), (16, 24)).items()}
         {16: [0.667, 0.0], 24: [1.0, 1.0]}
     """
     planes = np.asarray(image, np.float64).reshape(-1, *image.shape[-2:])
@@ -60,18 +60,18 @@ def energy_shares(image: NDArray[Any], ks: Sequence[int]) -> dict[int, tuple[flo
     power = np.abs(np.fft.fft2(planes)) ** 2
     constant = power[:, 0, 0].copy()
     power[:, 0, 0] = 0
-    power[np.ptp(planes, axis=(1, 2)) == 0] = 0  # what rounding leaves
+    power[np.ptp(planes, axis=(1, 2)) == 0] = 0  # rounding errors
     total = power.sum(axis=(1, 2))
-    found = {}
+    ratios = {}
     for k in ks:
         size = min(k, height, width)
         inside = power[:, central(height, size)][:, :, central(width, size)].sum(axis=(1, 2))
-        found[k] = _mean_ratio(inside + constant, total + constant), _mean_ratio(inside, total)
-    return found
+        ratios[k] = _mean_ratio(inside + constant, total + constant), _mean_ratio(inside, total)
+    return ratios
 
 
 def central(size: int, k: int) -> NDArray[np.bool_]:
-    """Which of the ``size`` frequencies, in the order of the FFT, are within −(k//2) … (k−1)//2."""
+    """Whether each of ``size`` frequencies, in FFT order, is within −(k//2) … (k−1)//2."""
     frequency = (np.arange(size) + size // 2) % size - size // 2
     return (frequency >= -(k // 2)) & (frequency <= (k - 1) // 2)
 

@@ -1,57 +1,63 @@
-"""What one pair of files contributes to the summary of a data folder."""
+"""Shapes of the classes of a mask: the four descriptors of MASL, the thickness, the contrast to the surroundings."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
-from s2mnet.data.label_rules import histogram
-from s2mnet.data.pairs import read_pair
+from s2mnet.data.labels import IGNORE_INDEX
+from s2mnet.fingerprint.record import Distribution, Morphology
+from s2mnet.loss.descriptors import describe
+
+Shape = Mapping[str, float]
+"""A value for ``thickness_px`` and optionally for each field of :class:`s2mnet.loss.descriptors.Descriptors`."""
 
 
-@dataclass(frozen=True)
-class PairFacts:
-    """Facts about one image and its mask; small enough to keep for every pair of a large folder.
+def measure_shapes(indices: NDArray[np.uint8], descriptors: bool = True) -> dict[int, Shape]:
+    """The shape of each foreground class in a mask.
 
-    Attributes:
-        height, width: of the image, in pixels.
-        channels: 1, 3, or those of a stack.
-        grey: whether the image is grey, stored as such or as RGB with three equal channels.
-        sums, squares: sum and sum of squares of each channel, of a grey image three times, 0–255.
-        histogram: pixels of each raw mask value.
+    Args:
+        indices: (H, W) class indices, 255 where there is no truth.
+        descriptors: measure these too, not the thickness alone.
+
+    Returns:
+        By class index, those that the mask holds.
+
+    Example:
+        >>> mask = np.zeros((40, 60), np.uint8)
+        >>> mask[10:15] = 2
+        >>> {index: round(shape["thickness_px"]) for index, shape in measure_shapes(mask).items()}
+        {2: 5}
     """
+    valid = torch.from_numpy(indices != IGNORE_INDEX)[None, None]
+    shapes: dict[int, Shape] = {}
+    for index in np.unique(indices).tolist():
+        if index in (0, IGNORE_INDEX):
+            continue
+        truth = indices == index  # one class at a time bounds the memory
+        shape = {"thickness_px": mean_thickness(truth)}
+        if descriptors:
+            measured = describe(torch.from_numpy(truth)[None, None], valid)
+            shape |= {name: float(value) for name, value in measured._asdict().items()}
+        shapes[index] = shape
+    return shapes
 
-    height: int
-    width: int
-    channels: int
-    grey: bool
-    sums: tuple[float, ...]
-    squares: tuple[float, ...]
-    histogram: dict[int, int]
 
+def summarise(shapes: Iterable[Shape]) -> Morphology | None:
+    """Distribution of each measure over masks; None for none.
 
-def measure_pair(image_file: Path, mask_file: Path) -> PairFacts:
-    """Read an image and its mask once.
-
-    Raises:
-        S2MNetError: either cannot be read, or their sizes differ.
+    Example:
+        >>> shape = dict(tubularity=0.1, compactness=0.2, irregularity=0.3, size=0.4, thickness_px=5.0)
+        >>> summarise([shape]).thickness_px.median
+        5.0
     """
-    image, mask = read_pair(image_file, mask_file)
-    planes = [image] if image.ndim == 2 else [image[..., channel] for channel in range(image.shape[2])]
-    grey = len(planes) in (1, 3) and all(np.array_equal(planes[0], plane) for plane in planes[1:])
-    levels, squared = np.arange(256.0), np.arange(256.0) ** 2
-    bins = [np.bincount(plane.reshape(-1), minlength=256) for plane in (planes[:1] if grey else planes)]
-    bins = bins * 3 if grey else bins
-    return PairFacts(
-        height=image.shape[0],
-        width=image.shape[1],
-        channels=len(planes),
-        grey=grey,
-        sums=tuple(float(levels @ counted) for counted in bins),
-        squares=tuple(float(squared @ counted) for counted in bins),
-        histogram=histogram(mask),
+    shapes = list(shapes)
+    names = Morphology.model_fields
+    return (
+        Morphology(**{name: Distribution.of([shape[name] for shape in shapes]) for name in names}) if shapes else None
     )
 
 

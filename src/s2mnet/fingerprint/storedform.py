@@ -6,13 +6,15 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from s2mnet.data.decoding import FORMATS, sample_layout
+
 _BITS = {"1": 1, "I;16": 16, "I;16B": 16, "I;16L": 16, "I;16N": 16, "I": 32, "F": 32}
 
 
 def stored_form(path: Path) -> tuple[str, int]:
     """Pillow's mode and the stored bits per sample; ("other", 0) for what Pillow has no mode for.
 
-    Only the header is read, and the file is one that :func:`s2mnet.data.read_image` could read.
+    Only the header is read. The file must be one that :func:`s2mnet.data.read_image` can read.
 
     Example:
         >>> import tempfile
@@ -22,7 +24,7 @@ def stored_form(path: Path) -> tuple[str, int]:
         ('1', 1)
     """
     try:
-        with Image.open(path, formats=("PNG", "JPEG", "TIFF", "BMP", "GIF")) as image:
+        with Image.open(path, formats=FORMATS) as image:
             if image.format == "TIFF":
                 return image.mode, max(getattr(image, "tag_v2", {}).get(258, (1,)))
             return image.mode, _stored_bits(image)
@@ -31,9 +33,5 @@ def stored_form(path: Path) -> tuple[str, int]:
 
 
 def _stored_bits(image: Image.Image) -> int:
-    tiles = getattr(image, "tile", [])
-    arguments = tiles[0][3] if tiles else ""
-    layout = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
-    stated = layout.partition(";")[2] if isinstance(layout, str) else ""  # PNG: "L;4", "P;2", "RGB;16B"
-    digits = stated.rstrip("BLNRIS")
+    digits = sample_layout(image).partition(";")[2].rstrip("BLNRIS")  # PNG: "L;4", "P;2", "RGB;16B"
     return int(digits) if digits.isdigit() else _BITS.get(image.mode, 8)

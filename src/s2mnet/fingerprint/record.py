@@ -1,4 +1,4 @@
-"""What an inspection found, as plain values: kept in ``fingerprint.json``, drawn by the page, read by the plan."""
+"""What a data folder holds, as plain values: read by the plan, the screen and the page; stored as JSON."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from s2mnet.data.cases import Split
-from s2mnet.data.labels import LabelMap, LabelRule
+from s2mnet.data.dataset import Dataset
+from s2mnet.data.labels import LabelMap
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
-from s2mnet.inspection.problem import Problem
+from s2mnet.fingerprint.problem import Problem, as_error
 
 FILE = "fingerprint.json"
 
@@ -23,7 +24,7 @@ class _Facts(BaseModel):
 
 
 class Spread(_Facts):
-    """Smallest, middle and largest of a number, such as the height of the images in pixels."""
+    """Minimum, median and maximum of a number, such as the height of the images in pixels."""
 
     minimum: float
     median: float
@@ -41,7 +42,7 @@ class Spread(_Facts):
 
 
 class Distribution(_Facts):
-    """Mean, median, quartiles and the single values they are of."""
+    """Mean, median and quartiles, with the values themselves."""
 
     mean: float
     lower: float
@@ -70,7 +71,7 @@ class ImageFacts(_Facts):
         channels: 1 if grey, stored as such or as colour with three equal channels, 3 in colour, or those of a stack.
         mode, mask_mode: Pillow's name of the stored form: "L", "RGB", "P", "I;16", … ("other": read by tifffile).
         bits: stored bits per sample of the image.
-        foreground: share of the pixels with a truth that are no background; None if the labels were not understood.
+        foreground: share of foreground among the pixels with a truth; None if the labels were not understood.
     """
 
     name: str
@@ -87,7 +88,7 @@ class ImageFacts(_Facts):
 
 
 class Channel(_Facts):
-    """Intensities of one channel over all pixels of the train images, in 0..1 of the 8 bits that training sees.
+    """Intensities of one channel over all pixels of the train images, in 0..1 of the 8 bits that training uses.
 
     The percentiles are keyed "0.5", "5", "25", "50", "75", "95" and "99.5".
     """
@@ -108,7 +109,8 @@ class LabelValue(_Facts):
 class Morphology(_Facts):
     """Shapes of one class, one value for each measured mask that holds it (SPEC 2.1, at the size of the file).
 
-    `thickness_px` is the mean thickness in pixels, see :func:`s2mnet.data.measure.mean_thickness`.
+    `thickness_px` is the mean thickness in pixels, see
+    :func:`s2mnet.fingerprint.shapes.mean_thickness`.
     """
 
     tubularity: Distribution
@@ -151,10 +153,10 @@ class Duplicate(_Facts):
     """Two images that are the same or look alike.
 
     Attributes:
-        kind: "exact": equal pixels; "near": such as neighbours in a video.
+        kind: "exact": equal pixels. "near": similar, such as neighbours in a video.
         first, second: the images, as paths inside the data folder.
         splits: the split of each.
-        correlation: of their thumbnails, without their frame and their coarse brightness; 1 for equal pixels.
+        correlation: of their thumbnails without frame and coarse brightness; 1 for equal pixels.
     """
 
     kind: Literal["exact", "near"]
@@ -168,22 +170,40 @@ class Duplicate(_Facts):
         """Whether the two are in different splits."""
         return self.splits[0] != self.splits[1]
 
+    @property
+    def group(self) -> str:
+        """The key of `Fingerprint.duplicate_counts`."""
+        return f"{self.kind} {'across' if self.across else 'within'}"
+
 
 class Fingerprint(_Facts):
-    """All that :func:`s2mnet.inspection.inspect_folder` found. Numbers are of the pairs that could be read.
+    """What :func:`~s2mnet.fingerprint.read_folder` or :func:`~s2mnet.fingerprint.inspect_folder` reads in a folder.
+
+    Numbers are of the pairs that could be read. Only an inspection fills in `spectrum`, `duplicates`, `images` and the
+    morphology of `classes`, and looks for the problems that follow from them.
 
     Attributes:
+        root: the folder, as the caller named it.
         name: of the data set, or of the folder.
-        labels: the rule that was asked for.
+        dataset: the content of its ``dataset.yaml``.
         split_rule: how the split was made.
         counts: pairs per split, readable or not.
         height, width: in pixels; None if nothing could be read.
-        intensity: one entry per channel (one if all images are grey); empty if no train image could be read.
-        label_map: what the mask values mean; None if that could not be told.
+        channels: 1 if every image is grey (stored as grey, or as RGB with equal channels), 3 in colour, or the number
+            of channels of a stack.
+        stored: names of those channels; empty for grey and colour.
+        intensity: one entry per channel; empty if no train image could be read.
+        label_map: what the mask values mean; None if they were not understood.
+        label_rule: the label map and where it comes from, in one sentence.
         label_values: the raw values by falling share of pixels, at most 256 of `num_label_values`.
         classes: background first; empty without a label map.
-        empty_masks: masks without foreground.
-        morphology_masks, spectrum_images: how many were measured, evenly chosen.
+        foreground_share: foreground among the pixels with a truth, median over the train masks with foreground.
+        thickness_px: mean thickness (:func:`~s2mnet.fingerprint.shapes.mean_thickness`) of the thinnest class: the
+            smallest of the medians over those of at most 50 train masks that hold the class.
+        thinnest: name of that class.
+        contrast: of the whole foreground to its surroundings in each channel
+            (:func:`~s2mnet.fingerprint.shapes.contrast`), median over those masks.
+        morphology_masks, spectrum_images: number of measured masks and images, evenly chosen.
         spectrum: for K = 16, 24, 32 and 48.
         duplicates: at most 500, the most serious first; `duplicate_counts` counts all of them, with the keys
             "exact across", "near across", "exact within" and "near within" (splits).
@@ -195,18 +215,25 @@ class Fingerprint(_Facts):
         []
     """
 
+    root: str = ""
     name: str
-    labels: LabelRule = "auto"
+    dataset: Dataset = Dataset()
     split_rule: str = ""
     counts: dict[Split, int] = {}
     height: Spread | None = None
     width: Spread | None = None
+    channels: int = 0
+    stored: list[str] = []
     intensity: list[Channel] = []
     label_map: LabelMap | None = None
+    label_rule: str = ""
     label_values: list[LabelValue] = []
     num_label_values: int = 0
     classes: list[ClassFacts] = []
-    empty_masks: int = 0
+    foreground_share: float = 0.0
+    thickness_px: float = 0.0
+    thinnest: str = ""
+    contrast: list[float] = []
     morphology_masks: int = 0
     spectrum_images: int = 0
     spectrum: list[SpectralEnergy] = []
@@ -214,6 +241,28 @@ class Fingerprint(_Facts):
     duplicate_counts: dict[str, int] = {}
     images: list[ImageFacts] = []
     problems: list[Problem] = []
+
+    @property
+    def size_range(self) -> str:
+        """Smallest and largest height × width in pixels; empty if nothing could be read."""
+        height, width = self.height, self.width
+        if height is None or width is None:
+            return ""
+        return f"{height.minimum:.0f}×{width.minimum:.0f} to {height.maximum:.0f}×{width.maximum:.0f}"
+
+    @property
+    def warnings(self) -> list[str]:
+        """The problems of severity "warning", as sentences."""
+        return [str(problem) for problem in self.problems if problem.severity == "warning"]
+
+    def raise_errors(self) -> None:
+        """Raise if training would refuse the folder.
+
+        Raises:
+            S2MNetError: the one problem that is an error, or a list of them that names up to ten files.
+        """
+        if error := as_error(self.problems, Path(self.root or self.name)):
+            raise error
 
     def count_of(self, fact: Literal["channels", "mode", "mask_mode", "bits"]) -> dict[int | str, int]:
         """How many images have each value of a fact, the most common first."""
@@ -229,14 +278,14 @@ class Fingerprint(_Facts):
         """Read what :meth:`save` wrote.
 
         Raises:
-            S2MNetError: no such file, or none that `save` wrote.
+            S2MNetError: no such file, or not one that `save` wrote.
         """
-        expected, mend = "a fingerprint of s2mnet inspect", "Inspect the data again."
+        fix = "Run s2mnet inspect again."
         try:
             return cls.model_validate_json(Path(path).read_bytes())
         except OSError as error:
-            raise S2MNetError(path, f"what cannot be read ({error.strerror})", expected, mend) from None
+            raise S2MNetError(path, f"cannot be read ({error.strerror})", fix) from None
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"])) or "the file"
-            raise S2MNetError(path, f"{place}: {first['msg']}", expected, mend) from None
+            raise S2MNetError(path, f"is not a fingerprint ({place}: {first['msg']})", fix) from None
