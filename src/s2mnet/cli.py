@@ -14,7 +14,9 @@ from typer import Argument, Option
 
 from s2mnet.allocator import keep_freed_memory
 from s2mnet.errors import S2MNetError
+from s2mnet.names import safe_stem
 from s2mnet.progress import progress_bar
+from s2mnet.text import shown
 
 app = typer.Typer(
     help="S2M-Net for 2-D medical image segmentation: from images and masks to a trained model, masks and metrics.",
@@ -58,9 +60,9 @@ PrecisionOption = Annotated[
 @app.command()
 def datasets() -> None:
     """List the public data sets that `prepare` knows, with their sources and terms of use."""
-    from rich.console import Console
     from rich.table import Table
 
+    from s2mnet.console import Console
     from s2mnet.datasets import describe_datasets
 
     table = Table.grid(padding=(0, 2))
@@ -85,9 +87,9 @@ def prepare(
     with progress_bar("preparing") as progress:
         done = prepare_set(name, source, output, progress, neighbours)
     for note in done.notes:
-        typer.echo(f"note: {note}")
+        say(f"note: {note}")
     counts = ", ".join(f"{count} {split}" for split, count in done.counts.items())
-    typer.echo(f"{done.dataset.name}: {counts} in {done.folder}")
+    say(f"{done.dataset.name}: {counts} in {done.folder}")
 
 
 @app.command()
@@ -99,8 +101,7 @@ def inspect(
     labels: Labels = "auto",
 ) -> None:
     """Check a data folder before training: figures, pictures and problems, worst first. Exit status 1: an error."""
-    from rich.console import Console
-
+    from s2mnet.console import Console
     from s2mnet.fingerprint import inspect_folder
     from s2mnet.fingerprint.record import FILE
     from s2mnet.inspection import print_fingerprint, write_page
@@ -108,9 +109,9 @@ def inspect(
     with progress_bar("reading") as progress:
         fingerprint = inspect_folder(data, labels, progress)
     print_fingerprint(fingerprint, Console())
-    output = output or Path("runs") / "inspect" / data.resolve().name
+    output = output or Path("runs") / "inspect" / safe_stem(data.resolve().name)
     fingerprint.save(output / FILE)
-    typer.echo(f"page: {write_page(fingerprint, data, output / 'inspection.html')}")
+    say(f"page: {write_page(fingerprint, data, output / 'inspection.html')}")
     if any(problem.severity == "error" for problem in fingerprint.problems):
         raise typer.Exit(1)
 
@@ -148,7 +149,7 @@ def train(
     )  # fmt: skip
     with exit_on_interrupt("s2mnet train … --resume continues after the last finished epoch"):
         report = run_training(data, output, plan, labels, resume, device=device, **options)
-    typer.echo(f"report: {report}")
+    say(f"report: {report}")
 
 
 @app.command()
@@ -165,7 +166,7 @@ def plan(
     from s2mnet.workflow import write_plan
 
     write_plan(data, output, labels, device, preset=preset, minutes=minutes, epochs=epochs)
-    typer.echo(f"plan: {output}")
+    say(f"plan: {output}")
 
 
 @app.command()
@@ -203,18 +204,18 @@ def predict(
         raise S2MNetError(images, "is not a DICOM file or series, which --dicom-seg needs", "Omit --dicom-seg.")
     predictor = Predictor(run, device, engine, precision)
     if predictor.notice:
-        typer.echo(f"note: {predictor.notice}", err=True)
+        say(f"note: {predictor.notice}", err=True)
     if volume:
         name = mask_stem(images)
         target, segmentation = output / f"{name}.nii.gz", output / f"{name}.seg.dcm" if dicom_seg else None
         with progress_bar("predicting") as progress:
             predict_volume(predictor, images, target, window, tta, progress, segmentation)
-        typer.echo(f"mask: {target}" + (f" and {segmentation}" if segmentation else ""))
+        say(f"mask: {target}" + (f" and {segmentation}" if segmentation else ""))
         return
     hint = f"finished masks are kept; the same command with --shard {shard or '1/1'} continues"
     with exit_on_interrupt(hint), progress_bar("predicting") as progress:
         done = predict_folder(predictor, images, output, overlays, probabilities, tta, progress, part)
-    typer.echo(f"{len(done)} masks in {output / 'masks'}")
+    say(f"{len(done)} masks in {output / 'masks'}")
 
 
 @app.command()
@@ -230,8 +231,7 @@ def evaluate(
     precision: PrecisionOption = "float32",
 ) -> None:
     """Evaluate a trained model on a data folder, or predicted masks against true masks."""
-    from rich.console import Console
-
+    from s2mnet.console import Console
     from s2mnet.evaluation.results import save, table
     from s2mnet.workflow import evaluate_against
 
@@ -240,7 +240,7 @@ def evaluate(
     Console().print(table(result))
     if output:
         save(result, output)
-        typer.echo(f"metrics: {output}")
+        say(f"metrics: {output}")
 
 
 @app.command()
@@ -251,7 +251,7 @@ def demo(
     """Train on MRI slices from an installed package: grey and white matter of the MNI152 brain."""
     from s2mnet.demo import run_demo
 
-    typer.echo(f"report: {run_demo(output, minutes).resolve()}")
+    say(f"report: {run_demo(output, minutes).resolve()}")
 
 
 @contextlib.contextmanager
@@ -260,8 +260,13 @@ def exit_on_interrupt(hint: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(f"stopped; {hint}", err=True)
+        say(f"stopped; {hint}", err=True)
         raise typer.Exit(130) from None
+
+
+def say(text: str, err: bool = False) -> None:
+    """Print a line, with control characters escaped: names may hold anything."""
+    typer.echo(shown(text), err=err)
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:
@@ -290,5 +295,5 @@ def run(commands: typer.Typer) -> None:
     try:
         commands()
     except S2MNetError as error:
-        typer.echo(f"error: {error}", err=True)
+        say(f"error: {error}", err=True)
         sys.exit(2)

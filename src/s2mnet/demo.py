@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from rich.console import Console
 
+from s2mnet.console import Console
 from s2mnet.data import Dataset
 from s2mnet.errors import S2MNetError
 from s2mnet.workflow import run_training

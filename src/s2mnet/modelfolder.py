@@ -111,4 +111,6 @@ def _build(content: dict[str, Any], config: ModelConfig, weights: Path) -> S2MNe
 def _check_finite(network: S2MNet | PeerNetwork, path: Path) -> None:
     wrong = not_finite(network.state_dict())
     if wrong:
-        raise S2MNetError(path, f"holds weights that are not finite ({wrong})", "Train again with a lower --lr.")
+        raise S2MNetError(
+            path, f"holds weights that are infinite or not a number ({wrong})", "Train again with a lower --lr."
+        )

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 
+from s2mnet.console import Console
 from s2mnet.data import Case, ImageFolder, find_cases
 from s2mnet.data.cases import Split
 from s2mnet.data.labels import LabelMap, LabelRule

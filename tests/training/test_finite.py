@@ -1,4 +1,4 @@
-"""States, weights and losses that are not finite, and states that are damaged: refused in time, with advice that works."""
+"""What is infinite or not a number, and damaged states: refused in time, with advice that works."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_nan_in_the_last_step_of_an_epoch_is_never_kept(
     with monkeypatch.context() as patch:
         patch.setattr(SegmentationModule, "optimizer_step", step)
         fix = "Start again with a lower --lr" if epoch == 1 else "Continue with --resume with a lower --lr"
-        with pytest.raises(S2MNetError, match=f"not finite in epoch {epoch}.*{fix}"):
+        with pytest.raises(S2MNetError, match=f"not a number in epoch {epoch}.*{fix}"):
             run_module.train(find_cases(tiny_data), plan, tmp_path, console=quiet())
     assert (tmp_path / "model.safetensors").exists() == (epoch == 2)
     if epoch == 2:

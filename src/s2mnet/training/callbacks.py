@@ -10,9 +10,9 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from s2mnet.console import Console
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
 from s2mnet.finite import not_finite
@@ -160,10 +160,10 @@ class History(pl.Callback):
 
     def _check_finite(self, figures: EpochFigures, epoch: int, state: dict[str, Any]) -> None:
         """Refuse an epoch that ended in NaN or infinity before anything of it is written: the last good state stays."""
-        problem = f"has a loss of {figures.loss} in epoch {epoch}"
+        problem = f"has a loss that is not a number ({figures.loss}) in epoch {epoch}"
         if math.isfinite(figures.loss):
             wrong = not_finite(state)
-            problem = f"has values that are not finite in epoch {epoch} ({wrong})"
+            problem = f"has values that are infinite or not a number in epoch {epoch} ({wrong})"
             if wrong is None:
                 return
         raise S2MNetError(

@@ -11,12 +11,12 @@ from typing import Any, cast
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from rich.console import Console
 from rich.markup import escape
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from s2mnet.architecture import OURS, PeerNetwork
+from s2mnet.console import Console
 from s2mnet.data import ImageFolder
 from s2mnet.device import choose_device, multiplies_bf16
 from s2mnet.errors import S2MNetError

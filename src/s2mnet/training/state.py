@@ -58,7 +58,7 @@ class StateFile(TorchCheckpointIO):
         wrong = not_finite({key: state[key] for key in ("state_dict", "optimizer_states")})
         if wrong and not self.recover:
             fix = f"Continue from the best model with --resume and with {RETRY}."
-            raise S2MNetError(path, f"holds values that are not finite ({wrong})", fix)
+            raise S2MNetError(path, f"holds values that are infinite or not a number ({wrong})", fix)
         if wrong:
             weights = load_model(self.run)[0].state_dict()
             state["state_dict"] = self.fresh() | {f"network.{name}": weight for name, weight in weights.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -75,6 +76,7 @@ class PreparedCases:
         title: str = "preparing",
     ) -> None:
         self.preprocessing, self.labels, self.resized, self.folder = preprocessing, labels, resized, folder
+        self.cases = cases
         self.write_error: S2MNetError | None = None
         if folder:
             _delete_unused(folder)
@@ -95,13 +97,37 @@ class PreparedCases:
         The files are mapped anew each time: a map holds its file open, and a system allows about a thousand open files.
         """
         entry = self.entries[index]
-        # "c": copy on write. With "r", torch warns of arrays that are not writable.
-        return (np.load(entry.image, "c"), np.load(entry.mask, "c")) if isinstance(entry, _Stored) else entry
+        pair = self._load(entry) if isinstance(entry, _Stored) else entry
+        if pair is None:  # another programme emptied or damaged the cache
+            entry, self.write_error = self._entry(self.cases[index])
+            pair = self._load(entry) if isinstance(entry, _Stored) else entry
+        if pair is None:
+            raise S2MNetError(self.folder or "cache", "loses files while they are used", f"Choose another ${VARIABLE}.")
+        return pair
+
+    def _load(self, stored: _Stored) -> Pair | None:
+        """The entry, or None if a file is missing, damaged or not of the shape that this training needs."""
+        try:
+            # "c": copy on write. With "r", torch warns of arrays that are not writable.
+            image, mask = np.load(stored.image, "c"), np.load(stored.mask, "c")
+        except Exception:  # NumPy raises nearly anything on broken bytes
+            return None
+        whole, size = self.preprocessing.extent == "whole", self.preprocessing.size
+        fits = (
+            image.dtype == mask.dtype == np.uint8
+            and image.ndim == 3
+            and image.shape[0] == len(self.preprocessing.channels)
+            and mask.ndim == 2
+            and (not whole or image.shape[1:] == size)
+            and (mask.shape == image.shape[1:] or (whole and not self.resized))
+        )
+        return (image, mask) if fits else None
 
     def _entry(self, case: Case) -> tuple[_Stored | Pair, S2MNetError | None]:
         """The entry of a case, and why it could not be written, if so."""
         stored = self._place(case) if self.folder else None
-        if stored and _is_whole(stored):
+        if stored and self._load(stored):
+            _mark_used(stored)
             return stored, None
         image, mask = load_case(case, self.labels)
         mask = prepare_mask(mask, self.preprocessing) if self.resized else mask
@@ -131,14 +157,10 @@ class PreparedCases:
         return _Stored(folder / f"{key[2:]}.image.npy", folder / f"{key[2:]}.mask.npy")
 
 
-def _is_whole(stored: _Stored) -> bool:
-    try:
-        for path in stored:
-            np.load(path, "r")
+def _mark_used(stored: _Stored) -> None:
+    for path in stored:
+        with contextlib.suppress(OSError):
             os.utime(path)
-    except (OSError, ValueError, EOFError):  # missing or truncated
-        return False
-    return True
 
 
 def _delete_unused(folder: Path) -> None:

@@ -13,10 +13,10 @@ from typing import Any
 
 import lightning.pytorch as pl
 from filelock import FileLock, Timeout
-from rich.console import Console
 from rich.markup import escape
 
 from s2mnet.architecture import OURS
+from s2mnet.console import Console
 from s2mnet.data import ImageFolder, find_cases, read_image
 from s2mnet.datasets import prepare
 from s2mnet.errors import S2MNetError

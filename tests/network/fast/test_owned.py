@@ -15,8 +15,13 @@ from s2mnet.network.fast.owned import VARIABLE, check_owned, use_own_folder
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="nothing is compiled elsewhere")
 
 
-def test_the_folder_is_private_and_in_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("named", [None, "torchinductor_user"])
+def test_the_folder_is_private_and_in_the_users_cache(
+    named: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv(VARIABLE)
+    if named:  # PyTorch itself sets this, to its folder for all users
+        monkeypatch.setenv(VARIABLE, str(tmp_path / named))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     use_own_folder()
     folder = Path(os.environ[VARIABLE])

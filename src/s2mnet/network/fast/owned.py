@@ -10,7 +10,7 @@ import os
 import stat
 from pathlib import Path
 
-VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+VARIABLE, DEFAULT = "TORCHINDUCTOR_CACHE_DIR", "torchinductor_"
 
 
 def use_own_folder() -> None:
@@ -20,7 +20,9 @@ def use_own_folder() -> None:
         OSError, RuntimeError: there is no home folder, or it cannot be written to.
         PermissionError: another user may write to the folder or replace it.
     """
-    named = os.environ.get(VARIABLE)
+    named = os.environ.get(VARIABLE, "")
+    if Path(named).name.startswith(DEFAULT):  # which PyTorch sets, too, when it is imported
+        named = ""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(named) if named else Path(cache) / "s2mnet" / "compiled"
     folder.parent.mkdir(parents=True, exist_ok=True)
