@@ -10,6 +10,7 @@ import typer
 from s2mnet.cli import exit_on_interrupt, run
 from s2mnet.progress import progress_bar
 from s2mnet_lab.probe.commands import app as probe
+from s2mnet_lab.reliability.commands import app as reliability
 
 app = typer.Typer(
     help="The laboratory of s2mnet: benchmarks and studies.",
@@ -18,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(probe, name="probe")
+app.add_typer(reliability, name="reliability")
 
 
 @app.command()
