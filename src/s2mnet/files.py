@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
 import zlib
@@ -60,7 +61,8 @@ def write_atomically(path: Path, content: bytes) -> None:
         b'text'
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    mark = hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()  # the name may be as long as names can be
+    partial = path.with_name(f".{mark}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(content)

@@ -110,7 +110,7 @@ def write_case_table(folder: Path, table: Mapping[str, CaseFacts]) -> None:
     """
     known = [column for column in COLUMNS[1:] if any(getattr(facts, column) is not None for facts in table.values())]
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text)  # whose line ends are those of the standard: a lone CR in a cell is quoted
     writer.writerow(["name", *known])
     for name, facts in sorted(table.items()):
         cells = (name, *(getattr(facts, column) for column in known))
