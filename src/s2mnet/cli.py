@@ -16,7 +16,9 @@ from typer import Argument, Option
 
 from s2mnet.allocator import keep_freed_memory
 from s2mnet.errors import S2MNetError
+from s2mnet.names import safe_stem
 from s2mnet.progress import progress_bar
+from s2mnet.text import shown
 
 _TAKES_NO_OUTPUT = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE}
 
@@ -62,9 +64,9 @@ PrecisionOption = Annotated[
 @app.command()
 def datasets() -> None:
     """List the public data sets that `prepare` knows, with their sources and terms of use."""
-    from rich.console import Console
     from rich.table import Table
 
+    from s2mnet.console import Console
     from s2mnet.datasets import describe_datasets
 
     table = Table.grid(padding=(0, 2))
@@ -89,9 +91,9 @@ def prepare(
     with progress_bar("preparing") as progress:
         done = prepare_set(name, source, output, progress, neighbours)
     for note in done.notes:
-        typer.echo(f"note: {note}")
+        say(f"note: {note}")
     counts = ", ".join(f"{count} {split}" for split, count in done.counts.items())
-    typer.echo(f"{done.dataset.name}: {counts} in {done.folder}")
+    say(f"{done.dataset.name}: {counts} in {done.folder}")
 
 
 @app.command()
@@ -103,8 +105,7 @@ def inspect(
     labels: Labels = "auto",
 ) -> None:
     """Check a data folder before training: figures, pictures and problems, worst first. Exit status 1: an error."""
-    from rich.console import Console
-
+    from s2mnet.console import Console
     from s2mnet.fingerprint import inspect_folder
     from s2mnet.fingerprint.record import FILE
     from s2mnet.inspection import print_fingerprint, write_page
@@ -112,9 +113,9 @@ def inspect(
     with progress_bar("reading") as progress:
         fingerprint = inspect_folder(data, labels, progress)
     print_fingerprint(fingerprint, Console())
-    output = output or Path("runs") / "inspect" / data.resolve().name
+    output = output or Path("runs") / "inspect" / safe_stem(data.resolve().name)
     fingerprint.save(output / FILE)
-    typer.echo(f"page: {write_page(fingerprint, data, output / 'inspection.html')}")
+    say(f"page: {write_page(fingerprint, data, output / 'inspection.html')}")
     if any(problem.severity == "error" for problem in fingerprint.problems):
         raise typer.Exit(1)
 
@@ -135,7 +136,7 @@ def train(
     seed: Annotated[int | None, Option(help="Seed of all random numbers. Default: 42.")] = None,
     workers: Annotated[int | None, Option(help="Processes that load data. Default: 0 without a GPU.")] = None,
     precision: Annotated[
-        Literal["auto", "float32", "bf16"] | None,
+        Literal["auto", "float32", "bf16", "32"] | None,  # 32: what older versions called float32
         Option(help="Arithmetic of the network. auto: bf16 if the processor supports it. Default: auto."),
     ] = None,
     device: Device = "auto",
@@ -152,7 +153,7 @@ def train(
     )  # fmt: skip
     with exit_on_interrupt("s2mnet train … --resume continues after the last finished epoch"):
         report = run_training(data, output, plan, labels, resume, device=device, **options)
-    typer.echo(f"report: {report}")
+    say(f"report: {report}")
 
 
 @app.command()
@@ -169,7 +170,7 @@ def plan(
     from s2mnet.workflow import write_plan
 
     write_plan(data, output, labels, device, preset=preset, minutes=minutes, epochs=epochs)
-    typer.echo(f"plan: {output}")
+    say(f"plan: {output}")
 
 
 @app.command()
@@ -207,18 +208,18 @@ def predict(
         raise S2MNetError(images, "is not a DICOM file or series, which --dicom-seg needs", "Omit --dicom-seg.")
     predictor = Predictor(run, device, engine, precision)
     if predictor.notice:
-        typer.echo(f"note: {predictor.notice}", err=True)
+        say(f"note: {predictor.notice}", err=True)
     if volume:
         name = mask_stem(images)
         target, segmentation = output / f"{name}.nii.gz", output / f"{name}.seg.dcm" if dicom_seg else None
         with progress_bar("predicting") as progress:
             predict_volume(predictor, images, target, window, tta, progress, segmentation)
-        typer.echo(f"mask: {target}" + (f" and {segmentation}" if segmentation else ""))
+        say(f"mask: {target}" + (f" and {segmentation}" if segmentation else ""))
         return
     hint = f"finished masks are kept; the same command with --shard {shard or '1/1'} continues"
     with exit_on_interrupt(hint), progress_bar("predicting") as progress:
         done = predict_folder(predictor, images, output, overlays, probabilities, tta, progress, part)
-    typer.echo(f"{len(done)} masks in {output / 'masks'}")
+    say(f"{len(done)} masks in {output / 'masks'}")
 
 
 @app.command()
@@ -234,8 +235,7 @@ def evaluate(
     precision: PrecisionOption = "float32",
 ) -> None:
     """Evaluate a trained model on a data folder, or predicted masks against true masks."""
-    from rich.console import Console
-
+    from s2mnet.console import Console
     from s2mnet.evaluation.results import save, table
     from s2mnet.workflow import evaluate_against
 
@@ -244,7 +244,7 @@ def evaluate(
     Console().print(table(result))
     if output:
         save(result, output)
-        typer.echo(f"metrics: {output}")
+        say(f"metrics: {output}")
 
 
 @app.command()
@@ -255,7 +255,7 @@ def demo(
     """Train on MRI slices from an installed package: grey and white matter of the MNI152 brain."""
     from s2mnet.demo import run_demo
 
-    typer.echo(f"report: {run_demo(output, minutes).resolve()}")
+    say(f"report: {run_demo(output, minutes).resolve()}")
 
 
 @contextlib.contextmanager
@@ -264,8 +264,13 @@ def exit_on_interrupt(hint: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(f"stopped; {hint}", err=True)
+        say(f"stopped; {hint}", err=True)
         raise typer.Exit(130) from None
+
+
+def say(text: str, err: bool = False) -> None:
+    """Print a line, with control characters escaped: names may hold anything."""
+    typer.echo(shown(text), err=err)
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:
@@ -307,5 +312,5 @@ def run(commands: typer.Typer) -> None:
 
 
 def _fail(error: S2MNetError) -> None:
-    typer.echo(f"error: {error}", err=True)
+    say(f"error: {error}", err=True)
     sys.exit(2)

@@ -6,8 +6,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
+from s2mnet.console import Console
 from s2mnet.data import Dataset
 from s2mnet.errors import S2MNetError
 from s2mnet.files import partial_folder, replace_folder, write_png

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
+import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors.torch import load_model as load_weights
 from safetensors.torch import save
 
 from s2mnet.architecture import PeerNetwork
 from s2mnet.data import LabelMap
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
+from s2mnet.finite import not_finite
+from s2mnet.guard import guarded
+from s2mnet.jsonfile import read_json
 from s2mnet.network import S2MNet
 from s2mnet.plan import Preprocessing
 
@@ -35,19 +38,23 @@ class ModelConfig(BaseModel):
         tta: transforms averaged by default, see :func:`s2mnet.inference.dihedral`.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     preprocessing: Preprocessing
     labels: LabelMap
-    threshold: float = 0.5
-    tta: int = 1
+    threshold: float = Field(0.5, ge=0, le=1)
+    tta: Literal[1, 4, 8] = 1
 
 
 def save_model(network: S2MNet | PeerNetwork, config: ModelConfig, folder: Path) -> None:
     """Write the two files, each atomically, as the Hugging Face mixin of the network reads them.
 
     (The mixin itself would write to a temporary folder, which may be on a smaller disk.)
+
+    Raises:
+        S2MNetError: a weight is not finite, and nothing is written; or the folder cannot be written to.
     """
+    _check_finite(network, folder / WEIGHTS)
     arguments = cast("dict[str, Any]", network._hub_mixin_config)
     content = dict(sorted(arguments.items())) | {KEY: config.model_dump(mode="json")}
     write_atomically(folder / WEIGHTS, save(_unshared(network.state_dict())))
@@ -79,19 +86,46 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[S2MNet
             problem = f"holds no model: {name} is missing" if folder.is_dir() else "is not a folder"
             raise S2MNetError(folder, problem, "Pass the folder that s2mnet train wrote with -o.")
     fix = "Copy the file again, or train again."
-    try:
-        content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        config, kind = ModelConfig.model_validate(content[KEY]), PeerNetwork if "architecture" in content else S2MNet
-        with contextlib.redirect_stdout(io.StringIO()):  # the mixin prints a message
-            network = kind.from_pretrained(str(folder), strict=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:  # pydantic and json raise ValueErrors
-        problem = f"is not the configuration of a model ({_shortened(error)})"
-        raise S2MNetError(folder / CONFIG, problem, fix) from None
-    except Exception as error:  # safetensors has an exception class of its own, derived from Exception
-        problem = f"does not load into the network of {CONFIG} ({_shortened(error)})"
-        raise S2MNetError(folder / WEIGHTS, problem, fix) from None
+    with guarded(folder / CONFIG, "is not the configuration of a model", fix):
+        content = read_json(folder / CONFIG)
+        config = ModelConfig.model_validate(content[KEY])
+        network = _build(content, config, folder / WEIGHTS)
+    with guarded(folder / WEIGHTS, f"does not load into the network of {CONFIG}", fix):
+        load_weights(network, folder / WEIGHTS, strict=True)
+    _check_finite(network, folder / WEIGHTS)
     return network.eval().to(device), config
 
 
-def _shortened(error: Exception) -> str:
-    return " ".join([type(error).__name__, *str(error).split()])[:200]
+def _build(content: dict[str, Any], config: ModelConfig, weights: Path) -> S2MNet | PeerNetwork:
+    """The network of a configuration, not yet with these weights.
+
+    Raises:
+        S2MNetError: it has more parameters than the file of weights has bytes.
+        ValueError: it does not fit the labels or channels.
+        Exception: of any kind, by the network, for arguments that make no sense.
+    """
+    kind = PeerNetwork if "architecture" in content else S2MNet
+    fields = inspect.signature(kind).parameters
+    arguments = {name: content.get(name, field.default) for name, field in fields.items()}
+    for name, needed in (
+        ("num_classes", config.labels.num_outputs),
+        ("in_channels", len(config.preprocessing.channels)),
+    ):
+        if arguments[name] != needed:
+            raise ValueError(f"{name} is {arguments[name]}; labels and preprocessing need {needed}")
+    if kind is S2MNet:  # sized before memory is taken; networks of MONAI cannot all be built without
+        with torch.device("meta"):
+            parameters = sum(parameter.numel() for parameter in kind(**arguments).parameters())
+        size = weights.stat().st_size
+        if parameters > size:
+            problem = f"has {size} bytes, too few for the {parameters} parameters of {CONFIG}"
+            raise S2MNetError(weights, problem, "Copy both files again, or train again.")
+    return kind(**arguments)
+
+
+def _check_finite(network: S2MNet | PeerNetwork, path: Path) -> None:
+    wrong = not_finite(network.state_dict())
+    if wrong:
+        raise S2MNetError(
+            path, f"holds weights that are infinite or not a number ({wrong})", "Train again with a lower --lr."
+        )

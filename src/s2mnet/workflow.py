@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 
+from s2mnet.console import Console
 from s2mnet.data import Case, ImageFolder, find_cases
 from s2mnet.data.cases import Split
 from s2mnet.data.labels import LabelMap, LabelRule
@@ -54,8 +54,8 @@ def run_training(
         command: shown in the report; None is the command line.
         device: see :func:`s2mnet.device.choose_device`.
         **options: of :func:`s2mnet.plan.make_plan`; None leaves the decision to it. Fields of
-            :class:`s2mnet.plan.Training` override those of a given plan; with ``resume`` only minutes, epochs and
-            workers do.
+            :class:`s2mnet.plan.Training` override those of a given plan; with ``resume`` only minutes, epochs,
+            workers, lr and precision do. With one of the last two, a state with NaN is replaced by the best model.
 
     With several processes (``torchrun -m s2mnet train …``), one makes the plan, tests and writes.
 
@@ -77,7 +77,8 @@ def run_training(
             problem = f"has masks with the values {fingerprint.label_map.values}; the plan has {plan.labels.values}"
             raise S2MNetError(data, problem, "Use the plan with the data it was made for.")
         describe(console, folder, fingerprint, plan)
-        history = train(folder, plan, run, resume, console, device=device)
+        recover = bool({"lr", "precision"} & {name for name, value in options.items() if value is not None})
+        history = train(folder, plan, run, resume, console, recover=recover, device=device)
         return finish(folder, fingerprint, plan, run, console, history, command, device) if is_main() else run / REPORT
 
 
@@ -115,7 +116,7 @@ def _given_plan(run: Path, plan_file: Path | None, resume: bool, options: Mappin
     if not (resume or plan_file):
         return None
     source = run / PLAN if resume or not plan_file else plan_file
-    allowed = {"minutes", "epochs", "workers"} if resume else set(Training.model_fields) - {"preset"}
+    allowed = {"minutes", "epochs", "workers", "lr", "precision"} if resume else set(Training.model_fields) - {"preset"}
     overrides = {name: value for name, value in options.items() if value is not None}
     for name in sorted(set(overrides) - allowed):
         option, how = "--" + name.replace("_", "-"), "--resume" if resume else "--plan"

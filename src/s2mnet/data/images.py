@@ -115,7 +115,10 @@ def _guarded(path: Path, convert: Callable[[Path, Image.Image | np.ndarray, str]
             raise S2MNetError(path, problem, "Check the path.")
         if path.stat().st_size == 0:
             raise S2MNetError(path, "is an empty file (0 bytes)", _REEXPORT)
-        return convert(path, *decode(path))
+        array = convert(path, *decode(path))
+        if array.ndim not in (2, 3) or not array.size:
+            raise ValueError(f"its pixels have the shape {array.shape}")
+        return array
     except S2MNetError:
         raise
     except MemoryError as error:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import gzip
 import io
 import re
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from s2mnet.data import LabelMap, read_mask
 from s2mnet.data.images import is_image_file
 from s2mnet.data.splits import Split
 from s2mnet.datasets.record import Download, Record
 from s2mnet.errors import S2MNetError
+from s2mnet.guard import guarded
 
 COMPLETE = "Complete the download."
 _MAX_PNM = 256 * 2**20  # bytes; the images of STARE have 1.3 million
@@ -143,10 +143,8 @@ def read_pnm(path: Path) -> np.ndarray:
     Raises:
         S2MNetError: the file cannot be read.
     """
-    try:
+    with guarded(path, "is a damaged ppm image", "Download it again."):
         with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
             content = file.read(_MAX_PNM)
         with Image.open(io.BytesIO(content), formats=["PPM"]) as image:
             return np.array(image)
-    except (OSError, EOFError, zlib.error, ValueError, SyntaxError, UnidentifiedImageError) as error:
-        raise S2MNetError(path, f"is a damaged ppm image ({error})", "Download it again.") from None

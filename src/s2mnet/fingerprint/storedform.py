@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from s2mnet.data.decoding import FORMATS, sample_layout
 
@@ -28,7 +28,7 @@ def stored_form(path: Path) -> tuple[str, int]:
             if image.format == "TIFF":
                 return image.mode, max(getattr(image, "tag_v2", {}).get(258, (1,)))
             return image.mode, _stored_bits(image)
-    except (UnidentifiedImageError, Image.DecompressionBombError):
+    except Exception:  # Pillow has no mode for it, or cannot read a header that tifffile can
         return "other", 0
 
 

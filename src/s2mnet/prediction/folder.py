@@ -20,6 +20,7 @@ from s2mnet.data.channels import to_show
 from s2mnet.data.splits import digest
 from s2mnet.errors import S2MNetError
 from s2mnet.files import prefetch, write_picture, write_png
+from s2mnet.names import safe_stems
 from s2mnet.overlay import overlay
 from s2mnet.prediction.predictor import Predictor
 
@@ -148,13 +149,14 @@ class _Writer:
         tta = predictor.config.tta if tta is None else tta
         self.made_by = f"s2mnet {__version__}, model {predictor.checksum}, tta {tta}, {predictor.precision}"
         labels = predictor.config.labels
-        self.maps = list(labels.regions) or (labels.names if labels.exclusive else [""])
+        self.maps = list(labels.regions) or (labels.names if labels.exclusive else [])
 
     def mask_of(self, image: Path) -> Path:
         return self.out / "masks" / f"{image.stem}.png"
 
     def maps_of(self, image: Path) -> list[Path]:
-        return [self.out / "probabilities" / f"{image.stem}{name and '_'}{name}.png" for name in self.maps]
+        stems = [f"{image.stem}_{name}" for name in self.maps] or [image.stem]
+        return [self.out / "probabilities" / f"{stem}.png" for stem in safe_stems(stems, ".png")]
 
     def source_of(self, image: Path) -> str:
         """Everything that decides what is written for an image. The files keep it."""

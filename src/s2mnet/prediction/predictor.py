@@ -62,10 +62,11 @@ class Predictor(Inference):
             S2MNetError: the file cannot be read, or its channels differ from those of the training images.
             ValueError: an array of another shape or dtype, or another tta.
         """
+        where = "The image" if isinstance(image, np.ndarray) else image
         if isinstance(image, np.ndarray):
             if image.dtype != np.uint8 or image.ndim not in (2, 3):
                 raise ValueError(f"image must be a uint8 array (H, W) or (H, W, C); it is {image.dtype} {image.shape}")
         else:
             image = read_image(Path(image))
         maps = self.run(self.prepare(image)[None], tta, boundary)[0]
-        return self.finish(maps, (image.shape[0], image.shape[1]))
+        return self.finish(maps, (image.shape[0], image.shape[1]), where)

@@ -98,11 +98,31 @@ class PreparedCases:
         The files are mapped anew each time: a map holds its file open, and a system allows about a thousand open files.
         """
         entry = self.entries[index]
+        pair = self._load(entry) if isinstance(entry, _Stored) else entry
+        if pair is None:  # another programme emptied or damaged the cache
+            entry, self.write_error = self._entry(self.cases[index])
+            pair = self._load(entry) if isinstance(entry, _Stored) else entry
+        if pair is None:
+            raise S2MNetError(self.folder or "cache", "loses files while they are used", f"Choose another ${VARIABLE}.")
+        return pair
+
+    def _load(self, stored: _Stored) -> Pair | None:
+        """The entry, or None if a file is missing, damaged or not of the shape that this training needs."""
         try:
             # "c": copy on write. With "r", torch warns of arrays that are not writable.
-            return (np.load(entry.image, "c"), np.load(entry.mask, "c")) if isinstance(entry, _Stored) else entry
-        except (OSError, ValueError, EOFError):  # someone emptied the cache
-            return self._decode(self.cases[index])
+            image, mask = np.load(stored.image, "c"), np.load(stored.mask, "c")
+        except Exception:  # NumPy raises nearly anything on broken bytes
+            return None
+        whole, size = self.preprocessing.extent == "whole", self.preprocessing.size
+        fits = (
+            image.dtype == mask.dtype == np.uint8
+            and image.ndim == 3
+            and image.shape[0] == len(self.preprocessing.channels)
+            and mask.ndim == 2
+            and (not whole or image.shape[1:] == size)
+            and (mask.shape == image.shape[1:] or (whole and not self.resized))
+        )
+        return (image, mask) if fits else None
 
     def _entry(self, case: Case) -> tuple[_Stored | Pair, S2MNetError | None]:
         """The entry of a case, and why it could not be written, if so."""

@@ -15,7 +15,6 @@ import numpy as np
 import tifffile
 import torch
 from PIL import Image
-from s2mnet.training.state import StateFile
 
 from s2mnet.data import Case, Dataset, LabelMap, read_image, read_mask
 from s2mnet.data.casetable import CaseFacts, read_case_table, write_case_table
@@ -26,6 +25,7 @@ from s2mnet.fingerprint.record import Fingerprint
 from s2mnet.modelfolder import CONFIG, WEIGHTS, ModelConfig, load_model, save_model
 from s2mnet.network import S2MNet
 from s2mnet.plan import Plan, Preprocessing
+from s2mnet.training.state import StateFile
 from s2mnet.training.store import PreparedCases
 from s2mnet.volumes import read_volume
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from s2mnet.volumes.guard import guarded
+from s2mnet.guard import guarded
 
 _LONGEST_TEXT = 64  # letters
 _CENTIMETRES = 3  # PhysicalUnitsXDirection of an ultrasound region, DICOM PS3.3 C.8.5.5.1.15
