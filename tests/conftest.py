@@ -32,7 +32,9 @@ def _own_caches(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.C
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("S2MNET_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(pytestconfig.cache.mkdir("compiled")))
+        compiled = pytestconfig.cache.mkdir("compiled")
+        compiled.chmod(0o700)  # no compiled code is run from a folder that others may write to
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(compiled))
         yield
 
 

@@ -272,7 +272,7 @@ def test_a_plan_is_written_to_be_edited_and_followed(
     assert status == 0 and "which is enough" in re.sub(r"\s+", " ", out), err
     refused(s2mnet("plan", tiny_data, "-o", file), str(file))
 
-    def start(folder: object, plan: Plan, *_: object) -> None:
+    def start(folder: object, plan: Plan, *_: object, **__: object) -> None:
         used.append(plan)
         raise KeyboardInterrupt
 
@@ -290,7 +290,7 @@ def test_options_override_a_given_plan_and_only_where_given(
     plan.save(tmp_path / "plan.yaml")
     used = []
 
-    def start(folder: object, plan: object, *_: object) -> None:
+    def start(folder: object, plan: object, *_: object, **__: object) -> None:
         used.append(plan)
         raise KeyboardInterrupt
 

@@ -127,7 +127,7 @@ def test_a_repository_of_the_hub_is_a_model(folder: Path, tmp_path: Path) -> Non
 
 def test_a_repository_that_cannot_be_had_is_refused(tmp_path: Path) -> None:
     done = predict_in(tmp_path, tmp_path / "home", "user/discs")
-    assert "S2MNetError: user/discs is not a folder, and is not to be had from the Hugging Face Hub" in done.stderr
+    assert "S2MNetError: user/discs is not a folder, and cannot be downloaded from the Hugging Face Hub" in done.stderr
     with pytest.raises(S2MNetError, match=r"is not a folder\. Pass"):
         Predictor(Path("user/discs"))  # a path never asks the Hub
 

@@ -283,15 +283,31 @@ def test_a_part_goes_on_where_it_was(tiny_run: Path, tiny_data: Path, tmp_path: 
     assert unchanged == [True, False, False, True]
 
 
-def test_masks_of_an_older_model_are_predicted_again(tiny_run: Path, tiny_data: Path, tmp_path: Path) -> None:
-    images, model = copies(tmp_path / "images", tiny_data, 3), tmp_path / "model"
-    shutil.copytree(tiny_run, model)
-    masks = predict_folder(Predictor(model), images, tmp_path / "out", shard=(1, 1))
-    written = [mask.stat().st_mtime_ns for mask in masks]
-    newer = masks[-1].stat().st_mtime + 5
-    os.utime(model / "model.safetensors", (newer, newer))
-    predict_folder(Predictor(model), images, tmp_path / "out", shard=(1, 1))
-    assert all(mask.stat().st_mtime_ns > before for mask, before in zip(masks, written, strict=True))
+@pytest.mark.parametrize("changed", ["model", "tta", "precision", "image", "probabilities", "cut", "nothing"])
+def test_only_masks_of_the_same_model_image_and_options_are_kept(tmp_path: Path, changed: str) -> None:
+    """Whatever the clocks say: model and image are older than the masks, as after a copy that keeps times."""
+    (tmp_path / "images").mkdir()
+    for number in range(2):
+        Image.fromarray(noise(40, 50, 3, seed=number)).save(tmp_path / "images" / f"{number}.png")
+    predictor = write_model(tmp_path / "model", [0, 10, 20])
+    options: dict[str, bool | int] = {"probabilities": changed == "probabilities", "tta": 4 if changed == "tta" else 1}
+    masks = predict_folder(predictor, tmp_path / "images", tmp_path / "out", tta=1)
+    if changed == "model":
+        predictor = write_model(tmp_path / "model", [0, 30, 20])
+    if changed == "precision":
+        predictor.precision = "bf16"
+    if changed == "image":
+        Image.fromarray(noise(40, 50, 3, seed=7)).save(tmp_path / "images" / "0.png")
+    if changed == "cut":  # as a power cut leaves it
+        masks[0].write_bytes(bytes(masks[0].stat().st_size))
+    for old in (*(tmp_path / "model").iterdir(), *(tmp_path / "images").iterdir()):
+        os.utime(old, (1, 1))
+    before = [mask.stat().st_mtime_ns for mask in masks]
+    predict_folder(predictor, tmp_path / "images", tmp_path / "out", shard=(1, 1), **options)  # type: ignore[arg-type]
+    kept = [mask.stat().st_mtime_ns == time for mask, time in zip(masks, before, strict=True)]
+    assert kept == {"image": [False, True], "cut": [False, True], "nothing": [True, True]}.get(changed, [False, False])
+    fresh = predict_folder(predictor, tmp_path / "images", tmp_path / "fresh", **options)  # type: ignore[arg-type]
+    assert [mask.read_bytes() for mask in masks] == [mask.read_bytes() for mask in fresh]
 
 
 def test_contours_are_as_thick_as_a_large_image_needs(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -22,7 +23,7 @@ import pytest
 import tifffile
 import torch
 from PIL import Image, ImageFilter
-from tiny import Cli, refused, tiny_plan, write_data
+from tiny import Cli, refused, tiny_plan, train_tiny, write_data
 
 from s2mnet import Predictor
 from s2mnet.data import read_image
@@ -610,28 +611,68 @@ def test_a_read_only_output(
     assert not locked.exists()
 
 
-def fill_disk(file: Path) -> None:
-    """Let the file that is written before it takes this one's name lie on a full disk."""
-    if not Path("/dev/full").exists():
-        pytest.skip("no /dev/full here")
-    file.parent.mkdir(parents=True)
-    file.with_name(f".{file.name}.{os.getpid()}.part").symlink_to("/dev/full")
+def fill_disk(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
+    """Let the disk be full when a file is to get this name."""
+    replace = os.replace
+
+    def full(source: Path, target: Path) -> None:
+        if Path(target) == file:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
 
 
-def test_a_full_disk_while_predicting(tiny_run: Path, data: Path, tmp_path: Path, s2mnet: Cli) -> None:
-    fill_disk(tmp_path / "out" / "masks" / "test_1.png")
+def test_a_full_disk_while_predicting(
+    tiny_run: Path, data: Path, tmp_path: Path, s2mnet: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_disk(monkeypatch, tmp_path / "out" / "masks" / "test_1.png")
     result = s2mnet("predict", tiny_run, data / "test" / "images", "-o", tmp_path / "out")
     refused(result, "test_1.png", "No space left on device", "Free space")
     assert [file.name for file in (tmp_path / "out" / "masks").iterdir()] == ["test_0.png"]  # whole or not at all
 
 
 @pytest.mark.parametrize("name", ["history.json", "model.safetensors", "training/last.ckpt"])
-def test_a_full_disk_while_training(data: Path, tmp_path: Path, s2mnet: Cli, name: str) -> None:
+def test_a_full_disk_while_training(
+    data: Path, tmp_path: Path, s2mnet: Cli, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     tiny_plan(data, epochs=1).save(tmp_path / "plan.yaml")
-    fill_disk(tmp_path / "run" / name)
+    fill_disk(monkeypatch, tmp_path / "run" / name)
     result = s2mnet("train", data, "--plan", tmp_path / "plan.yaml", "-o", tmp_path / "run")
     refused(result, name, "No space left on device", "Free space")
     assert not [file for file in (tmp_path / "run").rglob("*.part")] and not (tmp_path / "run" / name).exists()
+
+
+@pytest.mark.parametrize("command", [["datasets"], ["--help"]], ids=" ".join)
+def test_an_output_that_takes_no_more_is_one_message(command: list[str]) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "s2mnet", *command], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    refused((done.returncode, "", done.stderr), "standard output cannot be written to: No space left on device")
+
+
+def test_two_processes_do_not_train_in_one_folder(data: Path, tmp_path: Path, s2mnet: Cli) -> None:
+    run = tmp_path / "run"
+    train_tiny(data, run, epochs=1)
+    hold = (
+        f"from pathlib import Path\nfrom s2mnet.training.run import reserved\nwith reserved(Path({str(run)!r}), True):"
+    )
+    hold += "\n    print('held', flush=True)\n    input()"
+    with subprocess.Popen([sys.executable, "-c", hold], stdin=-1, stdout=-1, text=True) as holder:
+        assert holder.stdout and holder.stdout.readline() == "held\n"
+        before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+        for options in ([], ["--resume"]):
+            refused(s2mnet("train", data, "-o", run, *options), f"{run} is being written by another process")
+        assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+        holder.kill()
+        holder.wait()
+    assert (run / ".lock").exists()  # a stale file, and no lock
+    status, _, err = s2mnet("train", data, "-o", run, "--resume", "--epochs", 1)
+    assert status == 0, err
+    assert not (run / ".lock").exists()
 
 
 def test_predictions_replace_no_data(tiny_run: Path, data: Path, tmp_path: Path, s2mnet: Cli) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer import Argument, Option
 
-from s2mnet.commandline import new_app, run
+from s2mnet.commandline import new_app, run, say
 from s2mnet.errors import S2MNetError
 from s2mnet.progress import progress_bar
 
@@ -54,9 +54,9 @@ PrecisionOption = Annotated[
 @app.command()
 def datasets() -> None:
     """List the public data sets that `prepare` knows, with their sources and terms of use."""
-    from rich.console import Console
     from rich.table import Table
 
+    from s2mnet.console import Console
     from s2mnet.datasets import describe_datasets
 
     table = Table.grid(padding=(0, 2))
@@ -81,9 +81,9 @@ def prepare(
     with progress_bar("preparing") as progress:
         done = prepare_set(name, source, output, progress, neighbours)
     for note in done.notes:
-        typer.echo(f"note: {note}")
+        say(f"note: {note}")
     counts = ", ".join(f"{count} {split}" for split, count in done.counts.items())
-    typer.echo(f"{done.dataset.name}: {counts} in {done.folder}")
+    say(f"{done.dataset.name}: {counts} in {done.folder}")
 
 
 @app.command()
@@ -95,8 +95,7 @@ def inspect(
     labels: Labels = "auto",
 ) -> None:
     """Check a data folder before training: figures, pictures and problems, worst first. Exit status 1: an error."""
-    from rich.console import Console
-
+    from s2mnet.console import Console
     from s2mnet.fingerprint import inspect_folder
     from s2mnet.fingerprint.record import FILE
     from s2mnet.inspection import print_fingerprint, write_page
@@ -106,7 +105,7 @@ def inspect(
     print_fingerprint(fingerprint, Console())
     if output:
         fingerprint.save(output / FILE)
-        typer.echo(f"page: {write_page(fingerprint, data, output / 'inspection.html')}")
+        say(f"page: {write_page(fingerprint, data, output / 'inspection.html')}")
     if any(problem.severity == "error" for problem in fingerprint.problems):
         raise typer.Exit(1)
 
@@ -127,7 +126,7 @@ def train(
     seed: Annotated[int | None, Option(help="Seed of all random numbers. Default: 42.")] = None,
     workers: Annotated[int | None, Option(help="Processes that load data. Default: 0 without a GPU.")] = None,
     precision: Annotated[
-        Literal["auto", "float32", "bf16"] | None,
+        Literal["auto", "float32", "bf16", "32"] | None,  # 32: what older versions called float32
         Option(help="Arithmetic of the network. auto: bf16 if the processor supports it. Default: auto."),
     ] = None,
     device: Device = "auto",
@@ -144,7 +143,7 @@ def train(
     )  # fmt: skip
     with exit_on_interrupt("s2mnet train … --resume continues after the last finished epoch"):
         report = run_training(data, output, plan, labels, resume, device=device, **options)
-    typer.echo(f"report: {report}")
+    say(f"report: {report}")
 
 
 @app.command()
@@ -162,7 +161,7 @@ def plan(
 
     write_plan(data, output, labels, device, preset=preset, minutes=minutes, epochs=epochs)
     if output:
-        typer.echo(f"plan: {output}")
+        say(f"plan: {output}")
 
 
 @app.command()
@@ -200,18 +199,18 @@ def predict(
         raise S2MNetError(images, "is not a DICOM file or series, which --dicom-seg needs", "Omit --dicom-seg.")
     predictor = Predictor(run, device, engine, precision)
     if predictor.notice:
-        typer.echo(f"note: {predictor.notice}", err=True)
+        say(f"note: {predictor.notice}", err=True)
     if volume:
         name = mask_stem(images)
         target, segmentation = output / f"{name}.nii.gz", output / f"{name}.seg.dcm" if dicom_seg else None
         with progress_bar("predicting") as progress:
             predict_volume(predictor, images, target, window, tta, progress, segmentation)
-        typer.echo(f"mask: {target}" + (f" and {segmentation}" if segmentation else ""))
+        say(f"mask: {target}" + (f" and {segmentation}" if segmentation else ""))
         return
     hint = f"finished masks are kept; the same command with --shard {shard or '1/1'} continues"
     with exit_on_interrupt(hint), progress_bar("predicting") as progress:
         done = predict_folder(predictor, images, output, overlays, probabilities, tta, progress, part)
-    typer.echo(f"{len(done)} masks in {output / 'masks'}")
+    say(f"{len(done)} masks in {output / 'masks'}")
 
 
 @app.command()
@@ -227,8 +226,7 @@ def evaluate(
     precision: PrecisionOption = "float32",
 ) -> None:
     """Evaluate a trained model on a data folder, or predicted masks against true masks."""
-    from rich.console import Console
-
+    from s2mnet.console import Console
     from s2mnet.evaluation.results import save, table
     from s2mnet.workflow import evaluate_against
 
@@ -237,7 +235,7 @@ def evaluate(
     Console().print(table(result))
     if output:
         save(result, output)
-        typer.echo(f"metrics: {output}")
+        say(f"metrics: {output}")
 
 
 @app.command()
@@ -248,7 +246,7 @@ def demo(
     """Train on MRI slices from an installed package: grey and white matter of the MNI152 brain."""
     from s2mnet.demo import run_demo
 
-    typer.echo(f"report: {run_demo(output, minutes).resolve()}")
+    say(f"report: {run_demo(output, minutes).resolve()}")
 
 
 @contextlib.contextmanager
@@ -257,7 +255,7 @@ def exit_on_interrupt(hint: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(f"stopped; {hint}", err=True)
+        say(f"stopped; {hint}", err=True)
         raise typer.Exit(130) from None
 
 

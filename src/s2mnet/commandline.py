@@ -12,6 +12,7 @@ import typer
 from s2mnet import __version__
 from s2mnet.allocator import keep_freed_memory
 from s2mnet.errors import S2MNetError
+from s2mnet.text import shown
 
 
 def new_app(name: str, summary: str) -> typer.Typer:
@@ -56,9 +57,14 @@ def run(commands: typer.Typer) -> None:
         _refuse(S2MNetError("Standard output", problem, "Free space, or redirect it elsewhere."))
 
 
+def say(text: str, err: bool = False) -> None:
+    """Print a line, with control characters escaped: names may hold anything."""
+    typer.echo(shown(text), err=err)
+
+
 def _refuse(error: S2MNetError) -> None:
     with contextlib.suppress(OSError):
-        typer.echo(f"error: {error}", err=True)
+        say(f"error: {error}", err=True)
     sys.exit(2)
 
 

@@ -6,11 +6,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-from rich.console import Console
 
+from s2mnet.console import Console
 from s2mnet.data import Dataset
 from s2mnet.errors import S2MNetError
+from s2mnet.files import partial_folder, replace_folder, write_png
 from s2mnet.workflow import run_training
 
 FILES = {tissue: f"mni_icbm152_{tissue}_tal_nlin_sym_09a_converted.nii.gz" for tissue in ("t1", "gm", "wm")}
@@ -51,14 +51,14 @@ def write_slices(data: Path) -> None:
     volumes = {tissue: _volume(file) for tissue, file in FILES.items()}
     grey, white = volumes["gm"] / 255, volumes["wm"] / 255
     mask = np.where(np.maximum(grey, white) < 0.5, 0, np.where(grey >= white, 1, 2)).astype(np.uint8)
-    for split, slices in BLOCKS.items():
-        for kind, volume in (("images", volumes["t1"]), ("masks", mask)):
-            folder = data / split / kind
-            folder.mkdir(parents=True, exist_ok=True)
-            for index in slices:
-                plane = np.rot90(volume[:, :, index]).astype(np.uint8)
-                Image.fromarray(plane).save(folder / f"axial_{index:03d}.png")
-    DATASET.save(data)
+    with partial_folder(data) as folder:
+        for split, slices in BLOCKS.items():
+            for kind, volume in (("images", volumes["t1"]), ("masks", mask)):
+                for index in slices:
+                    plane = np.rot90(volume[:, :, index]).astype(np.uint8)
+                    write_png(folder / split / kind / f"axial_{index:03d}.png", plane)
+        DATASET.save(folder)
+        replace_folder(folder, data)
 
 
 def _volume(file: str) -> np.ndarray:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from s2mnet.text import shown
+
+WHERE, PROBLEM, FIX = 600, 1_500, 60_000  # longest parts of a message; a fix may list hundreds of files
+
 
 class S2MNetError(Exception):
     """Bad input, reported in one message. The command line prints it and exits with status 2; no traceback.
+
+    Names and values from files may hold anything, so control characters are escaped and long parts are cut.
 
     Args:
         where: the file, folder or argument at fault. It is the subject of the first sentence.
@@ -19,5 +25,6 @@ class S2MNetError(Exception):
     """
 
     def __init__(self, where: str | Path, problem: str, fix: str) -> None:
-        self.where, self.problem, self.fix = str(where), problem, fix
-        super().__init__(f"{where} {problem}. {fix}")
+        self.where, self.problem = shown(str(where), WHERE), shown(problem, PROBLEM)
+        self.fix = shown(fix, FIX)
+        super().__init__(f"{self.where} {self.problem}. {self.fix}")

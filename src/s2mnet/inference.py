@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -130,9 +131,16 @@ class Inference:
         array, outputs = maps.cpu().numpy(), self.config.labels.num_outputs
         return array[:outputs], array[outputs] if len(array) > outputs else None
 
-    def finish(self, maps: Tensor, size: tuple[int, int]) -> Prediction:
-        """The prediction for an image of ``size`` (H, W) from its maps, one image of :meth:`run`'s batch."""
+    def finish(self, maps: Tensor, size: tuple[int, int], where: str | Path = "The image") -> Prediction:
+        """The prediction for an image of ``size`` (H, W) from its maps, one image of :meth:`run`'s batch.
+
+        Raises:
+            S2MNetError: the network gave values that are not finite, of which any mask would be made up.
+        """
         probabilities, boundary = self.at_own_size(maps, size)
+        if not np.isfinite(probabilities).all():
+            problem = "makes the network give values that are infinite or not a number"
+            raise S2MNetError(where, problem, "Check the image, or train the model again with a lower --lr.")
         labels = self.config.labels
         indices = to_labels(probabilities, labels, self.config.threshold)
         return Prediction(labels.decode(indices), indices, probabilities, boundary)

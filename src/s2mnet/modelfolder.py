@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
+import hashlib
+import inspect
 import json
 import re
-import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Literal, cast
 
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.constants import HF_HUB_CACHE
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors.torch import load_model as load_weights
+from safetensors.torch import save
 
 from s2mnet.architecture import PeerNetwork
 from s2mnet.data import LabelMap
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
+from s2mnet.finite import not_finite
+from s2mnet.guard import guarded
+from s2mnet.jsonfile import read_json
 from s2mnet.network import S2MNet
 from s2mnet.plan import Preprocessing
+from s2mnet.text import shown
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 KEY = "s2mnet"  # our section of config.json, next to the arguments of the network
@@ -37,23 +44,43 @@ class ModelConfig(BaseModel):
         mirrors: whether more than one may be used: not where mirroring would swap classes.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     preprocessing: Preprocessing
     labels: LabelMap
-    threshold: float = 0.5
-    tta: int = 1
+    threshold: float = Field(0.5, ge=0, le=1)
+    tta: Literal[1, 4, 8] = 1
     mirrors: bool = True
 
 
 def save_model(network: S2MNet | PeerNetwork, config: ModelConfig, folder: Path) -> None:
-    """Write the two files, each atomically, with the Hugging Face mixin of the network."""
-    with tempfile.TemporaryDirectory() as temporary:
-        network.save_pretrained(temporary)
-        content = json.loads(Path(temporary, CONFIG).read_text(encoding="utf-8"))
-        content |= {KEY: config.model_dump(mode="json"), FORMAT_KEY: FORMAT}
-        write_atomically(folder / WEIGHTS, Path(temporary, WEIGHTS).read_bytes())
-        write_atomically(folder / CONFIG, json.dumps(content, indent=2, ensure_ascii=False).encode())
+    """Write the two files, each atomically, as the Hugging Face mixin of the network reads them.
+
+    (The mixin itself would write to a temporary folder, which may be on a smaller disk.)
+
+    Raises:
+        S2MNetError: a weight is not finite, and nothing is written; or the folder cannot be written to.
+    """
+    _check_finite(network, folder / WEIGHTS)
+    arguments = cast("dict[str, Any]", network._hub_mixin_config)
+    content = dict(sorted(arguments.items())) | {KEY: config.model_dump(mode="json"), FORMAT_KEY: FORMAT}
+    write_atomically(
+        folder / WEIGHTS, save(_unshared({name: value.cpu() for name, value in network.state_dict().items()}))
+    )
+    write_atomically(folder / CONFIG, json.dumps(content, indent=2, ensure_ascii=False).encode())
+
+
+def _unshared(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Each tensor under one of its names: safetensors stores no memory twice. The mixin knows the other names."""
+    kept: dict[Any, str] = {}
+    for name in sorted(state):
+        kept.setdefault((state[name].data_ptr(), state[name].shape) if state[name].numel() else name, name)
+    return {name: state[name].contiguous() for name in kept.values()}
+
+
+def checksum(folder: Path) -> str:
+    """SHA-256 of the two files of a model: different for models that differ in anything."""
+    return hashlib.sha256((folder / CONFIG).read_bytes() + (folder / WEIGHTS).read_bytes()).hexdigest()
 
 
 def find_model(model: str | Path) -> Path:
@@ -73,7 +100,8 @@ def find_model(model: str | Path) -> Path:
             raise OSError("there is no home folder for the download; set HF_HOME")
         return Path(snapshot_download(model, allow_patterns=[CONFIG, WEIGHTS]))
     except Exception as error:  # those of the HTTP library, which differs between versions, too
-        problem = f"is not a folder, and is not to be had from the Hugging Face Hub ({_shortened(error)})"
+        reason = shown(f"{type(error).__name__} {error}")[:200]
+        problem = f"is not a folder, and cannot be downloaded from the Hugging Face Hub ({reason})"
         raise S2MNetError(model, problem, "Check the name, or download the model and pass its folder.") from None
 
 
@@ -89,25 +117,51 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[S2MNet
             problem = f"holds no model: {name} is missing" if folder.is_dir() else "is not a folder"
             raise S2MNetError(folder, problem, "Pass the folder that s2mnet train wrote with -o.")
     fix = "Copy the file again, or train again."
-    try:
-        content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    with guarded(folder / CONFIG, "is not the configuration of a model", fix):
+        content = read_json(folder / CONFIG)
         version = content.get(FORMAT_KEY, FORMAT)  # the first models had none
         if version != FORMAT:
             problem = f"has the format {str(version)[:20]}; this version of s2mnet reads {FORMAT}"
             raise S2MNetError(folder / CONFIG, problem, "Install the version of s2mnet that wrote it.")
-        config, kind = ModelConfig.model_validate(content[KEY]), PeerNetwork if "architecture" in content else S2MNet
-        with contextlib.redirect_stdout(io.StringIO()):  # the mixin prints a message
-            network = kind.from_pretrained(str(folder), strict=True)
-    except S2MNetError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # pydantic, json: ValueErrors
-        problem = f"is not the configuration of a model ({_shortened(error)})"
-        raise S2MNetError(folder / CONFIG, problem, fix) from None
-    except Exception as error:  # safetensors has an exception class of its own, derived from Exception
-        problem = f"does not load into the network of {CONFIG} ({_shortened(error)})"
-        raise S2MNetError(folder / WEIGHTS, problem, fix) from None
+        config = ModelConfig.model_validate(content[KEY])
+        network = _build(content, config, folder / WEIGHTS)
+    with guarded(folder / WEIGHTS, f"does not load into the network of {CONFIG}", fix):
+        load_weights(network, folder / WEIGHTS, strict=True)
+    _check_finite(network, folder / WEIGHTS)
+    network._hub_mixin_config = content  # what the mixin writes when the network is saved again
     return network.eval().to(device), config
 
 
-def _shortened(error: Exception) -> str:
-    return " ".join([type(error).__name__, *str(error).split()])[:200]
+def _build(content: dict[str, Any], config: ModelConfig, weights: Path) -> S2MNet | PeerNetwork:
+    """The network of a configuration, not yet with these weights.
+
+    Raises:
+        S2MNetError: it has more parameters than the file of weights has bytes.
+        ValueError: it does not fit the labels or channels.
+        Exception: of any kind, by the network, for arguments that make no sense.
+    """
+    kind = PeerNetwork if "architecture" in content else S2MNet
+    fields = inspect.signature(kind).parameters
+    arguments = {name: content.get(name, field.default) for name, field in fields.items()}
+    for name, needed in (
+        ("num_classes", config.labels.num_outputs),
+        ("in_channels", len(config.preprocessing.channels)),
+    ):
+        if arguments[name] != needed:
+            raise ValueError(f"{name} is {arguments[name]}; labels and preprocessing need {needed}")
+    if kind is S2MNet:  # sized before memory is taken; networks of MONAI cannot all be built without
+        with torch.device("meta"):
+            parameters = sum(parameter.numel() for parameter in kind(**arguments).parameters())
+        size = weights.stat().st_size
+        if parameters > size:
+            problem = f"has {size} bytes, too few for the {parameters} parameters of {CONFIG}"
+            raise S2MNetError(weights, problem, "Copy both files again, or train again.")
+    return kind(**arguments)
+
+
+def _check_finite(network: S2MNet | PeerNetwork, path: Path) -> None:
+    wrong = not_finite(network.state_dict())
+    if wrong:
+        raise S2MNetError(
+            path, f"holds weights that are infinite or not a number ({wrong})", "Train again with a lower --lr."
+        )

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.markup import escape
 
+from s2mnet.console import Console
 from s2mnet.data import Case, ImageFolder, find_cases, load_case
 from s2mnet.data.cases import Split
 from s2mnet.data.labels import LabelMap, LabelRule
@@ -30,7 +30,7 @@ from s2mnet.provenance import environment, training_precision
 from s2mnet.report.run import REPORT, write_run_report
 from s2mnet.text import counted
 from s2mnet.training.distributed import connect, from_main, is_main
-from s2mnet.training.run import PLAN, check_run_folder, train
+from s2mnet.training.run import PLAN, reserved, train
 
 
 def run_training(
@@ -55,8 +55,8 @@ def run_training(
         command: shown in the report; None is the command line.
         device: see :func:`s2mnet.device.choose_device`.
         **options: of :func:`s2mnet.plan.make_plan`; None leaves the decision to it. Fields of
-            :class:`s2mnet.plan.Training` override those of a given plan; with ``resume`` only minutes, epochs and
-            workers do.
+            :class:`s2mnet.plan.Training` override those of a given plan; with ``resume`` only minutes, epochs,
+            workers, lr and precision do. With one of the last two, a state with NaN is replaced by the best model.
 
     With several processes (``torchrun -m s2mnet train …``), one makes the plan, tests and writes.
 
@@ -68,18 +68,19 @@ def run_training(
     """
     connect(choose_device(device))
     console = (console or Console()) if is_main() else Console(quiet=True)
-    check_run_folder(run, resume)
-    folder = find_cases(data)
-    given = _given_plan(run, plan_file, resume, options)
-    rule = given.labels if given and labels == "auto" else labels
-    fingerprint = from_main(lambda: read_with_progress(folder, rule))
-    plan = from_main(lambda: given or make_plan(fingerprint, machine=this_machine(device), **options))
-    if fingerprint.label_map and plan.labels.values != fingerprint.label_map.values:
-        problem = f"has masks with the values {fingerprint.label_map.values}; the plan has {plan.labels.values}"
-        raise S2MNetError(data, problem, "Use the plan with the data it was made for.")
-    describe(console, folder, fingerprint, plan)
-    history = train(folder, plan, run, resume, console, device=device)
-    return finish(folder, fingerprint, plan, run, console, history, command, device) if is_main() else run / REPORT
+    with reserved(run, resume):
+        folder = find_cases(data)
+        given = _given_plan(run, plan_file, resume, options)
+        rule = given.labels if given and labels == "auto" else labels
+        fingerprint = from_main(lambda: read_with_progress(folder, rule))
+        plan = from_main(lambda: given or make_plan(fingerprint, machine=this_machine(device), **options))
+        if fingerprint.label_map and plan.labels.values != fingerprint.label_map.values:
+            problem = f"has masks with the values {fingerprint.label_map.values}; the plan has {plan.labels.values}"
+            raise S2MNetError(data, problem, "Use the plan with the data it was made for.")
+        describe(console, folder, fingerprint, plan)
+        recover = bool({"lr", "precision"} & {name for name, value in options.items() if value is not None})
+        history = train(folder, plan, run, resume, console, recover=recover, device=device)
+        return finish(folder, fingerprint, plan, run, console, history, command, device) if is_main() else run / REPORT
 
 
 def write_plan(data: Path, file: Path | None, labels: LabelRule = "auto", device: str = "auto", **options: Any) -> Plan:
@@ -117,7 +118,7 @@ def _given_plan(run: Path, plan_file: Path | None, resume: bool, options: Mappin
     if not (resume or plan_file):
         return None
     source = run / PLAN if resume or not plan_file else plan_file
-    allowed = {"minutes", "epochs", "workers"} if resume else set(Training.model_fields) - {"preset"}
+    allowed = {"minutes", "epochs", "workers", "lr", "precision"} if resume else set(Training.model_fields) - {"preset"}
     overrides = {name: value for name, value in options.items() if value is not None}
     for name in sorted(set(overrides) - allowed):
         option, how = "--" + name.replace("_", "-"), "--resume" if resume else "--plan"

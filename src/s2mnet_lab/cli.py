@@ -11,9 +11,11 @@ from s2mnet.cli import exit_on_interrupt
 from s2mnet.commandline import new_app, run
 from s2mnet.progress import progress_bar
 from s2mnet_lab.probe.commands import app as probe
+from s2mnet_lab.reliability.commands import app as reliability
 
 app = new_app("s2mnet-lab", "The laboratory of s2mnet: benchmarks and studies.")
 app.add_typer(probe, name="probe")
+app.add_typer(reliability, name="reliability")
 
 
 @app.command()

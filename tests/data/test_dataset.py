@@ -71,7 +71,7 @@ def test_without_the_file_the_folder_has_its_own_name(tmp_path: Path) -> None:
         ("classes: {0: background, 1: a, 2: a}", "the same name"),
         ("colours: {1: red}", "colours"),
         ("klasses: {}", "klasses"),
-        ("classes: [", "cannot be read"),
+        ("classes: [", "cannot be read as YAML"),
         ("5", "dataset"),
     ],
 )

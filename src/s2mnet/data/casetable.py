@@ -15,6 +15,8 @@ from pydantic.dataclasses import dataclass
 
 from s2mnet.errors import S2MNetError
 from s2mnet.files import find_file, write_atomically
+from s2mnet.guard import guarded
+from s2mnet.text import as_cell, from_cell
 
 FILE = "cases.csv"
 MAX_SLICES = 10_000  # span of slice numbers in one volume: metrics of volumes stack all slices in between
@@ -77,13 +79,10 @@ def read_case_table(folder: Path) -> dict[str, CaseFacts] | None:
     path = find_file(folder, FILE)
     if path is None:
         return None
-    try:
-        rows = list(csv.reader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=""), strict=True))
-    except UnicodeDecodeError as error:
-        problem = f"is not UTF-8 (byte 0x{error.object[error.start]:02x} at {error.start})"
-        raise S2MNetError(path, problem, "Save it as CSV in UTF-8.") from None
-    except csv.Error as error:
-        raise S2MNetError(path, f"is not a table ({error})", "Save it as CSV, with commas.") from None
+    with guarded(path, "is not a table", "Save it as CSV in UTF-8, with commas."):
+        text = path.read_bytes().decode("utf-8-sig")
+        lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+        rows = [[from_cell(cell) for cell in line] for line in lines]
     if not rows:
         raise S2MNetError(path, f"is an empty file; its columns are {', '.join(COLUMNS)}", _CORRECT)
     heads = [head.strip() for head in rows[0]]
@@ -111,9 +110,11 @@ def write_case_table(folder: Path, table: Mapping[str, CaseFacts]) -> None:
     """
     known = [column for column in COLUMNS[1:] if any(getattr(facts, column) is not None for facts in table.values())]
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text)  # whose line ends are those of the standard: a lone CR in a cell is quoted
     writer.writerow(["name", *known])
-    writer.writerows([name, *(getattr(facts, column) for column in known)] for name, facts in sorted(table.items()))
+    for name, facts in sorted(table.items()):
+        cells = (name, *(getattr(facts, column) for column in known))
+        writer.writerow([as_cell(cell) if isinstance(cell, str) else cell for cell in cells])
     write_atomically(folder / FILE, text.getvalue().encode())
 
 

@@ -89,12 +89,13 @@ def read_mask(path: str | Path, known: Collection[int] = ()) -> np.ndarray:
     return _guarded(Path(path), partial(_mask_array, known=known))
 
 
-def write_mask(path: str | Path, array: np.ndarray) -> None:
+def write_mask(path: str | Path, array: np.ndarray, source: str = "") -> None:
     """Write a mask as PNG, atomically: 8-bit, or 16-bit if a value is above 255.
 
     Args:
         path: the file, with suffix .png; an existing one is replaced.
         array: (H, W) integers or booleans in 0–65535.
+        source: what made it, see :func:`s2mnet.files.write_png`.
 
     Raises:
         S2MNetError: the suffix, shape, dtype or range is wrong, or the file cannot be written.
@@ -108,7 +109,7 @@ def write_mask(path: str | Path, array: np.ndarray) -> None:
     low, high = int(array.min()), int(array.max())
     if low < 0 or high > 65535:
         raise S2MNetError(path, f"cannot store the values {low} to {high}", "Use label values within 0 to 65535.")
-    write_png(path, array.astype(np.uint8 if high <= 255 else np.uint16), zlib.Z_RLE)
+    write_png(path, array.astype(np.uint8 if high <= 255 else np.uint16), zlib.Z_RLE, source)
 
 
 def _guarded(path: Path, convert: Callable[[Path, Image.Image | np.ndarray, str], np.ndarray]) -> np.ndarray:
@@ -118,7 +119,10 @@ def _guarded(path: Path, convert: Callable[[Path, Image.Image | np.ndarray, str]
             raise S2MNetError(path, problem, "Check the path.")
         if path.stat().st_size == 0:
             raise S2MNetError(path, "is an empty file (0 bytes)", _REEXPORT)
-        return convert(path, *decode(path))
+        array = convert(path, *decode(path))
+        if array.ndim not in (2, 3) or not array.size:
+            raise ValueError(f"its pixels have the shape {array.shape}")
+        return array
     except S2MNetError:
         raise
     except MemoryError as error:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +16,7 @@ from s2mnet.datasets.source import open_source
 from s2mnet.datasets.writing import write_record
 from s2mnet.device import worker_count
 from s2mnet.errors import S2MNetError
-from s2mnet.files import write_error
+from s2mnet.files import partial_folder, replace_folder
 from s2mnet.progress import Progress
 
 
@@ -68,7 +64,7 @@ def prepare(
         raise S2MNetError("--neighbours", f"is {neighbours}", "Give the slices on either side, such as 1.")
     if (output.is_dir() and any(output.iterdir())) or output.is_file():
         raise S2MNetError(output, "already exists", "Choose a new or an empty folder.")
-    with _scratch(output) as scratch:
+    with partial_folder(output) as scratch:
         try:
             download = public.reader(public, open_source(source, public, scratch))
         except OSError as error:
@@ -84,34 +80,11 @@ def prepare(
         dataset.save(scratch / "folder")
         if any(known != UNKNOWN for known in facts.values()):
             write_case_table(scratch / "folder", facts)
-        try:
-            if output.is_dir():
-                output.rmdir()  # empty; not every system replaces it
-            os.replace(scratch / "folder", output)
-        except OSError as error:
-            raise write_error(output, error) from None
+        replace_folder(scratch / "folder", output)
     notes = _notes(public, download, counts)
     if public.unit == "volumes" and not orientation:
         notes.append("The orientation of the slices is not recorded: the volumes differ in it, or do not state it.")
     return PreparedSummary(output, counts, dataset, notes)
-
-
-@contextlib.contextmanager
-def _scratch(output: Path) -> Iterator[Path]:
-    """A hidden folder beside the output, removed afterwards; without an output, so are the parents made for it."""
-    made = [folder for folder in output.parents if not folder.exists()]
-    scratch = output.with_name(f".{output.name}.{os.getpid()}.part")
-    try:
-        try:
-            scratch.mkdir(parents=True)
-        except OSError as error:
-            raise write_error(scratch, error) from None
-        yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        for folder in made:
-            with contextlib.suppress(OSError):  # not empty: the output is in it
-                folder.rmdir()
 
 
 def _check(public: PublicSet, download: Download, source: Path) -> None:

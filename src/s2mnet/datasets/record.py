@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ImportString, model_validator
 from s2mnet.data import Dataset
 from s2mnet.data.splits import Split
 from s2mnet.datasets.volumes import Slices
+from s2mnet.names import safe_stem
+
+_LONGEST_END = "_slice00000.tif"  # of a file name that begins with the name of a record
 
 STEM = re.compile(r"\{[^}]*\}")
 """What stands for the stem of an image in a pattern."""
@@ -24,7 +27,7 @@ class Record:
     """One image with its mask, or one volume of slices.
 
     Attributes:
-        name: file stem in the prepared folder; slices of a volume append ``_sliceNNN``, counted from 0.
+        name: file stem in the prepared folder, made safe if it is not; slices of a volume append ``_sliceNNN``, from 0.
         split: train, val or test.
         group: what a split must not separate (patient, sequence); the name itself where no group is known.
         image: the file to copy; or a function that returns the pixels, (H, W) or (H, W, C), or the slices of a volume.
@@ -36,6 +39,9 @@ class Record:
     group: str
     image: Path | Callable[[], np.ndarray | Slices]
     mask: Callable[[], np.ndarray]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", safe_stem(self.name, _LONGEST_END))
 
 
 @dataclass(frozen=True)

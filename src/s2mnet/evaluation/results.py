@@ -30,6 +30,7 @@ from s2mnet.evaluation.records import (
 from s2mnet.evaluation.stacks import Stacks
 from s2mnet.evaluation.table import table
 from s2mnet.files import write_atomically, write_error
+from s2mnet.text import as_cell
 
 __all__ = ["MEAN", "Evaluation", "ImageResult", "evaluate", "load", "measure", "save", "table"]
 
@@ -212,7 +213,8 @@ def _rows(group: Evaluation | Volumes, columns: list[str]) -> str:
     writer.writerow([first, *columns, "class", "empty", *METRIC_NAMES, "unit"])
     for case in group.cases:
         for name, values in case.metrics.items():
-            cells = [getattr(case, column) for column in columns]  # None is written as an empty cell
+            cells = [case.name, *(getattr(case, column) for column in columns), name]  # None: an empty cell
             numbers = [values[metric] for metric in METRIC_NAMES]
-            writer.writerow([case.name, *cells, name, case.empty[name], *numbers, group.unit])
+            names = [as_cell(cell) if isinstance(cell, str) else cell for cell in cells]
+            writer.writerow([*names, case.empty[name], *numbers, group.unit])
     return rows.getvalue()

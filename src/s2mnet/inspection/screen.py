@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.markup import escape
 
+from s2mnet.console import Console
 from s2mnet.fingerprint import Fingerprint
 from s2mnet.inspection.wording import severity_text, size_text, stored_text
 

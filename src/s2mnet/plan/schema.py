@@ -18,13 +18,15 @@ from s2mnet.yamlfile import read_yaml
 
 Preset = Literal["default", "paper"]
 Extent = Literal["whole", "patches"]
+Side = Annotated[int, Field(ge=32, le=8192)]
+Share = Annotated[float, Field(ge=0, le=1)]
 STEPS_FROM = {"minutes", "epochs", "steps", "repeats", "batch_size"}  # the estimate of the steps depends on these
 
 
 class Section(BaseModel):
     """Immutable fields; unknown ones are an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def _channel_names(value: Any) -> Any:
@@ -44,12 +46,12 @@ class Preprocessing(Section):
     """
 
     extent: Extent = described(..., "whole: resized images; patches: windows of size at the images' own resolution")
-    size: tuple[int, int] = described(..., "height and width of the input in pixels, each at least 32")
+    size: tuple[Side, Side] = described(..., "height and width of the input in pixels, each at least 32")
     channels: Annotated[list[str], BeforeValidator(_channel_names)] = described(
         ..., "inputs of the network: grey; red, green, blue or some of them; or names from stored", min_length=1
     )
     stored: list[str] = described([], "names of the channels of image files that are neither grey nor colour")
-    neighbours: int = described(0, "slices on either side that prepare added as channels", ge=0)
+    neighbours: int = described(0, "slices on either side that prepare added as channels", ge=0, le=64)
     orientation: str = described(
         "", "directions of slices, rows and columns of a volume, as in SPL; empty: by its voxel sizes"
     )
@@ -57,8 +59,8 @@ class Preprocessing(Section):
     normalisation: Literal["image", "dataset"] = described(
         "dataset", "to mean 0 and deviation 1. image: each input separately; dataset: by mean and std"
     )
-    mean: list[float] = described([], "of the training images in 0..1, one number per channel")
-    std: list[float] = described([], "standard deviation of the training images, likewise")
+    mean: list[Share] = described([], "of the training images in 0..1, one number per channel")
+    std: list[Share] = described([], "standard deviation of the training images, likewise")
 
     @model_validator(mode="after")
     def _consistent(self) -> Preprocessing:
@@ -74,23 +76,23 @@ class Preprocessing(Section):
 class Augmentation(Section):
     """Random changes of a training sample; strengths as in SPEC 3, probabilities in 0..1."""
 
-    rotate_p: float = described(0.7, "probability of a rotation")
-    rotate_degrees: float = described(180, "largest angle either way, in degrees")
-    flip_p: float = described(0.5, "probability of each flip")
+    rotate_p: Share = described(0.7, "probability of a rotation")
+    rotate_degrees: float = described(180, "largest angle either way, in degrees", ge=0, le=180)
+    flip_p: Share = described(0.5, "probability of each flip")
     flip_axes: list[Axis] = described(list(AXES), "rows: upside down; columns: left and right")
-    scale_shift_p: float = described(0.7, "probability of a zoom and a shift")
-    scale: float = described(0.25, "zoom by a factor in 1 ± scale")
-    shift: float = described(0.1, "shift by up to this share of the extent")
-    elastic_p: float = described(0.3, "probability of bending")
-    elastic_alpha: float = described(500, "by noise within ± alpha pixels …")
-    elastic_sigma: float = described(25, "… smoothed by a Gaussian of this sigma in pixels")
-    light_p: float = described(0.7, "probability of a change of brightness, contrast and tint")
-    brightness: float = described(0.2, "add up to ± this (images are 0..1)")
-    contrast: float = described(0.3, "multiply the difference to the mean by 1 ± this")
-    tint: float = described(0.1, "multiply each colour channel by 1 ± this")
-    noise_p: float = described(0.2, "probability of Gaussian noise")
-    noise: float = described(0.05, "largest deviation of that noise")
-    dropout_p: float = described(0.0, "probability of coarse dropout, up to 8 rectangles of at most 1/8 of the side")
+    scale_shift_p: Share = described(0.7, "probability of a zoom and a shift")
+    scale: Share = described(0.25, "zoom by a factor in 1 ± scale")
+    shift: Share = described(0.1, "shift by up to this share of the extent")
+    elastic_p: Share = described(0.3, "probability of bending")
+    elastic_alpha: float = described(500, "by noise within ± alpha pixels …", ge=0, le=100000)
+    elastic_sigma: float = described(25, "… smoothed by a Gaussian of this sigma in pixels", ge=0, le=1000)
+    light_p: Share = described(0.7, "probability of a change of brightness, contrast and tint")
+    brightness: float = described(0.2, "add up to ± this (images are 0..1)", ge=0, le=10)
+    contrast: float = described(0.3, "multiply the difference to the mean by 1 ± this", ge=0, le=10)
+    tint: float = described(0.1, "multiply each colour channel by 1 ± this", ge=0, le=10)
+    noise_p: Share = described(0.2, "probability of Gaussian noise")
+    noise: float = described(0.05, "largest deviation of that noise", ge=0, le=10)
+    dropout_p: Share = described(0.0, "probability of coarse dropout, up to 8 rectangles of at most 1/8 of the side")
 
     @property
     def both_flips(self) -> bool:
@@ -102,13 +104,17 @@ class Training(Section):
     """Optimiser, schedule and budget."""
 
     preset: Preset = described("default", "default, or paper (the authors' schedule)")
-    seed: int = described(42, "seed of all random numbers")
-    minutes: float | None = described(None, "budget of wall-clock time; the schedule follows it", gt=0)
-    epochs: int | None = described(None, "number of epochs; with minutes, whichever comes first", ge=1)
-    steps: int | None = described(None, "number of steps; with minutes or epochs, whichever comes first", ge=1)
-    batch_size: int = described(8, "images or windows per step", ge=1)
-    repeats: int = described(1, "visits of each training image in an epoch", ge=1)
-    stride: int = described(0, "patches: pixels between windows, each visited once per epoch; 0: at random", ge=0)
+    seed: int = described(42, "seed of all random numbers", ge=0, le=2**32 - 1)
+    minutes: float | None = described(None, "budget of wall-clock time; the schedule follows it", gt=0, le=10**6)
+    epochs: int | None = described(None, "number of epochs; with minutes, whichever comes first", ge=1, le=10**9)
+    steps: int | None = described(
+        None, "number of steps; with minutes or epochs, whichever comes first", ge=1, le=10**9
+    )
+    batch_size: int = described(8, "images or windows per step", ge=1, le=10**6)
+    repeats: int = described(1, "visits of each training image in an epoch", ge=1, le=10**6)
+    stride: int = described(
+        0, "patches: pixels between windows, each visited once per epoch; 0: at random", ge=0, le=10**6
+    )
     optimiser: Literal["adam", "adamw"] = described("adamw", "adam: weight decay in the gradient; adamw: decoupled")
     lr: float = described(1e-3, "highest learning rate", gt=0)
     min_lr: float = described(1e-6, "lowest learning rate, at the end of the cosine", ge=0)
@@ -116,11 +122,13 @@ class Training(Section):
     filter_lr: float = described(1.0, "learning rate of the spectral filters, as a multiple of lr", gt=0)
     warmup: float = described(0.05, "share of the schedule spent on a linear warm-up", ge=0, lt=1)
     clip: float = described(1.0, "largest norm of the gradient", gt=0)
-    patience: int = described(0, "stop after this many epochs without gain in validation Dice; 0: never", ge=0)
+    patience: int = described(
+        0, "stop after this many epochs without gain in validation Dice; 0: never", ge=0, le=10**9
+    )
     precision: Annotated[
         Literal["auto", "float32", "bf16"], BeforeValidator(lambda value: "float32" if value == "32" else value)
     ] = described("auto", "auto: bf16 if the processor multiplies it natively")
-    workers: int = described(0, "processes that load data; 0 loads in the main process", ge=0)
+    workers: int = described(0, "processes that load data; 0 loads in the main process", ge=0, le=1024)
 
 
 class Plan(Section):

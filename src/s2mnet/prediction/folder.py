@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -13,14 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from s2mnet import __version__
 from s2mnet.data import find_images, read_image, write_mask
 from s2mnet.data.channels import to_show
 from s2mnet.data.splits import digest
 from s2mnet.errors import S2MNetError
 from s2mnet.files import prefetch, write_picture, write_png
+from s2mnet.names import safe_stems
 from s2mnet.overlay import overlay
 from s2mnet.prediction.predictor import Predictor
 
+_ENDS = b"IEND\xaeB`\x82", b"\xff\xd9"  # of a whole PNG or JPEG
 AHEAD = 2  # images prepared in advance, and results being written, while the network works on another image
 
 
@@ -47,8 +51,8 @@ def predict_folder(
         tta: see :meth:`s2mnet.inference.Inference.run`.
         progress: called with the number of images done and the number of all images.
         shard: (i, n), 1 ≤ i ≤ n: predict only the i-th of n parts of the folder, split by a hash of the file names, and
-            skip images whose mask is newer than both image and model. So n jobs can share a folder, and a job that
-            was stopped can continue.
+            skip images whose files say that the same model made them of the same image with the same options. So n
+            jobs can share a folder, and a job that was stopped can continue.
 
     Returns:
         The masks, in the order of the images; for a shard including those that an earlier call wrote.
@@ -62,12 +66,12 @@ def predict_folder(
     predictor.transforms(tta)  # refuses one that this model cannot have
     if shard:
         paths = _part(paths, *shard)
-    read, writer = partial(_read, predictor), _Writer(predictor, out, overlays, probabilities)
-    missing = [path for path in paths if not (shard and writer.is_done(path))]
+    writer = _Writer(predictor, out, overlays, probabilities, tta)
+    read = partial(_read, writer, shard is not None)
     problems: list[S2MNetError] = []
-    done = len(paths) - len(missing)
+    done = 0
     with _threads() as reading, _threads() as writing:
-        images_read = (image for _, image in prefetch(reading, read, missing, AHEAD))
+        images_read = (image for _, image in prefetch(reading, read, paths, AHEAD))
         predicted = (_run(predictor, image, tta) for image in images_read)
         for _, problem in prefetch(writing, writer.write, predicted, AHEAD):
             if problem:  # one bad file does not lose the work on the others
@@ -86,14 +90,20 @@ def predict_folder(
 
 
 class _Image:
-    """An image on its way from file to mask, and the problem that stopped it, if there was one."""
+    """An image on its way from file to mask, and the problem that stopped it, if there was one.
+
+    Attributes:
+        source: see `_Writer.source_of`.
+        done: whether its files were written earlier.
+    """
 
     pixels: np.ndarray  # (H, W) or (H, W, C), as read
     planes: np.ndarray  # (channels, h, w), prepared for the network
     maps: Tensor  # (outputs, h, w), from the network
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, source: str) -> None:
+        self.path, self.source = path, source
+        self.done = False
         self.problem: S2MNetError | None = None
 
     @contextlib.contextmanager
@@ -113,16 +123,19 @@ class _Image:
             self.problem = S2MNetError(self.path, f"has {size}, too many for the free memory", fix)
 
 
-def _read(predictor: Predictor, path: Path) -> _Image:
-    image = _Image(path)
+def _read(writer: _Writer, resume: bool, path: Path) -> _Image:
+    image = _Image(path, writer.source_of(path))
+    image.done = resume and writer.is_done(image)
+    if image.done:
+        return image
     with image.stage():
         image.pixels = read_image(path)
-        image.planes = predictor.prepare(image.pixels)
+        image.planes = writer.predictor.prepare(image.pixels)
     return image
 
 
 def _run(predictor: Predictor, image: _Image, tta: int | None) -> _Image:
-    if not image.problem:
+    if not (image.problem or image.done):
         with image.stage():
             image.maps = predictor.run(image.planes[None], tta)[0]
             del image.planes  # up to three results wait to be written
@@ -132,21 +145,38 @@ def _run(predictor: Predictor, image: _Image, tta: int | None) -> _Image:
 class _Writer:
     """Brings results to the size of their images and writes them, in a thread."""
 
-    def __init__(self, predictor: Predictor, out: Path, overlays: bool, probabilities: bool) -> None:
+    def __init__(self, predictor: Predictor, out: Path, overlays: bool, probabilities: bool, tta: int | None) -> None:
         self.predictor, self.out, self.overlays, self.probabilities = predictor, out, overlays, probabilities
+        tta = predictor.config.tta if tta is None else tta
+        self.made_by = f"s2mnet {__version__}, model {predictor.checksum}, tta {tta}, {predictor.precision}"
+        labels = predictor.config.labels
+        self.maps = list(labels.regions) or (labels.names if labels.exclusive else [])
 
     def mask_of(self, image: Path) -> Path:
         return self.out / "masks" / f"{image.stem}.png"
 
-    def is_done(self, image: Path) -> bool:
-        mask = self.mask_of(image)
-        return mask.is_file() and mask.stat().st_mtime >= max(self.predictor.saved_at, image.stat().st_mtime)
+    def maps_of(self, image: Path) -> list[Path]:
+        stems = [f"{image.stem}_{name}" for name in self.maps] or [image.stem]
+        return [self.out / "probabilities" / f"{stem}.png" for stem in safe_stems(stems, ".png")]
+
+    def source_of(self, image: Path) -> str:
+        """Everything that decides what is written for an image. The files keep it."""
+        with contextlib.suppress(OSError):  # read_image will say what is wrong with the file
+            return f"{self.made_by}, image {hashlib.sha256(image.read_bytes()).hexdigest()}"
+        return self.made_by
+
+    def is_done(self, image: _Image) -> bool:
+        """Whether all files of the image are there, whole, and made of it by this model with these options."""
+        drawn = [self.out / "overlays" / f"{image.path.stem}{suffix}" for suffix in (".jpg", ".png")]
+        required = [self.mask_of(image.path), *(self.maps_of(image.path) if self.probabilities else [])]
+        return all(_is_from(image.source, file) for file in required) and (
+            not self.overlays or any(_is_from(image.source, file) for file in drawn)
+        )
 
     def write(self, image: _Image) -> S2MNetError | None:
-        """Write one result and return the problem of its image, if there is one; a file that cannot be written raises.
-
-        The mask comes last: it marks its image as done.
-        """
+        """Write one result and return the problem of its image, if any; a file that cannot be written raises."""
+        if image.done:
+            return None
         if not image.problem:
             with image.stage():
                 height, width = image.pixels.shape[:2]
@@ -156,18 +186,20 @@ class _Writer:
         if self.overlays:
             shown = to_show(image.pixels, self.predictor.config.preprocessing.stored)
             drawn = overlay(shown, prediction.indices, thickness=max(1, round(max(height, width) / 400)))
-            write_picture(self.out / "overlays" / image.path.stem, drawn)
+            write_picture(self.out / "overlays" / image.path.stem, drawn, image.source)
         if self.probabilities:
-            self._write_probabilities(image.path.stem, prediction.probabilities)
-        write_mask(self.mask_of(image.path), prediction.mask)
+            for file, plane in zip(self.maps_of(image.path), prediction.probabilities, strict=True):
+                write_png(file, np.round(plane * 65535).astype(np.uint16), source=image.source)
+        write_mask(self.mask_of(image.path), prediction.mask, image.source)
         return None
 
-    def _write_probabilities(self, stem: str, planes: np.ndarray) -> None:
-        labels = self.predictor.config.labels
-        names = list(labels.regions) or (labels.names if labels.exclusive else [""])
-        for name, plane in zip(names, planes, strict=True):
-            file = f"{stem}_{name}.png" if name else f"{stem}.png"
-            write_png(self.out / "probabilities" / file, np.round(plane * 65535).astype(np.uint16))
+
+def _is_from(source: str, file: Path) -> bool:
+    try:
+        content = file.read_bytes()
+    except OSError:
+        return False
+    return source.encode() in content and content.endswith(_ENDS)
 
 
 def _threads() -> ThreadPoolExecutor:

@@ -10,7 +10,7 @@ from s2mnet.data import read_image
 from s2mnet.device import Precision
 from s2mnet.engines import EngineName, build, choose
 from s2mnet.inference import Inference, Prediction
-from s2mnet.modelfolder import WEIGHTS, find_model, load_model
+from s2mnet.modelfolder import checksum, find_model, load_model
 
 
 class Predictor(Inference):
@@ -31,7 +31,8 @@ class Predictor(Inference):
         config: what the model knows of its images and labels.
         engine: "torch" or "openvino", whichever predicts.
         notice: None, or a line on how to predict faster, for the command line to print.
-        saved_at: modification time of the weights, in seconds since the epoch.
+        precision: as given.
+        checksum: of the model's files, see :func:`s2mnet.modelfolder.checksum`.
 
     Raises:
         S2MNetError: the folder holds no model; an engine or precision that is unknown or cannot run here.
@@ -49,7 +50,7 @@ class Predictor(Inference):
         folder = find_model(model)
         self.network, config = load_model(folder, device)
         super().__init__(build(self.network, self.engine, precision), config)
-        self.saved_at = (folder / WEIGHTS).stat().st_mtime
+        self.precision, self.checksum = precision, checksum(folder)
 
     def predict(self, image: str | Path | np.ndarray, tta: int | None = None, boundary: bool = False) -> Prediction:
         """Segment one image.
@@ -63,10 +64,11 @@ class Predictor(Inference):
             S2MNetError: the file cannot be read, or its channels differ from those of the training images.
             ValueError: an array of another shape or dtype, or another tta.
         """
+        where = "The image" if isinstance(image, np.ndarray) else image
         if isinstance(image, np.ndarray):
             if image.dtype != np.uint8 or image.ndim not in (2, 3):
                 raise ValueError(f"image must be a uint8 array (H, W) or (H, W, C); it is {image.dtype} {image.shape}")
         else:
             image = read_image(Path(image))
         maps = self.run(self.prepare(image)[None], tta, boundary)[0]
-        return self.finish(maps, (image.shape[0], image.shape[1]))
+        return self.finish(maps, (image.shape[0], image.shape[1]), where)

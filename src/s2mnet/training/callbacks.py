@@ -10,18 +10,20 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from s2mnet.console import Console
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
+from s2mnet.finite import not_finite
 from s2mnet.modelfolder import ModelConfig, save_model
 from s2mnet.plan import Training
 from s2mnet.training.distributed import agreed, is_main
-from s2mnet.training.module import FACTOR, SegmentationModule
+from s2mnet.training.module import FACTOR, EpochFigures, SegmentationModule
+from s2mnet.training.state import RETRY
 
-STATE = "training"  # subfolder of a run: what --resume needs
 HISTORY = "history.json"
+DIVERGED = 1000  # a loss that no sound training reaches: the sum of a few terms near 1, weighted by 10 at most
 # Keys of a record for what the loss logs, by the kind that the loss gives it.
 LOG_KEYS = {"term": "terms", "weight": "weights", "limit": "limits", "alpha": "alpha", "descriptor": "descriptors"}
 
@@ -100,6 +102,7 @@ class History(pl.Callback):
     def __init__(self, run: Path, schedule: Schedule, console: Console) -> None:
         self.run, self.schedule, self.console = run, schedule, console
         self.records: list[dict[str, Any]] = []
+        self.began = False
         self.waiting = self.working = 0.0
         self.bar = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(),
@@ -107,6 +110,7 @@ class History(pl.Callback):
         )  # fmt: skip
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.began = True
         self.bar.start()
         self.task = self.bar.add_task("training", total=1.0, left="")
         self.mark = time.perf_counter()
@@ -127,12 +131,15 @@ class History(pl.Callback):
         self.bar.update(self.task, completed=done, left=f"{left / 60:.0f} min left" if done > 0.002 else "")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: SegmentationModule) -> None:  # type: ignore[override]
-        figures = module.finish_epoch()
-        if not math.isfinite(figures.loss):
-            fix = "Continue with --resume and a lower --lr, or with --precision float32."
-            raise S2MNetError(self.run, f"has a loss of {figures.loss} in epoch {trainer.current_epoch + 1}", fix)
+        figures, epoch = module.finish_epoch(), trainer.current_epoch + 1
+        self._check_finite(figures, epoch, {"weights": module.state_dict(), **trainer.optimizers[0].state_dict()})
+        if figures.loss > DIVERGED >= max((record["train_loss"] for record in self.records), default=0):
+            self.console.print(
+                f"[yellow]warning[/] the loss of epoch {epoch} is {figures.loss:.0f}: training does not converge. "
+                "Stop it and start again with a lower --lr."
+            )
         record: dict[str, Any] = {
-            "epoch": trainer.current_epoch + 1,
+            "epoch": epoch,
             "steps": trainer.global_step,
             "seconds": self.schedule.seconds(),
             "precision": "bf16" if trainer.precision.startswith("bf16") else "float32",
@@ -149,6 +156,18 @@ class History(pl.Callback):
         self.console.print(
             f"epoch {record['epoch']:>3}  {record['seconds'] / 60:6.1f} min  loss {record['train_loss']:.4f}  "
             f"validation Dice {figures.val_dice:.4f}  data {100 * record['data_share']:.0f} % of the time"
+        )
+
+    def _check_finite(self, figures: EpochFigures, epoch: int, state: dict[str, Any]) -> None:
+        """Refuse an epoch that ended in NaN or infinity before anything of it is written: the last good state stays."""
+        problem = f"has a loss that is not a number ({figures.loss}) in epoch {epoch}"
+        if math.isfinite(figures.loss):
+            wrong = not_finite(state)
+            problem = f"has values that are infinite or not a number in epoch {epoch} ({wrong})"
+            if wrong is None:
+                return
+        raise S2MNetError(
+            self.run, problem, f"{'Continue with --resume' if self.records else 'Start again'} with {RETRY}."
         )
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-import io
+import contextlib
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.plugins.io import TorchCheckpointIO
-from rich.console import Console
 from rich.markup import escape
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from s2mnet.architecture import OURS, PeerNetwork
+from s2mnet.console import Console
 from s2mnet.data import ImageFolder
 from s2mnet.device import choose_device, multiplies_bf16
 from s2mnet.errors import S2MNetError
-from s2mnet.files import write_atomically
+from s2mnet.files import locked
 from s2mnet.modelfolder import ModelConfig
 from s2mnet.network import S2MNet
 from s2mnet.plan import Plan
-from s2mnet.training.callbacks import STATE, History, KeepBest, Schedule
+from s2mnet.training.callbacks import History, KeepBest, Schedule
 from s2mnet.training.distributed import connect, is_main, processes, share_of
 from s2mnet.training.module import SegmentationModule, build_loss, build_network
 from s2mnet.training.samples import EpochSampler, TrainingSamples
+from s2mnet.training.state import LAST, STATE, StateFile, damaged
 from s2mnet.training.store import VARIABLE, PreparedCases, cache_folder
 
-PLAN, LAST = "plan.yaml", "last.ckpt"
+PLAN = "plan.yaml"
 
 
 def train(
@@ -42,6 +42,7 @@ def train(
     resume: bool = False,
     console: Console | None = None,
     callbacks: Sequence[pl.Callback] = (),
+    recover: bool = False,
     device: str = "auto",
 ) -> list[dict[str, Any]]:
     """Train and write the best model by validation Dice, the plan, the log and the state for --resume to ``run``.
@@ -55,13 +56,15 @@ def train(
         run: folder to write to.
         resume: continue after the last finished epoch of the run in this folder.
         callbacks: of the trainer, in addition to our own.
+        recover: resume from the best model if the last state is not finite.
         device: see :func:`s2mnet.device.choose_device`.
 
     Returns:
         The log, one record for each epoch (``history.json``).
 
     Raises:
-        S2MNetError: the plan asks for a network or a loss that does not exist; nothing is written then.
+        S2MNetError: the plan asks for a network or a loss that does not exist, and nothing is written; the state to
+            resume is damaged; the loss or a weight became infinite or NaN, and the last good epoch is kept.
         KeyboardInterrupt: training was interrupted.
     """
     console = console or Console()
@@ -103,7 +106,7 @@ def train(
         strategy=_strategy(plan) if count > 1 else "auto",
         precision=_precision(plan, chosen),
         callbacks=[schedule, history, KeepBest(run, config, history, plan.training.patience), last, *callbacks],
-        plugins=[_AtomicCheckpoint()],
+        plugins=[StateFile(run, module.state_dict, recover)],
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         logger=False,
@@ -117,7 +120,23 @@ def train(
         if trainer.interrupted:
             raise KeyboardInterrupt from None
         raise
+    except Exception as error:
+        if resume and not history.began and not isinstance(error, S2MNetError):
+            raise damaged(state, error) from None
+        raise
     return history.records
+
+
+@contextlib.contextmanager
+def reserved(run: Path, resume: bool) -> Iterator[None]:
+    """Keep a run folder for one training, after :func:`check_run_folder`.
+
+    Raises:
+        S2MNetError: the check fails, or another process trains in this folder.
+    """
+    with locked(run / ".lock", run) if is_main() else contextlib.nullcontext():
+        check_run_folder(run, resume)
+        yield
 
 
 def check_run_folder(run: Path, resume: bool) -> None:
@@ -172,15 +191,6 @@ def _build(plan: Plan) -> tuple[S2MNet | PeerNetwork, nn.Module]:
     except (TypeError, ValueError) as error:
         where = "The plan's architecture, network or loss_options"
         raise S2MNetError(where, f"cannot be used ({error})", "Correct the plan.") from None
-
-
-class _AtomicCheckpoint(TorchCheckpointIO):
-    """Lightning writes to the system's temporary folder and moves the file: not atomic if that is another disk."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
-        write_atomically(Path(path), buffer.getvalue())
 
 
 def _quieten() -> None:

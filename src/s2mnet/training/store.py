@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -17,14 +18,15 @@ import numpy as np
 from s2mnet.data import Case, LabelMap, load_case
 from s2mnet.device import worker_count
 from s2mnet.errors import S2MNetError
-from s2mnet.files import prefetch, write_atomically
+from s2mnet.files import prefetch, sweep, write_atomically
 from s2mnet.inference import prepare_image, prepare_mask
 from s2mnet.plan import Preprocessing
 from s2mnet.progress import progress_bar
 
 VARIABLE = "S2MNET_CACHE"
-FORMAT = 1  # increase it when the same files are prepared differently
+FORMAT = 2  # increase it when the same files are prepared differently
 KEPT_DAYS = 30
+_CHECKSUM = 20  # bytes at the end of a file of the cache
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -80,7 +82,8 @@ class PreparedCases:
         folder: Path | None,
         title: str = "preparing",
     ) -> None:
-        self.preprocessing, self.labels, self.resized, self.folder = preprocessing, labels, resized, folder
+        self.cases, self.preprocessing, self.labels = list(cases), preprocessing, labels
+        self.resized, self.folder = resized, folder
         self.write_error: S2MNetError | None = None
         if folder:
             _delete_unused(folder)
@@ -101,27 +104,53 @@ class PreparedCases:
         The files are mapped anew each time: a map holds its file open, and a system allows about a thousand open files.
         """
         entry = self.entries[index]
-        # "c": copy on write. With "r", torch warns of arrays that are not writable.
-        return (np.load(entry.image, "c"), np.load(entry.mask, "c")) if isinstance(entry, _Stored) else entry
+        pair = self._load(entry) if isinstance(entry, _Stored) else entry
+        if pair is None:  # another programme emptied or damaged the cache
+            entry, self.write_error = self._entry(self.cases[index])
+            pair = self._load(entry) if isinstance(entry, _Stored) else entry
+        if pair is None:
+            raise S2MNetError(self.folder or "cache", "loses files while they are used", f"Choose another ${VARIABLE}.")
+        return pair
+
+    def _load(self, stored: _Stored) -> Pair | None:
+        """The entry, or None if a file is missing, damaged or not of the shape that this training needs."""
+        try:
+            # "c": copy on write. With "r", torch warns of arrays that are not writable.
+            image, mask = np.load(stored.image, "c"), np.load(stored.mask, "c")
+        except Exception:  # NumPy raises nearly anything on broken bytes
+            return None
+        whole, size = self.preprocessing.extent == "whole", self.preprocessing.size
+        fits = (
+            image.dtype == mask.dtype == np.uint8
+            and image.ndim == 3
+            and image.shape[0] == len(self.preprocessing.channels)
+            and mask.ndim == 2
+            and (not whole or image.shape[1:] == size)
+            and (mask.shape == image.shape[1:] or (whole and not self.resized))
+        )
+        return (image, mask) if fits else None
 
     def _entry(self, case: Case) -> tuple[_Stored | Pair, S2MNetError | None]:
         """The entry of a case, and why it could not be written, if so."""
         stored = self._place(case) if self.folder else None
         if stored and _is_whole(stored):
             return stored, None
-        image, mask = load_case(case, self.labels)
-        mask = prepare_mask(mask, self.preprocessing) if self.resized else mask
-        pair = prepare_image(image, self.preprocessing), mask
+        pair = self._decode(case)
         if stored is None:
             return pair, None
         try:
             for path, array in zip(stored, pair, strict=True):
                 content = io.BytesIO()
                 np.save(content, array)
-                write_atomically(path, content.getvalue())
+                write_atomically(path, content.getvalue() + _checksum(content.getvalue()))
         except S2MNetError as error:
             return pair, error
         return stored, None
+
+    def _decode(self, case: Case) -> Pair:
+        image, mask = load_case(case, self.labels)
+        mask = prepare_mask(mask, self.preprocessing) if self.resized else mask
+        return prepare_image(image, self.preprocessing), mask
 
     def _place(self, case: Case) -> _Stored | None:
         changes = self.preprocessing.model_dump(include={"extent", "size", "channels", "stored", "clahe"})
@@ -140,18 +169,25 @@ class PreparedCases:
 def _is_whole(stored: _Stored) -> bool:
     try:
         for path in stored:
-            np.load(path, "r")
-            os.utime(path)
-    except (OSError, ValueError, EOFError):  # missing or truncated
+            content = path.read_bytes()
+            if _checksum(content[:-_CHECKSUM]) != content[-_CHECKSUM:]:
+                return False
+            with contextlib.suppress(OSError):  # of another user
+                os.utime(path)
+    except OSError:
         return False
     return True
 
 
+def _checksum(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=_CHECKSUM).digest()
+
+
 def _delete_unused(folder: Path) -> None:
     limit = time.time() - KEPT_DAYS * 86400
+    for part in folder.glob("??"):
+        sweep(part)
     for path in folder.glob("??/*.npy"):
-        try:
+        with contextlib.suppress(OSError):  # another run deleted it, or permission is denied
             if path.stat().st_mtime < limit:
                 path.unlink()
-        except OSError:  # another run deleted it, or permission is denied
-            continue

@@ -13,7 +13,7 @@ import numpy as np
 
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
-from s2mnet.volumes.guard import guarded
+from s2mnet.guard import guarded
 from s2mnet.volumes.volume import Volume, check_mask, check_size, is_same_file, is_sheared, orient
 
 SUFFIXES = (".nii", ".nii.gz")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from s2mnet.errors import S2MNetError
+from s2mnet.names import safe_stem
 from s2mnet.volumes.dicom import check_dicom_seg, write_dicom_seg
 from s2mnet.volumes.nifti import SUFFIXES, check_output, check_replaceable, write_nifti_mask
 from s2mnet.volumes.read import read_volume
@@ -83,7 +84,7 @@ def mask_stem(path: str | Path) -> str:
     """
     name = Path(os.path.abspath(path)).name  # "." and ".." have names, too; links keep theirs
     suffix = next((suffix for suffix in (*reversed(SUFFIXES), ".dcm") if name.lower().endswith(suffix)), "")
-    return name.removesuffix(name[len(name) - len(suffix) :]) or "volume"
+    return safe_stem(name.removesuffix(name[len(name) - len(suffix) :]) or "volume", ".seg.dcm")
 
 
 def _check_channels(preprocessing: Preprocessing, path: Path) -> None:

@@ -13,10 +13,10 @@ from typing import Any
 
 import lightning.pytorch as pl
 from filelock import FileLock, Timeout
-from rich.console import Console
 from rich.markup import escape
 
 from s2mnet.architecture import OURS
+from s2mnet.console import Console
 from s2mnet.data import ImageFolder, find_cases, read_image
 from s2mnet.datasets import prepare
 from s2mnet.errors import S2MNetError
@@ -26,8 +26,8 @@ from s2mnet.plan import Plan, make_plan
 from s2mnet.prediction import Predictor
 from s2mnet.progress import progress_bar
 from s2mnet.provenance import environment
-from s2mnet.training.callbacks import STATE
 from s2mnet.training.run import PLAN, has_finished_epoch, train
+from s2mnet.training.state import STATE
 from s2mnet.workflow import evaluate_cases
 from s2mnet_lab.peers import peer
 from s2mnet_lab.study.result import CellResult, Measured, identify, load_result, result_path, save_result

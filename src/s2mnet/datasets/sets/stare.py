@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import zlib
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from s2mnet.data.splits import Split
 from s2mnet.datasets.reading import COMPLETE
 from s2mnet.datasets.record import Download, PublicSet, Record
 from s2mnet.errors import S2MNetError
+from s2mnet.guard import guarded
 
 _TRAIN = 10
 _MAX_PNM = 256 * 2**20  # bytes; an image has 1.3 million
@@ -31,21 +31,24 @@ def find(_: PublicSet, root: Path) -> Download:
         if stem not in files:
             raise S2MNetError(truth, f"is a mask without its image {stem}.ppm.gz", COMPLETE)
         split: Split = "train" if place < _TRAIN else "test"
-        records.append(Record(stem, split, stem, partial(_read, files[stem]), partial(_vessels, truth)))
+        records.append(Record(stem, split, stem, partial(read_pnm, files[stem]), partial(_vessels, truth)))
     others = len(files.keys() - truths.keys())
     return Download(records, [f"{others} images without a mask were left out."] if others else [])
 
 
 def _vessels(file: Path) -> np.ndarray:
-    labels = _read(file)
+    labels = read_pnm(file)
     return ((labels if labels.ndim == 2 else labels[..., 0]) > 127).astype(np.uint8)
 
 
-def _read(path: Path) -> np.ndarray:
-    try:
+def read_pnm(path: Path) -> np.ndarray:
+    """Read a ppm or pgm file, gzipped or not, as uint8 (H, W) or (H, W, 3).
+
+    Raises:
+        S2MNetError: the file cannot be read.
+    """
+    with guarded(path, "is a damaged ppm image", "Download it again."):
         with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
             content = file.read(_MAX_PNM)
         with Image.open(io.BytesIO(content), formats=["PPM"]) as image:
             return np.array(image)
-    except (OSError, EOFError, zlib.error, ValueError, SyntaxError) as error:
-        raise S2MNetError(path, f"is a damaged ppm image ({error})", "Download it again.") from None

@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from s2mnet.network.fast.owned import use_own_folder
+
 WORTHWHILE = 500_000  # elements of the first argument; compiling takes a few seconds for each function, once
 
 
@@ -58,10 +60,14 @@ def compiler_found() -> bool:
 
 @functools.cache
 def compiles() -> bool:
-    """Whether functions can be compiled: there is a compiler, and it works. It is tried at the first call."""
+    """Whether functions can be compiled: there is a compiler, and it works. It is tried at the first call.
+
+    Nor is anything compiled where other users could change the code (`owned.py`).
+    """
     if not compiler_found():
         return False
     try:
+        use_own_folder()
         compiled(_tried)(torch.ones(2))
     except Exception as error:  # of any kind: a compiler can fail in many ways, and training goes on without it
         warn_without("compiled steps, up to a third slower", error)

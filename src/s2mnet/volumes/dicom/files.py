@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from s2mnet.errors import S2MNetError
+from s2mnet.guard import guarded
 from s2mnet.volumes.dicom.frames import text, whole
-from s2mnet.volumes.guard import guarded
 
 SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 _DIRECTORY = "DICOMDIR"

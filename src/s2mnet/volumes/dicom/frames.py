@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from s2mnet.volumes.guard import guarded
+from s2mnet.guard import guarded
 
 _LONGEST_TEXT = 64  # letters
 _GROUPS = {  # of the elements of a frame in an enhanced file, PS3.3 C.7.6.16.2

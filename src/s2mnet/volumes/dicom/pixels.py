@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from s2mnet.errors import S2MNetError
+from s2mnet.guard import guarded
 from s2mnet.volumes.dicom.frames import Frame, text
-from s2mnet.volumes.guard import guarded
 
 _RGB = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT"})  # pydicom converts each of them to RGB
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from s2mnet.guard import guarded
 from s2mnet.volumes.dicom.files import find_series, load_dataset
 from s2mnet.volumes.dicom.frames import Frame, read_frames
 from s2mnet.volumes.dicom.geometry import arrange
 from s2mnet.volumes.dicom.pixels import Window, read_slices
-from s2mnet.volumes.guard import guarded
 from s2mnet.volumes.volume import Volume, check_size, orient
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from s2mnet.errors import S2MNetError
+from s2mnet.text import shown
 
 _LONGEST = 200  # characters of a library's own words
 
@@ -15,8 +16,8 @@ _LONGEST = 200  # characters of a library's own words
 def guarded(path: Path, problem: str, fix: str) -> Iterator[None]:
     """Turn any error inside the block into an S2MNetError that names ``path`` and quotes the library.
 
-    Readers of NIfTI and DICOM raise nearly anything on broken bytes, so no list of exceptions is complete. Errors of
-    ours and a lack of memory pass through.
+    Libraries raise nearly anything on broken bytes, so no list of exceptions is complete. Errors of ours and a lack of
+    memory pass through.
 
     Example:
         >>> with guarded(Path("a.nii"), "is damaged", "Export it again."):
@@ -32,5 +33,5 @@ def guarded(path: Path, problem: str, fix: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno:  # of the system; a damaged gzip file has no number
             fix = "Check the file, the disk and the permissions."
             raise S2MNetError(path, f"cannot be read ({error.strerror})", fix) from None
-        reason = "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(error).split())[:_LONGEST])
+        reason = shown(" ".join(str(error).split()), _LONGEST)
         raise S2MNetError(path, f"{problem} ({type(error).__name__}: {reason})", fix) from None

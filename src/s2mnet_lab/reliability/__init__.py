@@ -1,0 +1,1 @@
+"""How s2mnet stands damaged files and interruptions; the last figures are in docs/reliability.md."""
