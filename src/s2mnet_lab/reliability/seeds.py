@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -45,7 +46,11 @@ def write_seeds(folder: Path) -> dict[str, list[tuple[Path, Reader]]]:
     mask = np.where(grey > 127, 255, 0).astype(np.uint8)
     kinds: dict[str, list[tuple[Path, Reader]]] = {
         "images": [(file, read_image) for file in _images(folder / "images", grey, colour)],
-        "masks": [(file, read_mask) for file in _images(folder / "masks", mask, np.stack([mask] * 3, -1))],
+        "masks": [
+            (file, read_mask)
+            for file in _images(folder / "masks", mask, np.stack([mask] * 3, -1))
+            if file.name not in ("stack.tif", "grey.jpg", "colour.jpg", "jpeg.tif", "float.tif")  # are no masks
+        ],
         "ppm images": [(file, read_pnm) for file in _pnm(folder / "pnm", colour)],
         "NIfTI": [(file, read_volume) for file in _nifti(folder / "nifti", rng)],
         "DICOM": [(file, read_volume) for file in _dicom(folder / "dicom", rng)],
@@ -146,7 +151,8 @@ def _archives(folder: Path) -> list[Path]:
 
 
 def _unpacked(file: Path) -> None:
-    unpack(file, file.parent / "unpacked")
+    with tempfile.TemporaryDirectory() as folder:
+        unpack(file, Path(folder, "unpacked"))
 
 
 def _texts(folder: Path, mask: np.ndarray) -> list[tuple[Path, Reader]]:
