@@ -114,10 +114,10 @@ def test_the_mask_of_a_volume_has_a_safe_name(name: str, tiny_run: Path, tmp_pat
 def test_a_record_of_a_download_writes_into_its_folder(name: str, tmp_path: Path) -> None:
     pixels = np.zeros((4, 4, 3), np.uint8)
     record = Record(name, "train", name, lambda: pixels, lambda: np.eye(4, dtype=np.uint8))
-    written = write_record(record, tmp_path / "data" / "train")
+    facts, _ = write_record(record, tmp_path / "data" / "train")
     files = files_in(tmp_path)
     assert {path.parent for path in files} == {tmp_path / "data" / "train" / kind for kind in ("images", "masks")}
-    assert {path.stem for path in files} == set(written.facts)
+    assert {path.stem for path in files} == set(facts)
 
 
 def test_results_of_inspect_stay_in_their_folder(tmp_path: Path, s2mnet: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

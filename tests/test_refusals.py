@@ -590,6 +590,16 @@ def test_predictions_replace_no_data(tiny_run: Path, data: Path, tmp_path: Path,
     assert not (test / "overlays").exists() and not (test_only_masks / "overlays").exists()
 
 
+def test_mirrored_views_of_a_model_that_knows_sides(tiny_run: Path, data: Path, tmp_path: Path, s2mnet: Cli) -> None:
+    shutil.copytree(tiny_run, tmp_path / "run")
+    config = tmp_path / "run" / "config.json"
+    config.write_text(config.read_text().replace('"mirrors": true', '"mirrors": false'))
+    images, out = data / "test" / "images", tmp_path / "out"
+    refused(s2mnet("predict", tmp_path / "run", images, "-o", out, "--tta", 4), "--tta", "is 4", "side", "use 1")
+    status, _, err = s2mnet("predict", tmp_path / "run", images, "-o", out, "--tta", 1)
+    assert status == 0, err
+
+
 def test_an_archive_that_reaches_out(tmp_path: Path, s2mnet: Cli) -> None:
     with zipfile.ZipFile(tmp_path / "DRIVE.zip", "w") as archive:
         archive.writestr("DRIVE/training/a.txt", "fine")

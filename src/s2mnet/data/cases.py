@@ -14,7 +14,7 @@ from s2mnet.data.casetable import FILE as CASE_TABLE
 from s2mnet.data.casetable import UNKNOWN, CaseFacts, check_names, read_case_table
 from s2mnet.data.dataset import Dataset
 from s2mnet.data.images import is_image_file
-from s2mnet.data.splits import BY_HASH, SPLITS, Split, by_hash, digest
+from s2mnet.data.splits import BY_SHARE, SPLITS, Split, by_share
 from s2mnet.errors import S2MNetError
 
 Result = TypeVar("Result")
@@ -89,11 +89,11 @@ def _readable(find: Callable[[Path], Result]) -> Callable[[str | Path], Result]:
 def find_cases(root: Path) -> ImageFolder:
     """Pair images and masks by equal file stems and split them.
 
-    Either root/images and root/masks: ordered by the SHA-1 hex digest of the file stem, the first 70 % are train,
-    the next 10 % val, the rest test, halves rounded up, at least one in train and val. Or root/train, root/val and
-    root/test, each with images and masks: as given; without val the last eighth of train by the same order is val.
+    Either root/images and root/masks: about 70 % are train, 10 % val and 20 % test, by the SHA-1 of the file stem
+    (:func:`~s2mnet.data.splits.by_share`), so that images added later move no other image. Or root/train, root/val
+    and root/test, each with images and masks: as given; without val about an eighth of train is val, likewise.
     A ``dataset.yaml`` in root is read too, and a ``cases.csv`` (:func:`~s2mnet.data.casetable.read_case_table`):
-    where it names patients, or volumes, these are split instead of images, in the order of the SHA-1 of their names.
+    where it names patients, or volumes, these are split instead of images, by the SHA-1 of their names.
     Hidden files and files that are not images are skipped. Stems are compared in Unicode's composed form (NFC): some
     systems store é as two characters.
 
@@ -209,9 +209,9 @@ def _split_by_hash(root: Path, cases: list[Case]) -> ImageFolder:
         only = f"only {unit} {cases[0].group}" if len(cases) > 1 else "only 1 pair"
         problem = f"has {only}; training needs at least 2, one to train and one to validate"
         raise S2MNetError(root, problem, f"Add pairs of another {unit}." if len(cases) > 1 else "Add pairs.")
-    chosen = by_hash(groups)
+    chosen = by_share(groups)
     splits = {split: [case for case in cases if chosen[case.group] == split] for split in SPLITS}
-    return ImageFolder(root, splits, BY_HASH.replace("the file stem", _hashed(cases)))
+    return ImageFolder(root, splits, BY_SHARE.replace("the file stem", _hashed(cases)))
 
 
 def _split_as_given(root: Path, given: Mapping[Split, list[Case]]) -> ImageFolder:
@@ -220,7 +220,7 @@ def _split_as_given(root: Path, given: Mapping[Split, list[Case]]) -> ImageFolde
     rule = "as given by the folders " + ", ".join(given)
     if "val" not in given:
         splits["train"], splits["val"], how = _take_val(root / "train", splits["train"])
-        rule += f"; validation is the last eighth of train, sorted by SHA-1 of {how}"
+        rule += f"; validation is the last eighth of train by the range of the SHA-1 of {how}"
     return ImageFolder(root, splits, rule)
 
 
@@ -243,16 +243,16 @@ def _check_apart(root: Path, given: Mapping[Split, list[Case]]) -> None:
 
 
 def _take_val(root: Path, train: list[Case]) -> tuple[list[Case], list[Case], str]:
-    """Cases that stay in train, cases that become validation, and what they were sorted by."""
+    """Cases that stay in train, cases that become validation, and what they were told apart by."""
     alone = len({case.group for case in train}) == 1
     keys = {case.name: case.name if alone else case.group for case in train}
-    ordered = sorted(set(keys.values()), key=digest)
-    if len(ordered) < 2:
+    if len(set(keys.values())) < 2:
         problem = "has only 1 pair; training needs at least 2, one to train and one to validate"
         raise S2MNetError(root, problem, "Add pairs.")
-    val = set(ordered[-max(1, (len(ordered) + 4) // 8) :])
+    chosen = by_share(keys.values(), (7 / 8, 1))
     how = f"the file stem, since all of train is one {_unit(train)}" if alone else _hashed(train)
-    return [c for c in train if keys[c.name] not in val], [c for c in train if keys[c.name] in val], how
+    parts = [[case for case in train if chosen[keys[case.name]] == split] for split in SPLITS[:2]]
+    return parts[0], parts[1], how
 
 
 def _unit(cases: list[Case]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -46,13 +45,13 @@ def write_page(fingerprint: Fingerprint, folder: str | Path, path: str | Path) -
         'inspection.html'
     """
     folder = Path(folder)
-    names = fingerprint.label_map.names[1:] if fingerprint.label_map else []
     page = render(
         "inspection/inspection.html",
         fingerprint=fingerprint,
         wording=wording,
         plots=plots,
-        classes=list(zip(cycle(PALETTE), names, strict=False)),
+        classes=fingerprint.label_map.names[1:] if fingerprint.label_map else [],
+        PALETTE=PALETTE,
         pictures=list(_pictures(fingerprint, folder)),
         look_alikes=list(_look_alikes(fingerprint, folder)),
         MAX_PROBLEMS=MAX_PROBLEMS,

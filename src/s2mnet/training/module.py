@@ -149,9 +149,9 @@ def region_maps(masks: Tensor, labels: LabelMap) -> Tensor:
         >>> region_maps(torch.tensor([[[0, 1, 2, 255]]]), labels)[0, :, 0].tolist()
         [[0, 1, 1, 255], [0, 0, 1, 255]]
     """
-    table = torch.full((IGNORE_INDEX + 1, len(labels.regions)), IGNORE_INDEX)
-    table[: labels.num_classes] = torch.from_numpy(labels.membership.T).long()
-    return table.to(masks.device)[masks].movedim(-1, 1)
+    table = torch.full((IGNORE_INDEX + 1, len(labels.regions)), IGNORE_INDEX, device=masks.device)
+    table[: labels.num_classes] = torch.from_numpy(labels.membership.T).to(table)
+    return table[masks].movedim(-1, 1)
 
 
 def validation_dice(inference: Inference, pairs: Sequence[Pair]) -> Iterator[float]:
