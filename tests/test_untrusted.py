@@ -145,7 +145,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "\n".join(
     for old, new in zip("abcdefgh", "bcdefghi", strict=True)
 )
 YAMLS = {
-    "aliases": (BOMB, "alias"), "one alias": ("name: &a x\nsource: *a\n", "alias"),
+    "aliases": (BOMB, "alias"), "alias of itself": ("classes: &a {0: *a}\n", "alias"),
     "deep": ("name: " + "[" * 5000, "deeper than 20"), "deep block": ("- " * 3000 + "a", "deeper than 20"),
     "long number": ("ignore: " + "9" * 5000, "YAML"), "twice": ("name: a\nname: b\n", "twice"),
     "twice within": ("classes: {0: a, 0: b}\n", "twice"), "large": ("name: " + "x" * 600_000, "more than"),
@@ -171,6 +171,8 @@ def test_dates_are_text_and_the_rest_is_read_as_before(tiny_data: Path, tmp_path
         Dataset.load(tmp_path)
     (tmp_path / "dataset.yaml").write_text("name: 2020-02-30\nsource: 2021-01-01 10:00:00\n")
     assert Dataset.load(tmp_path) == Dataset(name="2020-02-30", source="2021-01-01 10:00:00")
+    (tmp_path / "dataset.yaml").write_text("classes: &c {0: &no no tumour, 1: rim}\nname: *no\ncolours: {1: red}\n")
+    assert Dataset.load(tmp_path).name == "no tumour"
     plan = tiny_plan(tiny_data, epochs=3)
     plan.save(tmp_path / "plan.yaml")
     assert Plan.load(tmp_path / "plan.yaml") == plan

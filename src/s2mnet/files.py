@@ -61,8 +61,10 @@ def write_atomically(path: Path, content: bytes) -> None:
         b'text'
     """
     path = Path(path)
-    mark = hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()  # the name may be as long as names can be
-    partial = path.with_name(f".{mark}.{os.getpid()}.part")
+    name = path.name
+    if len(os.fsencode(name)) > 230:  # with more around it, it would be too long
+        name = hashlib.blake2b(os.fsencode(name), digest_size=8).hexdigest()
+    partial = path.with_name(f".{name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(content)
@@ -71,6 +73,18 @@ def write_atomically(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):  # it may not have been created
             partial.unlink()
         raise write_error(path, error) from None
+
+
+def find_file(folder: Path, *names: str) -> Path | None:
+    """The file of a folder that has one of the names, in upper or lower case; None if there is none.
+
+    Raises:
+        S2MNetError: there are two.
+    """
+    files = sorted(path for path in folder.iterdir() if path.name.lower() in names) if folder.is_dir() else []
+    if len(files) > 1:
+        raise S2MNetError(folder, f"has both {files[0].name} and {files[1].name}", "Keep one of them.")
+    return files[0] if files else None
 
 
 def write_error(path: Path, error: OSError) -> S2MNetError:

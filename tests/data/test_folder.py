@@ -187,3 +187,51 @@ def test_find_images(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
     with pytest.raises(S2MNetError, match="one stem"):
         find_images(tmp_path)
+
+
+# --- files that would be passed over
+
+
+@pytest.mark.parametrize("kind", ["images", "masks"])
+def test_images_in_subfolders_are_refused(tmp_path: Path, kind: str) -> None:
+    touch_pairs(tmp_path, ["a", "b", "c"])
+    for harmless in (".thumbnails/a.png", "notes/read me.txt"):
+        (tmp_path / kind / harmless).parent.mkdir()
+        (tmp_path / kind / harmless).touch()
+    assert len(find_cases(tmp_path).cases_of("all")) == 3
+    (tmp_path / kind / "patient 7" / "left").mkdir(parents=True)
+    (tmp_path / kind / "patient 7" / "left" / "d.png").touch()
+    with pytest.raises(S2MNetError, match=rf"{kind} has images in subfolders.*such as patient 7/left/d\.png"):
+        find_cases(tmp_path)
+
+
+def test_a_folder_of_subfolders_names_them(tmp_path: Path) -> None:
+    touch_pairs(tmp_path, ["a"])
+    with pytest.raises(S2MNetError, match=r"has images in subfolders.*such as images/a\.jpg.*choose the subfolder"):
+        find_images(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["valid", "Val", "validation", "testing"])
+def test_a_split_of_another_name_is_refused(tmp_path: Path, name: str) -> None:
+    touch_pairs(tmp_path / "train", ["a", "b", "c"])
+    (tmp_path / "notes").mkdir()
+    assert len(find_cases(tmp_path).cases_of("all")) == 3
+    touch_pairs(tmp_path / name, ["d"])
+    if len(list(tmp_path.iterdir())) < 3:
+        pytest.skip("this file system does not tell case apart")
+    with pytest.raises(S2MNetError, match=rf"has {name}/images besides train/.*val/"):
+        find_cases(tmp_path)
+
+
+def test_the_other_names_of_the_tables_are_read_and_two_are_refused(tmp_path: Path) -> None:
+    touch_pairs(tmp_path, ["a", "b"])
+    for name in ("dataset.yml", "Dataset.yaml", "DATASET.YML"):
+        (tmp_path / name).write_text("name: knees\nclasses: {0: background, 7: knee}\n")
+        assert find_cases(tmp_path).name == "knees" and find_cases(tmp_path).dataset.classes[7] == "knee"
+        (tmp_path / name).unlink()
+    (tmp_path / "Cases.csv").write_text("name,patient\na,p1\nb,p2\n")
+    assert {case.facts.patient for case in find_cases(tmp_path).cases_of("all")} == {"p1", "p2"}
+    for name in ("dataset.yml", "dataset.yaml"):
+        (tmp_path / name).write_text("name: knees\n")
+    with pytest.raises(S2MNetError, match=r"has both dataset\.yaml and dataset\.yml\. Keep one"):
+        find_cases(tmp_path)

@@ -100,8 +100,9 @@ def find_cases(root: Path) -> ImageFolder:
     Raises:
         S2MNetError: a wrong ``dataset.yaml``, no such folder or neither layout, an empty folder, no pair, fewer than
             two pairs to split, an image without a mask or the reverse, two files with one stem, one stem in two splits,
-            a folder that cannot be read, a name that is not UTF-8; a wrong ``cases.csv``, one of other images, one
-            by which a patient or volume is in two splits.
+            images in subfolders of these folders, images in other folders than train, val and test, a folder that
+            cannot be read, a name that is not UTF-8; a wrong ``cases.csv``, one of other images, one by which a patient
+            or volume is in two splits.
     """
     if not root.is_dir():
         if root.exists():
@@ -111,6 +112,10 @@ def find_cases(root: Path) -> ImageFolder:
     given = [name for name in SPLITS if (root / name).is_dir()]
     if flat and given:
         raise S2MNetError(root, f"has both {flat[0]}/ and {given[0]}/", f"Keep one of the two layouts. {_ARRANGE}")
+    others = [path.parent.name for path in sorted(root.glob("[!.]*/images")) if path.parent.name not in SPLITS]
+    if given and others:
+        problem = f"has {others[0]}/images besides {given[0]}/"
+        raise S2MNetError(root, problem, f"Name it train/, val/ or test/, or move {others[0]}/ elsewhere.")
     dataset = Dataset.load(root)
     if flat:
         cases: dict[Split, list[Case]] = {"train": _pair(root)}
@@ -143,10 +148,20 @@ def find_images(path: Path) -> list[Path]:
         raise S2MNetError(path, "does not exist", "Check the path of the image or folder.")
     images = sorted(_by_stem(path).values())
     if not images:
+        check_subfolders(path)
         raise S2MNetError(
             path, "contains no png, jpg, tif, bmp or gif image", "Choose the folder that holds the images."
         )
     return images
+
+
+def check_subfolders(folder: Path) -> None:
+    """Raise if there are images in subfolders, which are not read."""
+    below = sorted(Path(entry) for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    image = next((file for inner in below for file in sorted(inner.rglob("*")) if is_image_file(file)), None)
+    if image:
+        problem = f"has images in subfolders, which are not read, such as {image.relative_to(folder)}"
+        raise S2MNetError(folder, problem, "Move the images up, or choose the subfolder; move other files elsewhere.")
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
@@ -170,6 +185,9 @@ def _pair(root: Path) -> list[Case]:
     for name in ("images", "masks"):
         if not (root / name).is_dir():
             raise S2MNetError(root, f"has no folder {name}/", "Put images/ and masks/ side by side.")
+    folders = [name for name in ("images", "masks", FIELDS) if (root / name).is_dir()]
+    for name in folders:
+        check_subfolders(root / name)
     images, masks = _by_stem(root / "images"), _by_stem(root / "masks")
     for name, files in (("images", images), ("masks", masks)):
         if not files:
@@ -185,7 +203,7 @@ def _pair(root: Path) -> list[Case]:
             names = ", ".join(file.name for file in alone[:5]) + (", …" if len(alone) > 5 else "")
             problem = f"has {len(alone)} {what}{'s' * (len(alone) > 1)} without {other}: {names}"
             raise S2MNetError(alone[0].parent, problem, f"Add the {other} of the same name, or remove the {what}.")
-    fields = _by_stem(root / FIELDS) if (root / FIELDS).is_dir() else {}
+    fields = _by_stem(root / FIELDS) if FIELDS in folders else {}
     without = [images[stem].name for stem in common if fields and stem not in fields]
     if without:
         problem = f"has no field of view for {len(without)} images: {', '.join(without[:5])}"

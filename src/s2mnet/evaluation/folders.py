@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +10,10 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from s2mnet.data.cases import find_images
+from s2mnet.data.cases import check_subfolders, find_images
 from s2mnet.data.casetable import UNKNOWN, CaseFacts
-from s2mnet.data.images import read_mask
-from s2mnet.data.label_rules import Histogram, histogram
+from s2mnet.data.images import check_palettes, read_mask
+from s2mnet.data.label_rules import Histogram, histogram, pixels_of
 from s2mnet.data.labels import IGNORE_INDEX, LabelMap, LabelRule, infer_labels
 from s2mnet.device import worker_count
 from s2mnet.errors import S2MNetError
@@ -88,12 +88,16 @@ def evaluate_folders(
         return histogram(predicted), histogram(true), facts
 
     first = dict(_each(values, pairs, volumes))
-    true_labels = infer_labels({pair.true: of_pair[1] for pair, of_pair in first.items()}, labels)
+    true_values = {pair.true: of_pair[1] for pair, of_pair in first.items()}
     predicted_values = {pair.predicted: of_pair[0] for pair, of_pair in first.items()}
+    if labels == "auto" and not volumes:
+        check_palettes(predicted_values)
+        check_palettes(true_values)
+    true_labels = infer_labels(true_values, labels, _read_volume if volumes else read_mask)
     predicted_labels = labels_of_predictions(predicted_values, true_labels, labels)
 
     def indices(pair: Pair) -> tuple[str, np.ndarray, np.ndarray]:
-        predicted, true, _ = read(pair)
+        predicted, true, _ = read(pair, predicted_labels.raw_values, true_labels.raw_values)
         predicted, true = predicted_labels.encode(predicted, pair.predicted), true_labels.encode(true, pair.true)
         unclear = int(np.count_nonzero((predicted == IGNORE_INDEX) & (true != IGNORE_INDEX)))
         if unclear:
@@ -158,8 +162,7 @@ def labels_of_predictions(values: Mapping[Path, Histogram], true_labels: LabelMa
     for file, counts in values.items():
         strange = sorted(set(counts) - set(true_labels.values))
         if strange:
-            shown = listed([str(value) for value in strange], 5)
-            problem = f"holds the value{'s' * (len(strange) > 1)} {shown}; the truth has {true_labels.describe()}"
+            problem = f"holds the value {pixels_of(strange, counts)}; the truth has {true_labels.describe()}"
             fix = "Write the predictions with the truth's labels, or say how to read the truth with --labels."
             raise S2MNetError(file, problem, fix)
     return true_labels
@@ -198,11 +201,13 @@ def _each(function: Callable[[Pair], Result], pairs: list[Pair], one_at_a_time: 
 
 
 def _find_images(path: Path) -> dict[str, Path]:
+    if path.is_dir():
+        check_subfolders(path)
     return {file.stem: file for file in find_images(path)}
 
 
-def _read_images(pair: Pair) -> Masks:
-    predicted, true = read_mask(pair.predicted), read_mask(pair.true)
+def _read_images(pair: Pair, predicted_values: Collection[int] = (), true_values: Collection[int] = ()) -> Masks:
+    predicted, true = read_mask(pair.predicted, predicted_values), read_mask(pair.true, true_values)
     if predicted.shape != true.shape:
         sizes = [f"{width} × {height}" for height, width in (predicted.shape, true.shape)]
         problem = f"is {sizes[0]} px, but its truth {pair.true} is {sizes[1]} px"
@@ -210,7 +215,11 @@ def _read_images(pair: Pair) -> Masks:
     return predicted, true, UNKNOWN
 
 
-def _read_volumes(pair: Pair) -> Masks:
+def _read_volume(file: Path) -> np.ndarray:
+    return whole_numbers(read_nifti(file))
+
+
+def _read_volumes(pair: Pair, *_: Collection[int]) -> Masks:
     volumes = map(read_nifti, (pair.predicted, pair.true))
     predicted, true = (replace(volume, array=whole_numbers(volume)) for volume in volumes)
     check_same_grid(true, predicted)

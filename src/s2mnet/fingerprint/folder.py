@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from s2mnet.data.cases import SPLITS, ImageFolder, find_cases
 from s2mnet.data.dataset import FILE as DATASET_FILE
+from s2mnet.data.images import check_palettes, read_mask
 from s2mnet.data.labels import LABEL_RULES, LabelMap, LabelRule, infer_labels
 from s2mnet.data.pairs import load_case
 from s2mnet.device import worker_count
@@ -88,6 +89,8 @@ def _fingerprint(
     pairs = files.pairs
     channels, stored, odd = _channels(folder, pairs)
     label_map, strange = (stated, []) if isinstance(labels, LabelMap) or stated else _understand(folder, pairs, labels)
+    if labels == "auto":
+        strange += _palettes(folder.root, pairs)
     shares, unexpected = _shares(folder.root, pairs, label_map, {problem.file for problem in strange})
     counts = {split: len(cases) for split, cases in folder.splits.items()}
     readings = Readings(folder.root, counts, pairs, label_map, shares)
@@ -203,7 +206,7 @@ def _understand(folder: ImageFolder, pairs: Sequence[Pair], labels: LabelRule) -
     problems: list[Problem] = []
     while histograms and len(problems) <= MAX_SET_ASIDE:
         try:
-            return infer_labels(histograms, labels), problems
+            return infer_labels(histograms, labels, read_mask), problems
         except S2MNetError as error:
             if labels not in LABEL_RULES:
                 raise
@@ -211,6 +214,14 @@ def _understand(folder: ImageFolder, pairs: Sequence[Pair], labels: LabelRule) -
             if histograms.pop(Path(error.where), None) is None:
                 break
     return None, problems[:1]
+
+
+def _palettes(root: Path, pairs: Sequence[Pair]) -> list[Problem]:
+    try:
+        check_palettes({pair.mask: pair.values for pair in pairs})
+    except S2MNetError as error:
+        return [from_error("labels", error, root)]
+    return []
 
 
 def _source(folder: ImageFolder, labels: LabelRule | LabelMap) -> str:
@@ -257,7 +268,7 @@ def _measure_shapes(readings: Readings) -> _Shapes:
 
     def measured(pair: Pair) -> tuple[dict[int, Shape], list[float], dict[int, Silhouette]]:
         foreground = labels.foreground(pair.values)
-        sample = pair.sample or read_sample(pair.case, foreground)
+        sample = pair.sample or read_sample(pair.case, labels, foreground)
         indices = sample.indices(labels, pair.mask)
         shape = measure_shapes(indices, descriptors=id(pair) in inspected)
         return shape, sample.contrasts.get(foreground, []), silhouettes(indices)

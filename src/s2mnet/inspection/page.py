@@ -76,7 +76,7 @@ def _pictures(fingerprint: Fingerprint, folder: Path) -> Iterator[embed.Picture]
 def _outlined(image: ImageFacts, folder: Path, labels: LabelMap | None) -> np.ndarray:
     if labels is None or image.foreground is None:
         return embed.enlarge(as_rgb(read_image(folder / image.image)), smooth=True)
-    pixels, mask = read_pair(folder / image.image, folder / image.mask)
+    pixels, mask = read_pair(folder / image.image, folder / image.mask, labels)
     indices = embed.enlarge(labels.encode(mask, image.mask), smooth=False)
     pixels = embed.enlarge(as_rgb(pixels), smooth=True)
     return overlay(pixels, indices, thickness=max(1, round(2 * max(pixels.shape) / embed.LONGEST)))
