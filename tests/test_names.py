@@ -169,6 +169,7 @@ def test_messages_and_the_terminal_show_control_characters(letters: str) -> None
 
 
 def test_messages_have_a_bounded_length() -> None:
+    assert "\n" not in S2MNetError("a\nb.png", "is empty", "Export it again.").where
     error = S2MNetError("a" * 10**6, "b" * 10**7, "c" * 10**7)
     assert len(str(error)) < 70_000
     assert "characters …]" in error.where and error.where.startswith("aaa") and error.where.endswith("aaa")
