@@ -11,7 +11,7 @@ from s2mnet.fingerprint.problems import MIN_SIDE
 from s2mnet.fingerprint.record import AXES
 from s2mnet.loss import DEFAULT_PULL_LIMIT, DEFAULT_WEIGHTING
 from s2mnet.plan.machine import Machine, bytes_per_pixel
-from s2mnet.plan.schema import Augmentation, Extent, Plan, Preprocessing, Preset, Training, checked_training
+from s2mnet.plan.schema import MAX_SIDE, Augmentation, Extent, Plan, Preprocessing, Preset, Training, checked_training
 
 # On Kvasir-SEG (96², 150 steps of 8, MASL) validation Dice was 0.43 with this and 0.36 with the default strengths: a
 # laptop's budget for whole images ends before stronger augmentation helps.
@@ -110,8 +110,9 @@ def _extent_and_size(
         reasons["size"] = f"{size}×{size}: the {preset} preset, {extent}, on {'a GPU' if machine.gpu else 'a CPU'}"
     else:
         reasons["size"] = f"{size}×{size}: requested"
-    if size < MIN_SIDE:
-        raise S2MNetError("--size", f"is {size}; the network needs at least {MIN_SIDE} pixels", "Choose a larger size.")
+    if not MIN_SIDE <= size <= MAX_SIDE:
+        problem = f"is {size}; the network takes {MIN_SIDE} to {MAX_SIDE} pixels"
+        raise S2MNetError("--size", problem, "Choose a size in between.")
     return extent, size
 
 

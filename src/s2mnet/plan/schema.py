@@ -18,7 +18,8 @@ from s2mnet.yamlfile import read_yaml
 
 Preset = Literal["default", "paper"]
 Extent = Literal["whole", "patches"]
-Side = Annotated[int, Field(ge=32, le=8192)]
+MAX_SIDE = 8192  # px; beyond it a single image of the first stage takes gigabytes
+Side = Annotated[int, Field(ge=32, le=MAX_SIDE)]
 Share = Annotated[float, Field(ge=0, le=1)]
 STEPS_FROM = {"minutes", "epochs", "steps", "repeats", "batch_size"}  # the estimate of the steps depends on these
 

@@ -31,17 +31,17 @@ def find(_: PublicSet, root: Path) -> Download:
         if stem not in files:
             raise S2MNetError(truth, f"is a mask without its image {stem}.ppm.gz", COMPLETE)
         split: Split = "train" if place < _TRAIN else "test"
-        records.append(Record(stem, split, stem, partial(read_pnm, files[stem]), partial(_vessels, truth)))
+        records.append(Record(stem, split, stem, partial(read_ppm, files[stem]), partial(_vessels, truth)))
     others = len(files.keys() - truths.keys())
     return Download(records, [f"{others} images without a mask were left out."] if others else [])
 
 
 def _vessels(file: Path) -> np.ndarray:
-    labels = read_pnm(file)
+    labels = read_ppm(file)
     return ((labels if labels.ndim == 2 else labels[..., 0]) > 127).astype(np.uint8)
 
 
-def read_pnm(path: Path) -> np.ndarray:
+def read_ppm(path: Path) -> np.ndarray:
     """Read a ppm or pgm file, gzipped or not, as uint8 (H, W) or (H, W, 3).
 
     Raises:
