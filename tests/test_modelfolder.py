@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load, load_file, save_file
 
-from s2mnet import S2MNet, S2MNetError
+from s2mnet import Predictor, S2MNet, S2MNetError
+from s2mnet.architecture import PeerNetwork
 from s2mnet.data import LabelMap
 from s2mnet.modelfolder import CONFIG, WEIGHTS, ModelConfig, load_model, save_model
 from s2mnet.plan import Preprocessing
@@ -67,6 +71,67 @@ def test_the_hugging_face_way_gives_the_same_network(tiny_run: Path) -> None:
     assert all(torch.equal(weights[name], parameter) for name, parameter in ours.named_parameters())
 
 
+@pytest.mark.parametrize("peer", [False, True])
+def test_a_model_saved_again_keeps_its_preprocessing_and_labels(tmp_path: Path, peer: bool) -> None:
+    network = PeerNetwork("UNet", 1, 3, {"channels": [8, 16], "strides": [2]}) if peer else small_network()
+    save_model(network, CONFIGURATION, tmp_path / "run")
+    kind = PeerNetwork if peer else S2MNet
+    kind.from_pretrained(tmp_path / "run").save_pretrained(tmp_path / "once")
+    Predictor(tmp_path / "once").network.save_pretrained(tmp_path / "twice")  # as push_to_hub does
+    first, again = Predictor(tmp_path / "run"), Predictor(tmp_path / "twice")
+    assert again.config == first.config == CONFIGURATION
+    stored = [json.loads((tmp_path / name / CONFIG).read_text(encoding="utf-8")) for name in ("run", "once", "twice")]
+    assert stored[0] == stored[1] == stored[2] and stored[0]["format_version"] == 1
+    image = (torch.rand(40, 56) * 255).byte().numpy()
+    assert (first.predict(image).probabilities == again.predict(image).probabilities).all()
+
+
+def test_a_network_that_was_trained_further_keeps_them_too(folder: Path, tmp_path: Path) -> None:
+    network = S2MNet.from_pretrained(folder)
+    with torch.no_grad():
+        next(network.parameters()).zero_()
+    network.save_pretrained(tmp_path / "further")
+    again = Predictor(tmp_path / "further")
+    assert again.config == CONFIGURATION and (next(again.network.parameters()) == 0).all()
+
+
+def test_another_format_is_refused_and_none_is_the_first(folder: Path) -> None:
+    stored = json.loads((folder / CONFIG).read_text())
+    (folder / CONFIG).write_text(json.dumps({**stored, "format_version": 2}))
+    with pytest.raises(S2MNetError, match=r"config\.json has the format 2; this version of s2mnet reads 1"):
+        load_model(folder)
+    (folder / CONFIG).write_text(json.dumps({name: part for name, part in stored.items() if name != "format_version"}))
+    assert load_model(folder)[1] == CONFIGURATION
+
+
+def predict_in(cwd: Path, home: Path, model: str) -> subprocess.CompletedProcess[str]:
+    """A Predictor in a process of its own, without the internet, and with a folder for what was downloaded."""
+    code = "import sys; from s2mnet import Predictor; print(Predictor(sys.argv[1]).config.model_dump_json())"
+    env = {**os.environ, "HF_HOME": str(home), "HF_HUB_OFFLINE": "1"}
+    return subprocess.run([sys.executable, "-c", code, model], cwd=cwd, env=env, capture_output=True, text=True)
+
+
+def test_a_repository_of_the_hub_is_a_model(folder: Path, tmp_path: Path) -> None:
+    """As huggingface_hub keeps what it has downloaded: hub/models--USER--NAME/{refs/main, snapshots/COMMIT}."""
+    repository, commit = tmp_path / "home" / "hub" / "models--user--discs", 40 * "a"
+    shutil.copytree(folder, repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    done = predict_in(tmp_path, tmp_path / "home", "user/discs")
+    assert done.returncode == 0 and ModelConfig.model_validate_json(done.stdout) == CONFIGURATION, done.stderr
+
+    save_model(small_network(), CONFIGURATION.model_copy(update={"tta": 1}), tmp_path / "user" / "discs")
+    done = predict_in(tmp_path, tmp_path / "home", "user/discs")  # a folder of that name comes first
+    assert done.returncode == 0 and json.loads(done.stdout)["tta"] == 1
+
+
+def test_a_repository_that_cannot_be_had_is_refused(tmp_path: Path) -> None:
+    done = predict_in(tmp_path, tmp_path / "home", "user/discs")
+    assert "S2MNetError: user/discs is not a folder, and is not to be had from the Hugging Face Hub" in done.stderr
+    with pytest.raises(S2MNetError, match=r"is not a folder\. Pass"):
+        Predictor(Path("user/discs"))  # a path never asks the Hub
+
+
 def test_a_model_moves_with_its_folder(tiny_run: Path, tmp_path: Path) -> None:
     for name in (CONFIG, WEIGHTS):
         shutil.copy(tiny_run / name, tmp_path)
@@ -107,11 +172,12 @@ def test_a_damaged_file_is_named(folder: Path, name: str, damage: str) -> None:
     "change",
     [
         lambda stored: stored.pop("s2mnet"),
+        lambda stored: stored.update(s2mnet=[]),
         lambda stored: stored["s2mnet"]["labels"].update(values=[0]),
         lambda stored: stored["s2mnet"]["preprocessing"].update(extent="half"),
         lambda stored: stored.update(routing="magic"),
     ],
-    ids=["no section of ours", "labels", "extent", "network"],
+    ids=["no section of ours", "a list", "labels", "extent", "network"],
 )
 def test_a_configuration_that_makes_no_sense_is_named(folder: Path, change) -> None:
     stored = json.loads((folder / CONFIG).read_text())

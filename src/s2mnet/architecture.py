@@ -6,16 +6,16 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from s2mnet.network import S2MNet
+from s2mnet.network.hub import HubNetwork
 
 OURS = "s2mnet"
 PEERS_MODULE = "monai.networks.nets"
 
 
-class PeerNetwork(nn.Module, PyTorchModelHubMixin, library_name="s2mnet"):
+class PeerNetwork(HubNetwork, library_name="s2mnet"):
     """A 2-D network of MONAI, called and stored like :class:`s2mnet.S2MNet`. It has no boundary maps.
 
     Args:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,17 +10,14 @@ from typing import Annotated, Any, Literal
 import typer
 from typer import Argument, Option
 
-from s2mnet.allocator import keep_freed_memory
+from s2mnet.commandline import new_app, run
 from s2mnet.errors import S2MNetError
-from s2mnet.names import safe_stem
 from s2mnet.progress import progress_bar
 from s2mnet.text import shown
 
-app = typer.Typer(
-    help="S2M-Net for 2-D medical image segmentation: from images and masks to a trained model, masks and metrics.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+app = new_app(
+    "s2mnet",
+    "S2M-Net for 2-D medical image segmentation: from images and masks to a trained model, masks and metrics.",
 )
 DataFolder = Annotated[
     Path, Argument(help="DATA/{images,masks} with matching file names, or DATA/{train,val,test}/{images,masks}.")
@@ -96,7 +91,7 @@ def prepare(
 def inspect(
     data: DataFolder,
     output: Annotated[
-        Path | None, Option("--output", "-o", help="Folder for the results. Default: runs/inspect/NAME.")
+        Path | None, Option("--output", "-o", help="Folder for the page with pictures. Default: print only.")
     ] = None,
     labels: Labels = "auto",
 ) -> None:
@@ -109,9 +104,9 @@ def inspect(
     with progress_bar("reading") as progress:
         fingerprint = inspect_folder(data, labels, progress)
     print_fingerprint(fingerprint, Console())
-    output = output or Path("runs") / "inspect" / safe_stem(data.resolve().name)
-    fingerprint.save(output / FILE)
-    say(f"page: {write_page(fingerprint, data, output / 'inspection.html')}")
+    if output:
+        fingerprint.save(output / FILE)
+        say(f"page: {write_page(fingerprint, data, output / 'inspection.html')}")
     if any(problem.severity == "error" for problem in fingerprint.problems):
         raise typer.Exit(1)
 
@@ -155,7 +150,7 @@ def train(
 @app.command()
 def plan(
     data: DataFolder,
-    output: Annotated[Path, Option("--output", "-o", help="YAML file to write.")] = Path("plan.yaml"),
+    output: Annotated[Path | None, Option("--output", "-o", help="YAML file to write. Default: print only.")] = None,
     preset: PresetOption = None,
     minutes: Minutes = None,
     epochs: Epochs = None,
@@ -166,7 +161,8 @@ def plan(
     from s2mnet.workflow import write_plan
 
     write_plan(data, output, labels, device, preset=preset, minutes=minutes, epochs=epochs)
-    say(f"plan: {output}")
+    if output:
+        say(f"plan: {output}")
 
 
 @app.command()
@@ -245,7 +241,7 @@ def evaluate(
 
 @app.command()
 def demo(
-    output: Annotated[Path, Option("--output", "-o", help="Folder for the data and the run.")] = Path("runs/demo"),
+    output: Annotated[Path, Option("--output", "-o", help="Folder for the data and the run.")],
     minutes: Annotated[float, Option(help="Time budget for training.")] = 6.0,
 ) -> None:
     """Train on MRI slices from an installed package: grey and white matter of the MNI152 brain."""
@@ -286,14 +282,3 @@ def _check_tta(tta: int | None) -> None:
 def main() -> None:
     """Entry point of ``s2mnet``."""
     run(app)
-
-
-def run(commands: typer.Typer) -> None:
-    """Run a command line; bad input gives one message and exit status 2."""
-    keep_freed_memory()
-    warnings.filterwarnings("ignore", module="PIL")  # faulty files are reported once, by their reader
-    try:
-        commands()
-    except S2MNetError as error:
-        say(f"error: {error}", err=True)
-        sys.exit(2)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import io
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.constants import HF_HUB_CACHE
 from pydantic import BaseModel, ConfigDict, Field
-from safetensors.torch import load_model as load_weights
 
 from s2mnet.architecture import PeerNetwork
 from s2mnet.data import LabelMap
@@ -24,6 +28,7 @@ from s2mnet.plan import Preprocessing
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 KEY = "s2mnet"  # our section of config.json, next to the arguments of the network
+FORMAT_KEY, FORMAT = "format_version", 1  # of config.json; increase it when older versions would misread a new file
 
 
 class ModelConfig(BaseModel):
@@ -55,10 +60,31 @@ def save_model(network: S2MNet | PeerNetwork, config: ModelConfig, folder: Path)
     _check_finite(network, folder / WEIGHTS)
     with tempfile.TemporaryDirectory() as temporary:
         network.save_pretrained(temporary)
-        content = json.loads(Path(temporary, CONFIG).read_text())
-        content[KEY] = config.model_dump(mode="json")
+        content = json.loads(Path(temporary, CONFIG).read_text(encoding="utf-8"))
+        content |= {KEY: config.model_dump(mode="json"), FORMAT_KEY: FORMAT}
         write_atomically(folder / WEIGHTS, Path(temporary, WEIGHTS).read_bytes())
         write_atomically(folder / CONFIG, json.dumps(content, indent=2, ensure_ascii=False).encode())
+
+
+def find_model(model: str | Path) -> Path:
+    """The folder of a model: the folder itself, or its copy in the cache of Hugging Face, downloaded where needed.
+
+    Args:
+        model: a folder; or, as a string, the name of a repository on the Hugging Face Hub, such as "user/model". A
+            folder of that name comes first, and a ``Path`` is always a folder.
+
+    Raises:
+        S2MNetError: the repository cannot be downloaded.
+    """
+    if isinstance(model, Path) or Path(model).exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
+        return Path(model)
+    try:
+        if HF_HUB_CACHE.startswith("~"):
+            raise OSError("there is no home folder for the download; set HF_HOME")
+        return Path(snapshot_download(model, allow_patterns=[CONFIG, WEIGHTS]))
+    except Exception as error:  # those of the HTTP library, which differs between versions, too
+        problem = f"is not a folder, and is not to be had from the Hugging Face Hub ({type(error).__name__}: {' '.join(str(error).split())})"
+        raise S2MNetError(model, problem, "Check the name, or download the model and pass its folder.") from None
 
 
 def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[S2MNet | PeerNetwork, ModelConfig]:
@@ -75,39 +101,42 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[S2MNet
     fix = "Copy the file again, or train again."
     with guarded(folder / CONFIG, "is not the configuration of a model", fix):
         content = read_json(folder / CONFIG)
-        config = ModelConfig.model_validate(content[KEY])
-        network = _build(content, config, folder / WEIGHTS)
-    with guarded(folder / WEIGHTS, f"does not load into the network of {CONFIG}", fix):
-        load_weights(network, folder / WEIGHTS, strict=True)
+        version = content.get(FORMAT_KEY, FORMAT)  # the first models had none
+        if version != FORMAT:
+            problem = f"has the format {str(version)[:20]}; this version of s2mnet reads {FORMAT}"
+            raise S2MNetError(folder / CONFIG, problem, "Install the version of s2mnet that wrote it.")
+        config, kind = ModelConfig.model_validate(content[KEY]), PeerNetwork if "architecture" in content else S2MNet
+        _check_fit(kind, content, config, folder / WEIGHTS)
+    silent = contextlib.redirect_stdout(io.StringIO())  # the mixin prints a message
+    with guarded(folder / WEIGHTS, f"does not load into the network of {CONFIG}", fix), silent:
+        network = kind.from_pretrained(str(folder), strict=True)
     _check_finite(network, folder / WEIGHTS)
     return network.eval().to(device), config
 
 
-def _build(content: dict[str, Any], config: ModelConfig, weights: Path) -> S2MNet | PeerNetwork:
-    """The network of a configuration, not yet with these weights.
+def _check_fit(
+    kind: type[S2MNet] | type[PeerNetwork], content: dict[str, Any], config: ModelConfig, weights: Path
+) -> None:
+    """Raise unless the network of a configuration can be built and fits its labels, channels and file of weights.
 
     Raises:
         S2MNetError: it has more parameters than the file of weights has bytes.
         ValueError: it does not fit the labels or channels.
         Exception: of any kind, by the network, for arguments that make no sense.
     """
-    kind = PeerNetwork if "architecture" in content else S2MNet
     fields = inspect.signature(kind).parameters
     arguments = {name: content.get(name, field.default) for name, field in fields.items()}
-    for name, needed in (
-        ("num_classes", config.labels.num_outputs),
-        ("in_channels", len(config.preprocessing.channels)),
-    ):
+    needs = (("num_classes", config.labels.num_outputs), ("in_channels", len(config.preprocessing.channels)))
+    for name, needed in needs:
         if arguments[name] != needed:
             raise ValueError(f"{name} is {arguments[name]}; labels and preprocessing need {needed}")
-    if kind is S2MNet:  # sized before memory is taken; networks of MONAI cannot all be built without
-        with torch.device("meta"):
-            parameters = sum(parameter.numel() for parameter in kind(**arguments).parameters())
-        size = weights.stat().st_size
-        if parameters > size:
-            problem = f"has {size} bytes, too few for the {parameters} parameters of {CONFIG}"
-            raise S2MNetError(weights, problem, "Copy both files again, or train again.")
-    return kind(**arguments)
+    # Sized before memory is taken; networks of MONAI cannot all be built without.
+    with torch.device("meta") if kind is S2MNet else contextlib.nullcontext():
+        parameters = sum(parameter.numel() for parameter in kind(**arguments).parameters())
+    size = weights.stat().st_size
+    if parameters > size:
+        problem = f"has {size} bytes, too few for the {parameters} parameters of {CONFIG}"
+        raise S2MNetError(weights, problem, "Copy both files again, or train again.")
 
 
 def _check_finite(network: S2MNet | PeerNetwork, path: Path) -> None:

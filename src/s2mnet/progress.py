@@ -1,16 +1,18 @@
-"""A progress bar for slow steps other than training."""
+"""The progress of slow steps other than training: a bar in a terminal, a line a minute in a log."""
 
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 
 Progress = Callable[[int, int], None]
+SECONDS = 60.0  # between two lines in a log
 
 
 @contextlib.contextmanager
 def progress_bar(description: str, show: bool = True) -> Iterator[Progress]:
-    """A bar with the remaining time, on standard error if that is a terminal; it disappears at the end.
+    """Progress and the remaining time, on standard error: a bar that disappears at the end, or lines in a log.
 
     Args:
         description: what is being done.
@@ -29,6 +31,17 @@ def progress_bar(description: str, show: bool = True) -> Iterator[Progress]:
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    started = last = time.monotonic()
     with Bar(*columns, console=console, transient=True, disable=not (show and console.is_terminal)) as bar:
         task = bar.add_task(description, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+        def advance(done: int, total: int) -> None:
+            nonlocal last
+            bar.update(task, completed=done, total=total)
+            now = time.monotonic()
+            if show and bar.disable and done and now - last >= SECONDS:
+                last = now
+                minutes = (now - started) * (total - done) / done / 60
+                console.print(f"{description}: {done} of {total}, {minutes:.0f} min left", markup=False, soft_wrap=True)
+
+        yield advance

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from s2mnet.device import Precision, choose_device
 from s2mnet.engines import EngineName
 from s2mnet.errors import S2MNetError
 from s2mnet.evaluation.examples import predict_examples
-from s2mnet.evaluation.folders import evaluate_folders
+from s2mnet.evaluation.folders import evaluate_folders, evaluate_masks, is_data_folder
 from s2mnet.evaluation.results import Evaluation, evaluate, save, table
 from s2mnet.fingerprint import Fingerprint, read_folder
 from s2mnet.modelfolder import CONFIG
@@ -27,6 +28,7 @@ from s2mnet.prediction import Predictor
 from s2mnet.progress import progress_bar
 from s2mnet.provenance import environment, training_precision
 from s2mnet.report.run import REPORT, write_run_report
+from s2mnet.text import counted
 from s2mnet.training.distributed import connect, from_main, is_main
 from s2mnet.training.run import PLAN, check_run_folder, train
 
@@ -81,12 +83,12 @@ def run_training(
     return finish(folder, fingerprint, plan, run, console, history, command, device) if is_main() else run / REPORT
 
 
-def write_plan(data: Path, file: Path, labels: LabelRule = "auto", device: str = "auto", **options: Any) -> Plan:
+def write_plan(data: Path, file: Path | None, labels: LabelRule = "auto", device: str = "auto", **options: Any) -> Plan:
     """``s2mnet plan``: read and check the folder, and write what :func:`run_training` would do.
 
     Args:
         data: folder of images and masks.
-        file: the YAML file to write. It must not exist: someone may have edited it.
+        file: the YAML file to write; None only prints. It must not exist: someone may have edited it.
         labels: how to read the masks.
         device: see :func:`s2mnet.device.choose_device`.
         **options: of :func:`s2mnet.plan.make_plan`.
@@ -94,13 +96,14 @@ def write_plan(data: Path, file: Path, labels: LabelRule = "auto", device: str =
     Raises:
         S2MNetError: something is wrong with the folder or an option.
     """
-    if file.exists():
+    if file and file.exists():
         raise S2MNetError(file, "already exists", "Choose another name with -o, or delete the file.")
     folder = find_cases(data)
     fingerprint = read_with_progress(folder, labels)
     plan = make_plan(fingerprint, machine=this_machine(device), **options)
     describe(Console(), folder, fingerprint, plan)
-    plan.save(file)
+    if file:
+        plan.save(file)
     return plan
 
 
@@ -161,7 +164,7 @@ def finish(
 def evaluate_cases(
     predictor: Predictor, cases: list[Case], split: str, tta: int | None = None, console: Console | None = None
 ) -> Evaluation:
-    """Predict each case at its own size, with a progress bar, and compare it with its mask.
+    """Predict each case at its own size, with a progress bar, and compare it with its mask; prints the time it took.
 
     Patients, volumes and spacing from ``cases.csv`` are used as in :func:`~s2mnet.evaluation.results.evaluate`.
 
@@ -175,6 +178,7 @@ def evaluate_cases(
     Raises:
         S2MNetError: an unreadable file, a mask of another size or with a label that the model does not know.
     """
+    console = console or Console()
 
     def pairs() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         for case in cases:
@@ -182,10 +186,13 @@ def evaluate_cases(
             yield case.name, predictor.predict(image, tta).indices, truth
 
     structures, facts = predictor.config.labels.structures, {case.name: case.facts for case in cases}
-    with progress_bar(f"testing on {split}", show=not (console and console.quiet)) as advance:
-        return evaluate(
+    started = time.monotonic()
+    with progress_bar(f"testing on {split}", show=not console.quiet) as advance:
+        done = evaluate(
             pairs(), structures, progress=lambda done, _: advance(done, len(cases)), split=split, facts=facts
         )
+    console.print(f"tested {counted(len(cases), 'image')} of {split} in {(time.monotonic() - started) / 60:.1f} min")
+    return done
 
 
 def describe(console: Console, folder: ImageFolder, fingerprint: Fingerprint, plan: Plan) -> None:
@@ -219,8 +226,8 @@ def evaluate_against(
 
     Args:
         source: a run folder if it holds a model, else a folder of masks.
-        truth: for a run, a folder as :func:`s2mnet.data.find_cases` reads it; else a folder of masks: images, or NIfTI
-            volumes, which are measured in 3-D.
+        truth: a folder as :func:`s2mnet.data.find_cases` reads it; for a folder of masks also a folder of true masks:
+            images, or NIfTI volumes, which are measured in 3-D.
         split: "test", "val", "train" or "all", of a data folder.
         tta: see :meth:`s2mnet.Predictor.predict`.
         labels: how to read the masks, if masks are compared.
@@ -229,13 +236,20 @@ def evaluate_against(
     Raises:
         S2MNetError: a folder or file cannot be read, or does not match its counterpart.
     """
-    if not (source / CONFIG).is_file():
-        return evaluate_folders(source, truth, labels).with_context(command=command_line(), **environment())
+    is_run = (source / CONFIG).is_file()
+    if not is_run and not is_data_folder(truth):
+        with progress_bar("measuring") as progress:
+            result = evaluate_folders(source, truth, labels, progress)
+        return result.with_context(command=command_line(), **environment())
     folder = find_cases(truth)
     cases = folder.cases_of(split)
     if not cases:
         splits = ", ".join(name for name, part in folder.splits.items() if part)
         raise S2MNetError(truth, f"has no {split} split, only {splits}", "Use --split with one of these, or all.")
+    if not is_run:
+        with progress_bar("measuring") as progress:
+            result = evaluate_masks(source, folder, split, labels, progress)
+        return result.with_context(command=command_line(), **environment())
     predictor = Predictor(source, device, engine, precision)
     if predictor.notice:
         Console(stderr=True).print(f"note: {predictor.notice}", markup=False, soft_wrap=True)

@@ -7,17 +7,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from s2mnet.cli import exit_on_interrupt, run
+from s2mnet.cli import exit_on_interrupt
+from s2mnet.commandline import new_app, run
 from s2mnet.progress import progress_bar
 from s2mnet_lab.probe.commands import app as probe
 from s2mnet_lab.reliability.commands import app as reliability
 
-app = typer.Typer(
-    help="The laboratory of s2mnet: benchmarks and studies.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = new_app("s2mnet-lab", "The laboratory of s2mnet: benchmarks and studies.")
 app.add_typer(probe, name="probe")
 app.add_typer(reliability, name="reliability")
 

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
 from PIL import TiffImagePlugin as Tag
 
+from s2mnet.data.libtiff import raise_libtiff_errors
 from s2mnet.errors import S2MNetError
 
 MAX_PIXELS = 200_000_000
@@ -70,7 +71,8 @@ def decode(path: Path) -> tuple[Image.Image | np.ndarray, str]:
         if layout in _WORDS and image.format == "PNG":
             return _decode_words(file, layout), ""
         try:
-            image.load()
+            with raise_libtiff_errors():
+                image.load()
         except Image.DecompressionBombError:
             return _decode_tiff(path)  # Pillow checks a TIFF again while decoding, by its own limit
         colours = image.tag_v2.get(Tag.COLORMAP, ()) if isinstance(image, Tag.TiffImageFile) else ()

@@ -1,8 +1,9 @@
-"""A folder of predicted masks measured against a folder of true ones: images, or NIfTI volumes in 3-D."""
+"""A folder of predicted masks measured against true ones: images, NIfTI volumes in 3-D, or a data folder's masks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+import unicodedata
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -10,15 +11,17 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from s2mnet.data.cases import check_subfolders, find_images
+from s2mnet.data.cases import SPLITS, Case, ImageFolder, check_subfolders, find_images
 from s2mnet.data.casetable import UNKNOWN, CaseFacts
 from s2mnet.data.images import check_palettes, read_mask
 from s2mnet.data.label_rules import Histogram, histogram, pixels_of
 from s2mnet.data.labels import IGNORE_INDEX, LabelMap, LabelRule, infer_labels
+from s2mnet.data.pairs import class_indices, mask_of, read_field
 from s2mnet.device import worker_count
 from s2mnet.errors import S2MNetError
 from s2mnet.evaluation.results import Evaluation, evaluate
 from s2mnet.files import prefetch
+from s2mnet.progress import Progress
 from s2mnet.text import listed
 from s2mnet.volumes import check_same_grid
 from s2mnet.volumes.nifti import is_nifti_name, read_nifti, whole_numbers
@@ -28,11 +31,12 @@ Result = TypeVar("Result")
 
 
 class Pair(NamedTuple):
-    """The two files of one case."""
+    """The two files of one case, and the case of a data folder."""
 
     name: str
     predicted: Path
     true: Path
+    case: Case | None = None
 
 
 Masks = tuple[np.ndarray, np.ndarray, CaseFacts]
@@ -43,7 +47,7 @@ def evaluate_folders(
     predictions: str | Path,
     truth: str | Path,
     labels: LabelRule = "auto",
-    progress: Callable[[int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Measure every mask of ``truth`` against the prediction with the same file stem.
 
@@ -58,7 +62,7 @@ def evaluate_folders(
         predictions: a folder of masks, or one mask.
         truth: the same.
         labels: how to read the values of the truth, see `s2mnet.data.labels.infer_labels`.
-        progress: called after each mask with the number of masks done and the name of this one.
+        progress: called after each mask with the number of masks done and of all.
 
     Returns:
         The evaluation, of images or of volumes; its context says where the masks are and how their values were read.
@@ -80,25 +84,89 @@ def evaluate_folders(
     """
     predictions, truth = Path(predictions), Path(truth)
     volumes = bool(find_volumes(truth))
-    read = _read_volumes if volumes else _read_images
     pairs, without_truth = _match(predictions, truth, find_volumes if volumes else _find_images)
+    return _evaluate(pairs, labels, volumes, progress).with_context(
+        predictions=str(predictions), truth=str(truth), predictions_without_truth=without_truth
+    )
+
+
+def is_data_folder(path: Path) -> bool:
+    """Whether a folder has the layout that :func:`s2mnet.data.find_cases` reads."""
+    return any((path / name).is_dir() for name in ("images", *SPLITS))
+
+
+def evaluate_masks(
+    predictions: str | Path,
+    folder: ImageFolder,
+    split: str = "test",
+    labels: LabelRule = "auto",
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Measure the prediction of every image in a split of a data folder, as if the model had been there to predict it.
+
+    Class names and regions come from ``dataset.yaml``, else the values of all masks are interpreted as for training.
+    Fields of view, patients, volumes and spacing are used as for a model.
+
+    Args:
+        predictions: a folder of masks with the file stems of the images.
+        folder: see :func:`s2mnet.data.find_cases`.
+        split: "test", "val", "train" or "all".
+        labels: how to read the values of the truth.
+        progress: called after each image with the number of images done and of all.
+
+    Raises:
+        S2MNetError: as :func:`evaluate_folders`.
+    """
+    predictions = Path(predictions)
+    cases = {case.name: case for case in folder.cases_of(split)}
+    every = {case.name: case for case in folder.cases_of("all")}
+    predicted = _find_images(predictions)
+    files = _with_prediction(predictions, predicted, folder.root, {name: mask_of(case) for name, case in cases.items()})
+    pairs = [Pair(name, file, mask_of(cases[name]), cases[name]) for name, file in files.items()]
+    declared = folder.dataset.label_map() if labels == "auto" else None
+    others = [] if declared else [mask_of(case) for name, case in every.items() if name not in cases]
+    with ThreadPoolExecutor(worker_count()) as pool:
+        values = dict(prefetch(pool, lambda mask: histogram(read_mask(mask)), others, AHEAD))
+    return _evaluate(pairs, labels, False, progress, declared, values, split).with_context(
+        predictions=str(predictions),
+        truth=str(folder.root),
+        split=split,
+        predictions_without_truth=[file.name for stem, file in predicted.items() if stem not in every],
+    )
+
+
+def _evaluate(
+    pairs: Sequence[Pair],
+    labels: LabelRule,
+    volumes: bool,
+    progress: Progress | None,
+    declared: LabelMap | None = None,
+    other_values: Mapping[Path, Histogram] | None = None,
+    split: str | None = None,
+) -> Evaluation:
+    """Measure pairs whose true labels are declared, or inferred from the truths and the values of other masks."""
+    read = _read_volumes if volumes else _read_images
+    known = declared.raw_values if declared else frozenset()
 
     def values(pair: Pair) -> tuple[Histogram, Histogram, CaseFacts]:
-        predicted, true, facts = read(pair)
+        predicted, true, facts = read(pair, known, known)
         return histogram(predicted), histogram(true), facts
 
     first = dict(_each(values, pairs, volumes))
     true_values = {pair.true: of_pair[1] for pair, of_pair in first.items()}
     predicted_values = {pair.predicted: of_pair[0] for pair, of_pair in first.items()}
-    if labels == "auto" and not volumes:
+    if labels == "auto" and not volumes and not declared:
         check_palettes(predicted_values)
         check_palettes(true_values)
-    true_labels = infer_labels(true_values, labels, _read_volume if volumes else read_mask)
+    reader = _read_volume if volumes else read_mask
+    true_labels = declared or infer_labels({**true_values, **(other_values or {})}, labels, reader)
     predicted_labels = labels_of_predictions(predicted_values, true_labels, labels)
 
     def indices(pair: Pair) -> tuple[str, np.ndarray, np.ndarray]:
         predicted, true, _ = read(pair, predicted_labels.raw_values, true_labels.raw_values)
-        predicted, true = predicted_labels.encode(predicted, pair.predicted), true_labels.encode(true, pair.true)
+        field = read_field(pair.case, true) if pair.case else None
+        predicted = predicted_labels.encode(predicted, pair.predicted)
+        true = class_indices(true, field, true_labels, pair.true)
         unclear = int(np.count_nonzero((predicted == IGNORE_INDEX) & (true != IGNORE_INDEX)))
         if unclear:
             problem = f"holds the ignored value {true_labels.ignore_value} on {unclear} px that have a truth"
@@ -106,15 +174,13 @@ def evaluate_folders(
             raise S2MNetError(pair.predicted, problem, fix)
         return pair.name, predicted, true
 
-    masks = (encoded for _, encoded in _each(indices, pairs, volumes))
-    facts = {pair.name: of_pair[2] for pair, of_pair in first.items()}
-    return evaluate(masks, true_labels.structures, progress=progress, facts=facts).with_context(
-        predictions=str(predictions),
-        truth=str(truth),
-        labels_of_truth=true_labels.describe(),
-        labels_of_predictions=predicted_labels.describe(),
-        predictions_without_truth=without_truth,
-    )
+    return evaluate(
+        (encoded for _, encoded in _each(indices, pairs, volumes)),
+        true_labels.structures,
+        progress=(lambda done, _: progress(done, len(pairs))) if progress else None,
+        split=split,
+        facts={pair.name: pair.case.facts if pair.case else of_pair[2] for pair, of_pair in first.items()},
+    ).with_context(labels_of_truth=true_labels.describe(), labels_of_predictions=predicted_labels.describe())
 
 
 def find_volumes(path: Path) -> dict[str, Path]:
@@ -183,15 +249,25 @@ def _match(predictions: Path, truth: Path, find: Callable[[Path], Mapping[str, P
     if predictions.is_file() and truth.is_file():
         return [Pair(name, predictions, file) for name, file in true.items()], []
     predicted = find(predictions)
+    files = _with_prediction(predictions, predicted, truth, true)
+    pairs = [Pair(stem, file, true[stem]) for stem, file in files.items()]
+    return pairs, [file.name for stem, file in predicted.items() if stem not in true]
+
+
+def _with_prediction(
+    predictions: Path, predicted: Mapping[str, Path], truth: Path, true: Mapping[str, Path]
+) -> dict[str, Path]:
+    """The prediction of each truth, by stem."""
     missing = [file.name for stem, file in true.items() if stem not in predicted]
     if missing:
         problem = f"has no prediction for {len(missing)} of {len(true)} masks in {truth}: {listed(missing, 5)}"
         raise S2MNetError(predictions, problem, "Predict them too with the same file stem, or remove those masks.")
-    pairs = [Pair(stem, predicted[stem], file) for stem, file in true.items()]
-    return pairs, [file.name for stem, file in predicted.items() if stem not in true]
+    return {stem: predicted[stem] for stem in true}
 
 
-def _each(function: Callable[[Pair], Result], pairs: list[Pair], one_at_a_time: bool) -> Iterator[tuple[Pair, Result]]:
+def _each(
+    function: Callable[[Pair], Result], pairs: Sequence[Pair], one_at_a_time: bool
+) -> Iterator[tuple[Pair, Result]]:
     """Each pair with the function's result, by threads unless its masks may fill the memory."""
     if one_at_a_time:
         yield from ((pair, function(pair)) for pair in pairs)
@@ -203,7 +279,7 @@ def _each(function: Callable[[Pair], Result], pairs: list[Pair], one_at_a_time: 
 def _find_images(path: Path) -> dict[str, Path]:
     if path.is_dir():
         check_subfolders(path)
-    return {file.stem: file for file in find_images(path)}
+    return {unicodedata.normalize("NFC", file.stem): file for file in find_images(path)}
 
 
 def _read_images(pair: Pair, predicted_values: Collection[int] = (), true_values: Collection[int] = ()) -> Masks:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from s2mnet.network.decoder import ROUTINGS, BoundaryFocusedDecoderStage, PlainDecoderStage
 from s2mnet.network.heads import build_head
+from s2mnet.network.hub import HubNetwork
 from s2mnet.network.mixer import SpectralSelectiveTokenMixer
 from s2mnet.network.mrf import MultiReceptiveFieldSE, conv_norm
 
@@ -18,8 +18,7 @@ MIN_SIZE = 32
 
 
 class S2MNet(
-    nn.Module,
-    PyTorchModelHubMixin,
+    HubNetwork,
     library_name="s2mnet",
     license="apache-2.0",
     tags=["image-segmentation", "medical"],

@@ -10,14 +10,15 @@ from s2mnet.data import read_image
 from s2mnet.device import Precision
 from s2mnet.engines import EngineName, build, choose
 from s2mnet.inference import Inference, Prediction
-from s2mnet.modelfolder import WEIGHTS, load_model
+from s2mnet.modelfolder import WEIGHTS, find_model, load_model
 
 
 class Predictor(Inference):
     """A trained model, ready for images of any size.
 
     Args:
-        model: folder that ``s2mnet train`` wrote (or any with its ``config.json`` and ``model.safetensors``).
+        model: folder that ``s2mnet train`` wrote (or any with its ``config.json`` and ``model.safetensors``); as a
+            string also a repository on the Hugging Face Hub, such as "user/model", if no folder has that name.
         device: "cpu", "cuda", …; "auto" uses a GPU if there is one.
         engine: "torch"; "openvino", for the CPU, if ``s2mnet[openvino]`` is installed: 1.3 to 1.8 times as fast after
             some seconds of compilation for each new size; or "auto": OpenVINO if it can run, else PyTorch. Their
@@ -45,9 +46,10 @@ class Predictor(Inference):
         self, model: str | Path, device: str = "auto", engine: EngineName = "auto", precision: Precision = "float32"
     ) -> None:
         self.engine, device, self.notice = choose(engine, device)
-        self.network, config = load_model(Path(model), device)
+        folder = find_model(model)
+        self.network, config = load_model(folder, device)
         super().__init__(build(self.network, self.engine, precision), config)
-        self.saved_at = (Path(model) / WEIGHTS).stat().st_mtime
+        self.saved_at = (folder / WEIGHTS).stat().st_mtime
 
     def predict(self, image: str | Path | np.ndarray, tta: int | None = None, boundary: bool = False) -> Prediction:
         """Segment one image.

@@ -38,11 +38,17 @@ class _Stored(NamedTuple):
 
 
 def cache_folder() -> Path | None:
-    """The folder for prepared cases: ``$S2MNET_CACHE`` ("off": None), else ``s2mnet`` in the user's cache folder."""
+    """The folder for prepared cases: ``$S2MNET_CACHE`` ("off": None), else ``s2mnet`` in the user's cache folder.
+
+    None for a user without a home folder, such as an unknown user id in a container.
+    """
     named = os.environ.get(VARIABLE)
     if named:
         return None if named == "off" else Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "s2mnet"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "s2mnet"
+    except RuntimeError:  # neither $HOME nor an entry in the password file
+        return None
 
 
 class PreparedCases:

@@ -17,8 +17,8 @@ from s2mnet.network.fast.depthwise import FastDepthwiseConv2d
 from s2mnet.network.fast.fused import compiler_found
 from s2mnet.network.fast.mrf import ChunkedMRF, SplitMRF
 from s2mnet.network.fast.operations import FastDropout, FastUpsampleAndConcat
-from s2mnet.network.fast.spectral import CompiledFilter, FrozenSpectralFilter, KeptTablesFilter
-from s2mnet.network.fast.spectral_training import observation
+from s2mnet.network.fast.spectral import FrozenSpectralFilter, KeptTablesFilter
+from s2mnet.network.fast.spectral_training import CompiledFilter, observation
 from s2mnet.network.mixer import SpectralSelectiveTokenMixer
 from s2mnet.network.mrf import MultiReceptiveFieldSE
 from s2mnet.network.spectral import TruncatedSpectralFilter

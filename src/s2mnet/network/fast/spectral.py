@@ -1,4 +1,4 @@
-"""The spectral branch (SPEC 1.1) with what does not change between calls kept, and in C++ where it trains on a CPU."""
+"""The spectral branch (SPEC 1.1) with what does not change between calls kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from s2mnet.network.fast.spectral_training import filtered_in_cpp, trains_in_cpp
 from s2mnet.network.spectral import TruncatedSpectralFilter, band_terms, filtered, fourier_table, half_planes, tables
 
 
@@ -23,16 +22,6 @@ class KeptTablesFilter(TruncatedSpectralFilter):
         find = tables if torch.jit.is_tracing() else kept_tables  # a trace may be meant for any size
         known = find(x, self.num_frequencies, self.complex_filter)
         return filtered(x, half_planes(weight), *known, self.complex_filter)
-
-
-class CompiledFilter(KeptTablesFilter):
-    """Trains on a CPU in C++ (:mod:`.spectral_training`)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not trains_in_cpp(x, self.weight):
-            return super().forward(x)
-        known = kept_tables(x, self.num_frequencies, True, torch.float32)
-        return filtered_in_cpp(x, self.weight, known, self.by_products)
 
 
 class FrozenSpectralFilter(nn.Module):

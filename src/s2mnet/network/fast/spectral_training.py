@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from s2mnet.network.fast.fused import compiles, warn_without
 from s2mnet.network.fast.operations import trains_eagerly
+from s2mnet.network.fast.spectral import KeptTablesFilter, kept_tables
 
 WORTHWHILE = 10_000  # elements of the maps; compiling takes a few seconds, once
 
@@ -25,8 +26,18 @@ Tables = tuple[Tensor, Tensor, Tensor]
 Plain = Callable[[Tensor, Tensor], Tensor]
 
 
+class CompiledFilter(KeptTablesFilter):
+    """Trains on a CPU in C++, with maps of float32 or of bf16, which the result then is as well; inside, in float32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not trains_in_cpp(x, self.weight):
+            return super().forward(x)
+        tables = kept_tables(x, self.num_frequencies, True, torch.float32)
+        return _InCpp.apply(x, self.weight, tables, self.by_products)
+
+
 def trains_in_cpp(x: Tensor, weight: Tensor) -> bool:
-    """Whether :func:`filtered_in_cpp` can compute the branch now: with complex filters of float32.
+    """Whether the branch can train in C++ now: with complex filters of float32.
 
     Not where PyTorch's operations must be seen (export, torch.func, a counter of FLOPs), nor for other kinds of
     tensors, whose data may not be where they say.
@@ -56,19 +67,9 @@ def observation() -> Callable[[], bool] | None:
     return (lambda: bool(transforms() or modes())) if transforms and modes else None
 
 
-def filtered_in_cpp(x: Tensor, weight: Tensor, tables: Tables, plain: Plain) -> Tensor:
-    """The branch's result, (B, C, H, W), channels last.
-
-    Args:
-        x: (B, C, H, W), of float32 or of bf16, which the result then is as well; in between all is float32.
-        weight: the half-plane of the filters, (C, K, K//2+1, 2).
-        tables: see :func:`s2mnet.network.spectral.tables`; float32.
-        plain: the branch as a function of x and weight, in PyTorch, for second derivatives.
-    """
-    return _InCpp.apply(x, weight, tables, plain)
-
-
 class _InCpp(torch.autograd.Function):
+    """The branch; ``plain`` is its function of x and weight in PyTorch, for second derivatives."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, tables: Tables, plain: Plain) -> Tensor:  # type: ignore[override]
         maps = x.permute(0, 2, 3, 1).contiguous()
