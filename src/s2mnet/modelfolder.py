@@ -83,7 +83,8 @@ def find_model(model: str | Path) -> Path:
             raise OSError("there is no home folder for the download; set HF_HOME")
         return Path(snapshot_download(model, allow_patterns=[CONFIG, WEIGHTS]))
     except Exception as error:  # those of the HTTP library, which differs between versions, too
-        problem = f"is not a folder, and is not to be had from the Hugging Face Hub ({type(error).__name__}: {' '.join(str(error).split())})"
+        reason = " ".join([type(error).__name__, *str(error).split()])[:200]
+        problem = f"is not a folder, and is not to be had from the Hugging Face Hub ({reason})"
         raise S2MNetError(model, problem, "Check the name, or download the model and pass its folder.") from None
 
 
