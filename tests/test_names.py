@@ -114,10 +114,10 @@ def test_the_mask_of_a_volume_has_a_safe_name(name: str, tiny_run: Path, tmp_pat
 def test_a_record_of_a_download_writes_into_its_folder(name: str, tmp_path: Path) -> None:
     pixels = np.zeros((4, 4, 3), np.uint8)
     record = Record(name, "train", name, lambda: pixels, lambda: np.eye(4, dtype=np.uint8))
-    written = write_record(record, tmp_path / "data" / "train")
+    facts, _ = write_record(record, tmp_path / "data" / "train")
     files = files_in(tmp_path)
     assert {path.parent for path in files} == {tmp_path / "data" / "train" / kind for kind in ("images", "masks")}
-    assert {path.stem for path in files} == set(written.facts)
+    assert {path.stem for path in files} == set(facts)
 
 
 def test_results_of_inspect_stay_in_their_folder(tmp_path: Path, s2mnet: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,6 +169,7 @@ def test_messages_and_the_terminal_show_control_characters(letters: str) -> None
 
 
 def test_messages_have_a_bounded_length() -> None:
+    assert "\n" not in S2MNetError("a\nb.png", "is empty", "Export it again.").where
     error = S2MNetError("a" * 10**6, "b" * 10**7, "c" * 10**7)
     assert len(str(error)) < 70_000
     assert "characters …]" in error.where and error.where.startswith("aaa") and error.where.endswith("aaa")

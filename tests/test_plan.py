@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from s2mnet import S2MNet, S2MNetError
 from s2mnet.data import Dataset, LabelMap
 from s2mnet.device import multiplies_bf16
 from s2mnet.fingerprint import Fingerprint
-from s2mnet.fingerprint.record import Channel, Spread
+from s2mnet.fingerprint.record import Channel, Sides, Spread
 from s2mnet.network.mixer import SpectralSelectiveTokenMixer
 from s2mnet.plan import (
     MILD_AUGMENTATION,
@@ -31,6 +33,7 @@ from s2mnet.plan import (
     this_machine,
 )
 from s2mnet.plan.commented import to_yaml
+from s2mnet.plan.machine import bytes_per_pixel
 
 
 def fingerprint(
@@ -133,6 +136,55 @@ def test_the_batch_fits_half_of_the_memory(gibibytes: float, expected: int) -> N
     machine = Machine(memory=int(gibibytes * 2**30))
     assert make_plan(fingerprint(), size=352, machine=machine).training.batch_size == expected
     assert make_plan(fingerprint(), size=352, machine=machine, batch_size=7).training.batch_size == 7
+
+
+def test_the_batch_gets_smaller_with_many_classes() -> None:
+    labels = LabelMap(kind="classes", values=list(range(101)))
+    machine = Machine(memory=8 * 2**30)
+    plan = make_plan(fingerprint(label_map=labels), machine=machine)
+    assert make_plan(fingerprint(), machine=machine).training.batch_size == 8 and plan.training.batch_size == 8
+    plan = make_plan(fingerprint(label_map=labels), size=256, machine=machine)
+    assert plan.training.batch_size == 2 and "a step needs about 3.6 of 8 GiB" in plan.reasons["batch_size"]
+
+
+STEP = """
+import sys, torch
+from pathlib import Path
+from s2mnet import MASL, S2MNet
+
+def kilobytes(what):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(what)).split()[1])
+
+outputs = int(sys.argv[1])
+network, criterion = S2MNet(num_classes=outputs), MASL(num_classes=outputs)
+
+def step(count, side):
+    logits = network(torch.rand(count, 3, side, side).contiguous(memory_format=torch.channels_last))
+    criterion(logits, torch.randint(0, outputs, (count, side, side))).backward()
+
+step(2, 32)
+before = kilobytes("VmRSS")
+step(2, 128)
+print((kilobytes("VmHWM") - before) * 1024 / (2 * 128**2))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is measured on Linux")
+@pytest.mark.parametrize("outputs", [3, 60])
+def test_a_step_takes_the_memory_that_is_planned(outputs: int) -> None:
+    done = subprocess.run([sys.executable, "-c", STEP, str(outputs)], capture_output=True, text=True, check=True)
+    assert 0.7 * bytes_per_pixel(outputs) < float(done.stdout) < 1.15 * bytes_per_pixel(outputs)
+
+
+def test_a_plan_does_not_test_with_flips_that_training_leaves_out(tmp_path: Path) -> None:
+    plan = make_plan(fingerprint(sides=[Sides(first="right", second="left", axis="columns", masks=9)]))
+    assert plan.tta == 1 and plan.augmentation.flip_axes == ["rows"]
+    plan.save(tmp_path / "plan.yaml")
+    text = (tmp_path / "plan.yaml").read_text()
+    (tmp_path / "plan.yaml").write_text(text.replace("tta: 1", "tta: 4"))
+    with pytest.raises(S2MNetError, match="tta 4 mirrors along both axes"):
+        Plan.load(tmp_path / "plan.yaml")
 
 
 def test_a_gpu_gets_larger_batches_and_processes_that_load() -> None:

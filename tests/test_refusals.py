@@ -14,6 +14,7 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import nibabel
@@ -287,12 +288,67 @@ def a_table_of_another_form(data: Path) -> Spoiled:
     return str(data / "cases.csv"), "an unknown column 'name;patient'", "commas"
 
 
+def numbered_objects(data: Path) -> Spoiled:
+    for number, file in enumerate(sorted(data.glob("*/masks/*.png"))):
+        mask = np.zeros((48, 64), np.uint8)
+        for place in range(1 + number % 4):
+            mask[5:15, 3 + 15 * place : 13 + 15 * place] = place + 1
+        Image.fromarray(mask).save(file)
+    return ".png", "instance labels", "--labels binary", "name the classes in dataset.yaml"
+
+
+def palettes_that_differ(data: Path) -> Spoiled:
+    for number, file in enumerate(sorted(data.glob("*/masks/*.png"))):
+        mask = Image.fromarray((pixels(file) > 127).astype(np.uint8))
+        mask.putpalette([0, 0, 0, 255, 0, 0] if number else [0, 0, 0, 0, 0, 255])
+        mask.save(file)
+    return ".png", "the colour (255, 0, 0) for the palette index 1", "one palette"
+
+
+def a_negative_value(data: Path) -> Spoiled:
+    mask = (pixels(a_mask(data)) > 127).astype(np.int8)
+    mask[0, :3] = -1
+    a_mask(data).unlink()
+    tifffile.imwrite(a_mask(data).with_suffix(".tif"), mask)
+    return str(a_mask(data).with_suffix(".tif")), "the value -1 on 3 px", "within 0 to 65535"
+
+
+def a_compression_of_an_extra(data: Path) -> Spoiled:
+    file = an_image(data).with_suffix(".tif")
+    an_image(data).unlink()
+    tifffile.imwrite(file, np.zeros((48, 64, 5), np.uint8), photometric="minisblack", planarconfig="contig")
+    content = file.read_bytes()
+    entry = struct.pack("<HHII", 259, 3, 1, 1)  # no compression
+    assert content.count(entry) == 1
+    file.write_bytes(content.replace(entry, struct.pack("<HHII", 259, 3, 1, 34887)))  # LERC
+    return str(file), "LERC", "s2mnet[tiff]" if find_spec("imagecodecs") is None else "damaged"
+
+
+def images_in_a_subfolder(data: Path) -> Spoiled:
+    (an_image(data).parent / "more").mkdir()
+    shutil.copy(an_image(data), an_image(data).parent / "more")
+    return str(an_image(data).parent), "images in subfolders", "more/train_0.png", "Move the images up"
+
+
+def a_split_of_another_name(data: Path) -> Spoiled:
+    (data / "val").rename(data / "valid")
+    return str(data), "valid/images besides train/", "Name it train/, val/ or test/"
+
+
+def two_files_of_classes(data: Path) -> Spoiled:
+    for suffix in ("yml", "yaml"):
+        (data / f"dataset.{suffix}").write_text("name: a\n")
+    return str(data), "both dataset.yaml and dataset.yml", "Keep one"
+
+
 SPOILS = [
     truncated_image, truncated_mask, zero_bytes, html, thirty_thousand_pixels, a_mask_on_its_side,
     an_image_turned_by_exif_alone, equal_stems, stems_that_look_equal, a_name_that_is_no_unicode, a_link_to_nowhere,
     an_image_without_mask, a_mask_without_image, an_empty_folder, an_archive_in_place_of_a_folder, a_path_too_long,
     all_masks_empty, no_foreground_in_train, broad_soft_edges, soft_edges_of_halved_masks, one_mask_with_a_stray_value,
     a_value_that_no_class_has, a_colour_mask, several_pages, many_channels, deep_cmyk,
+    numbered_objects, palettes_that_differ, a_negative_value, a_compression_of_an_extra, images_in_a_subfolder,
+    a_split_of_another_name, two_files_of_classes,
     a_table_of_other_images, a_patient_in_two_splits, two_slices_of_one_number, a_table_of_another_form,
 ]  # fmt: skip
 
@@ -629,6 +685,16 @@ def test_predictions_replace_no_data(tiny_run: Path, data: Path, tmp_path: Path,
     refused(s2mnet("predict", tiny_run, test_only_masks / "masks", "-o", test_only_masks), "the input images")
     assert {file: file.read_bytes() for file in test.rglob("*.png")} == before
     assert not (test / "overlays").exists() and not (test_only_masks / "overlays").exists()
+
+
+def test_mirrored_views_of_a_model_that_knows_sides(tiny_run: Path, data: Path, tmp_path: Path, s2mnet: Cli) -> None:
+    shutil.copytree(tiny_run, tmp_path / "run")
+    config = tmp_path / "run" / "config.json"
+    config.write_text(config.read_text().replace('"mirrors": true', '"mirrors": false'))
+    images, out = data / "test" / "images", tmp_path / "out"
+    refused(s2mnet("predict", tmp_path / "run", images, "-o", out, "--tta", 4), "--tta", "is 4", "side", "use 1")
+    status, _, err = s2mnet("predict", tmp_path / "run", images, "-o", out, "--tta", 1)
+    assert status == 0, err
 
 
 def test_an_archive_that_reaches_out(tmp_path: Path, s2mnet: Cli) -> None:

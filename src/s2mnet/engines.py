@@ -102,11 +102,8 @@ def _core() -> Any:
     return _openvino().Core()
 
 
-class TorchNetwork(nn.Module):
-    """The network in its fast forms for prediction, see :func:`s2mnet.network.fast.accelerate`.
-
-    All that it knows of the network is in its state dict, so it can be copied, pickled, moved and given new weights,
-    those of another engine.
+class _Engine(nn.Module):
+    """The network in its fast forms for prediction, see :func:`s2mnet.network.fast.accelerate`, in parts.
 
     Attributes:
         installed: names of the fast forms.
@@ -115,9 +112,20 @@ class TorchNetwork(nn.Module):
     def __init__(self, network: nn.Module, precision: Precision = "float32") -> None:
         super().__init__()
         accelerated = accelerate(network, "predict")
-        self.installed = accelerated.installed
-        self.network = accelerated.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network, self.installed = accelerated.network, accelerated.installed
         self.parts = parts_of(self.network, precision)
+
+
+class TorchNetwork(_Engine):
+    """The network as PyTorch runs it.
+
+    All that it knows of the network is in its state dict, so it can be copied, pickled, moved and given new weights,
+    those of another engine.
+    """
+
+    def __init__(self, network: nn.Module, precision: Precision = "float32") -> None:
+        super().__init__(network, precision)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor, return_boundaries: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
         def run(part: Part, inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -128,7 +136,7 @@ class TorchNetwork(nn.Module):
         return (logits, maps) if return_boundaries else logits
 
 
-class OpenVINONetwork(nn.Module):
+class OpenVINONetwork(_Engine):
     """The network as OpenVINO graphs for the CPU, compiled for each input size at its first use.
 
     A batch runs one image at a time: larger ones are no faster on a CPU, and would need a graph, with memory of its
@@ -138,16 +146,10 @@ class OpenVINONetwork(nn.Module):
     versions.
 
     OpenVINO's reader of traced networks builds the graphs: ``openvino.convert_model`` takes three times as long.
-
-    Attributes:
-        installed: names of the fast forms, see :func:`s2mnet.network.fast.accelerate`.
     """
 
     def __init__(self, network: nn.Module, precision: Precision = "float32") -> None:
-        super().__init__()
-        accelerated = accelerate(network, "predict")
-        self.network, self.installed = accelerated.network, accelerated.installed
-        self.parts = parts_of(self.network, precision)
+        super().__init__(network, precision)
         self._graphs: dict[tuple[int, ...], dict[Part, Any]] = {}
 
     def forward(self, x: Tensor, return_boundaries: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
@@ -172,29 +174,29 @@ class OpenVINONetwork(nn.Module):
 
         def run(part: Part, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
             inputs = [value.contiguous() for value in inputs]
-            graphs[part] = _graph(part.module, inputs, {"float32": "f32", "bf16": "bf16"}[part.precision])
+            graphs[part] = _graph(part, inputs)
             return part.module(*inputs)
 
         run_parts(self.parts, run, image)
         return graphs
 
 
-def _graph(module: nn.Module, inputs: Sequence[Tensor], precision: str) -> Any:
-    """A module that returns a tuple, compiled by OpenVINO for inputs of these shapes."""
+def _graph(part: Part, inputs: Sequence[Tensor]) -> Any:
+    """A part compiled by OpenVINO for inputs of these shapes."""
     core = _core()
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about checks of the size, which are constant in a graph for one size
-        traced = torch.jit.trace(module, tuple(inputs), check_trace=False)
+        traced = torch.jit.trace(part.module, tuple(inputs), check_trace=False)
     reader = FrontEndManager().load_by_framework("pytorch")
     # Weights are copied: a graph that shared them would read the memory of the traced network, which is freed.
     decoder = TorchScriptPythonDecoder(traced, example_input=tuple(inputs), shared_memory=False)
     model = reader.convert(reader.load(decoder))
     model.reshape({index: list(value.shape) for index, value in enumerate(inputs)})
     settings = {
-        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_PRECISION_HINT": {"float32": "f32", "bf16": "bf16"}[part.precision],
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "PERFORMANCE_HINT": "LATENCY",
     }
@@ -209,6 +211,7 @@ class Part(NamedTuple):
 
 
 Run = Callable[[Part, Sequence[Tensor]], Sequence[Tensor]]
+Forward = Callable[..., tuple[Tensor, ...]]
 
 
 def parts_of(network: nn.Module, precision: Precision) -> list[Part]:
@@ -224,8 +227,9 @@ def parts_of(network: nn.Module, precision: Precision) -> list[Part]:
     Other architectures are bf16 throughout.
     """
     if precision == "float32" or not isinstance(network, S2MNet):
-        return [Part(_Whole(network), precision)]
-    return [Part(_First(network), "float32"), Part(_Middle(network), "bf16"), Part(_Last(network), "float32")]
+        return [Part(_Step(network, _whole), precision)]
+    steps: list[tuple[Forward, Precision]] = [(_first, "float32"), (_middle, "bf16"), (_last, "float32")]
+    return [Part(_Step(network, forward), precision) for forward, precision in steps]
 
 
 def run_parts(parts: Sequence[Part], run: Run, x: Tensor) -> list[Tensor]:
@@ -239,54 +243,41 @@ def run_parts(parts: Sequence[Part], run: Run, x: Tensor) -> list[Tensor]:
     return [logits, *maps, *finest]
 
 
-class _Whole(nn.Module):
-    """Image → logits and boundary maps as one flat tuple, all that a graph can return."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        logits, maps = self.network(x, return_boundaries=True)
-        return logits, *maps
-
-
-class _First(nn.Module):
-    """Image → the map after the stem, and the map after the first layers of the first stage.
+class _Step(nn.Module):
+    """A part of the network: what it computes with the network's modules, as one flat tuple, all a graph can return.
 
     Feature maps pass between the parts channels last (B, H, W, C), as the layers keep them, so nothing is reordered.
     """
 
-    def __init__(self, network: S2MNet) -> None:
+    def __init__(self, network: nn.Module, forward: Forward) -> None:
         super().__init__()
-        self.stem, self.layers = network.stem, cast(nn.Sequential, network.stages[0])[:PRECISE_LAYERS]
+        self.network, self.part = network, forward
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        stem = self.stem(x)
-        return stem.permute(0, 2, 3, 1), self.layers(stem).permute(0, 2, 3, 1)
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return self.part(self.network, *inputs)
 
 
-class _Middle(nn.Module):
+def _whole(network: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
+    """Image → logits and boundary maps."""
+    logits, maps = network(x, return_boundaries=True)
+    return logits, *maps
+
+
+def _first(network: S2MNet, x: Tensor) -> tuple[Tensor, ...]:
+    """Image → the map after the stem, and the map after the first layers of the first stage."""
+    stem = network.stem(x)
+    return stem.permute(0, 2, 3, 1), cast(Any, network.stages[0])[:PRECISE_LAYERS](stem).permute(0, 2, 3, 1)
+
+
+def _middle(network: S2MNet, x: Tensor) -> tuple[Tensor, ...]:
     """The latter → the start of the last decoder stage, at half resolution, and the boundary maps so far."""
-
-    def __init__(self, network: S2MNet) -> None:
-        super().__init__()
-        self.stages = nn.ModuleList([cast(nn.Sequential, network.stages[0])[PRECISE_LAYERS:], *network.stages[1:]])
-        self.decoder, self.last = network.decoder[:-1], network.decoder[-1]
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        features, skips, maps = encode_decode(x.permute(0, 3, 1, 2), self.stages, self.decoder)
-        return cast(Any, self.last).start(features, skips[-1]).permute(0, 2, 3, 1), *maps
+    stages = [cast(Any, network.stages[0])[PRECISE_LAYERS:], *network.stages[1:]]
+    features, skips, maps = encode_decode(x.permute(0, 3, 1, 2), stages, network.decoder[:-1])
+    return cast(Any, network.decoder[-1]).start(features, skips[-1]).permute(0, 2, 3, 1), *maps
 
 
-class _Last(nn.Module):
+def _last(network: S2MNet, stem: Tensor, started: Tensor) -> tuple[Tensor, ...]:
     """The stem's map and the start of the last decoder stage → logits and the finest boundary map."""
-
-    def __init__(self, network: S2MNet) -> None:
-        super().__init__()
-        self.decode, self.head = network.decoder[-1], network.head
-
-    def forward(self, stem: Tensor, started: Tensor) -> tuple[Tensor, ...]:
-        features, boundary = cast(Any, self.decode).finish(started.permute(0, 3, 1, 2))
-        logits = self.head(features, stem.permute(0, 3, 1, 2))
-        return (logits,) if boundary is None else (logits, boundary)
+    features, boundary = cast(Any, network.decoder[-1]).finish(started.permute(0, 3, 1, 2))
+    logits = network.head(features, stem.permute(0, 3, 1, 2))
+    return (logits,) if boundary is None else (logits, boundary)

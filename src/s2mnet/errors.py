@@ -25,6 +25,7 @@ class S2MNetError(Exception):
     """
 
     def __init__(self, where: str | Path, problem: str, fix: str) -> None:
-        self.where, self.problem = shown(str(where), WHERE), shown(problem, PROBLEM)
+        self.where = shown(str(where), WHERE).replace("\n", "\\n")  # lists of files have lines; a name has none
+        self.problem = shown(problem, PROBLEM)
         self.fix = shown(fix, FIX)
         super().__init__(f"{self.where} {self.problem}. {self.fix}")

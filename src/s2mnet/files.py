@@ -199,6 +199,18 @@ def _sync(path: Path) -> None:
             raise
 
 
+def find_file(folder: Path, *names: str) -> Path | None:
+    """The file of a folder that has one of the names, in upper or lower case; None if there is none.
+
+    Raises:
+        S2MNetError: there are two.
+    """
+    files = sorted(path for path in folder.iterdir() if path.name.lower() in names) if folder.is_dir() else []
+    if len(files) > 1:
+        raise S2MNetError(folder, f"has both {files[0].name} and {files[1].name}", "Keep one of them.")
+    return files[0] if files else None
+
+
 def write_error(path: Path, error: OSError) -> S2MNetError:
     """The error to raise for a path that cannot be written."""
     return S2MNetError(path, f"cannot be written to: {error.strerror or error}", "Free space or choose another folder.")

@@ -76,18 +76,15 @@ class Inference:
 
         Raises:
             ValueError: a tta that is not 1, 4, 8 or None.
+            S2MNetError: one above 1 for a model that must not mirror.
         """
-        preprocessing, tta = self.config.preprocessing, self.config.tta if tta is None else tta
-        if tta not in (1, 4, 8):
-            raise ValueError(f"tta must be 1, 4 or 8; it is {tta}")
+        preprocessing, transforms = self.config.preprocessing, self.transforms(tta)
 
         def probabilities(x: Tensor) -> Tensor:
             return self._probabilities(x, boundary)
 
         device = next(self._network.parameters()).device
         x = torch.from_numpy(_with_margin(batch, preprocessing)).to(device, torch.float32) / 255
-        square = preprocessing.size[0] == preprocessing.size[1]
-        transforms = dihedral(tta if square else min(tta, 4))
         weights = window_weights(preprocessing.size) if preprocessing.extent == "patches" else None
         total = torch.zeros(())
         for flip, turns in transforms:
@@ -104,6 +101,17 @@ class Inference:
             maps = torch.rot90(maps, -turns, (-2, -1))
             total = total + (maps.flip(-1) if flip else maps)
         return total / len(transforms)
+
+    def transforms(self, tta: int | None) -> list[tuple[bool, int]]:
+        """The test-time transforms that :meth:`run` averages over, see :func:`dihedral`; its errors."""
+        preprocessing, tta = self.config.preprocessing, self.config.tta if tta is None else tta
+        if tta not in (1, 4, 8):
+            raise ValueError(f"tta must be 1, 4 or 8; it is {tta}")
+        if tta > 1 and not self.config.mirrors:
+            problem = f"is {tta}, but mirrored views would swap classes of this model that differ in their side"
+            raise S2MNetError("--tta", problem, "Omit it, or use 1.")
+        square = preprocessing.size[0] == preprocessing.size[1]
+        return dihedral(tta if square else min(tta, 4))
 
     def _probabilities(self, x: Tensor, boundary: bool) -> Tensor:
         x = normalise(x, self.config.preprocessing).contiguous(memory_format=torch.channels_last)

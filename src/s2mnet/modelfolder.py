@@ -36,6 +36,7 @@ class ModelConfig(BaseModel):
         labels: from class indices to the values in a mask.
         threshold: probability above which a pixel is foreground, for a network with one output.
         tta: transforms averaged by default, see :func:`s2mnet.inference.dihedral`.
+        mirrors: whether more than one may be used: not where mirroring would swap classes.
     """
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
@@ -44,6 +45,7 @@ class ModelConfig(BaseModel):
     labels: LabelMap
     threshold: float = Field(0.5, ge=0, le=1)
     tta: Literal[1, 4, 8] = 1
+    mirrors: bool = True
 
 
 def save_model(network: S2MNet | PeerNetwork, config: ModelConfig, folder: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -75,16 +76,11 @@ def training_precision(history: Sequence[Mapping[str, Any]]) -> str | None:
         >>> training_precision([{"epoch": 1, "precision": "bf16"}, {"epoch": 2, "precision": "float32"}])
         'bf16, from epoch 2 on float32'
     """
-    starts: list[tuple[int, str]] = []
-    for record in history:
-        precision = record.get("precision")
-        if precision is None:
-            return None
-        if not starts or starts[-1][1] != precision:
-            starts.append((record["epoch"], precision))
-    if not starts:
+    if not history or any(record.get("precision") is None for record in history):
         return None
-    return ", ".join([starts[0][1], *(f"from epoch {epoch} on {precision}" for epoch, precision in starts[1:])])
+    first, *changes = (next(same) for _, same in groupby(history, key=lambda record: record["precision"]))
+    later = (f"from epoch {record['epoch']} on {record['precision']}" for record in changes)
+    return ", ".join([first["precision"], *later])
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

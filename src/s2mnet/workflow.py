@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.markup import escape
 
 from s2mnet.console import Console
-from s2mnet.data import Case, ImageFolder, find_cases
+from s2mnet.data import Case, ImageFolder, find_cases, load_case
 from s2mnet.data.cases import Split
 from s2mnet.data.labels import LabelMap, LabelRule
 from s2mnet.device import Precision, choose_device
@@ -18,9 +19,7 @@ from s2mnet.engines import EngineName
 from s2mnet.errors import S2MNetError
 from s2mnet.evaluation.examples import predict_examples
 from s2mnet.evaluation.folders import evaluate_folders
-from s2mnet.evaluation.results import Evaluation, save, table
-from s2mnet.evaluation.run import evaluate_run
-from s2mnet.evaluation.volumes import evaluate_volumes, find_volumes
+from s2mnet.evaluation.results import Evaluation, evaluate, save, table
 from s2mnet.fingerprint import Fingerprint, read_folder
 from s2mnet.modelfolder import CONFIG
 from s2mnet.plan import Plan, Training, make_plan, this_machine
@@ -160,11 +159,33 @@ def finish(
 
 
 def evaluate_cases(
-    predictor: Predictor, cases: list[Case], split: str, tta: int | None, console: Console
+    predictor: Predictor, cases: list[Case], split: str, tta: int | None = None, console: Console | None = None
 ) -> Evaluation:
-    """:func:`evaluate_run` with a progress bar."""
-    with progress_bar(f"testing on {split}", show=not console.quiet) as advance:
-        return evaluate_run(predictor, cases, split, tta, lambda done, _: advance(done, len(cases)))
+    """Predict each case at its own size, with a progress bar, and compare it with its mask.
+
+    Patients, volumes and spacing from ``cases.csv`` are used as in :func:`~s2mnet.evaluation.results.evaluate`.
+
+    Args:
+        predictor: the model; its labels say how the masks are read.
+        cases: images with masks.
+        split: the name of this split, kept in the result.
+        tta: see :meth:`s2mnet.Predictor.predict`.
+        console: a quiet one shows no progress.
+
+    Raises:
+        S2MNetError: an unreadable file, a mask of another size or with a label that the model does not know.
+    """
+
+    def pairs() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        for case in cases:
+            image, truth = load_case(case, predictor.config.labels)
+            yield case.name, predictor.predict(image, tta).indices, truth
+
+    structures, facts = predictor.config.labels.structures, {case.name: case.facts for case in cases}
+    with progress_bar(f"testing on {split}", show=not (console and console.quiet)) as advance:
+        return evaluate(
+            pairs(), structures, progress=lambda done, _: advance(done, len(cases)), split=split, facts=facts
+        )
 
 
 def describe(console: Console, folder: ImageFolder, fingerprint: Fingerprint, plan: Plan) -> None:
@@ -209,8 +230,7 @@ def evaluate_against(
         S2MNetError: a folder or file cannot be read, or does not match its counterpart.
     """
     if not (source / CONFIG).is_file():
-        measured = evaluate_volumes if find_volumes(truth) else evaluate_folders
-        return measured(source, truth, labels).with_context(command=command_line(), **environment())
+        return evaluate_folders(source, truth, labels).with_context(command=command_line(), **environment())
     folder = find_cases(truth)
     cases = folder.cases_of(split)
     if not cases:

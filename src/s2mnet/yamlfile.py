@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from s2mnet.errors import S2MNetError
 from s2mnet.guard import guarded
 
-LARGEST, DEEPEST = 500_000, 20  # bytes and levels; a plan has a few thousand and three
+LARGEST, DEEPEST, MOST = 500_000, 20, 50_000  # bytes, levels, values; a plan has a few thousand, three, a hundred
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -25,8 +25,8 @@ def read_yaml(path: Path, model: type[Model], fix: str, empty: Any = None) -> Mo
         empty: what an empty file stands for.
 
     Raises:
-        S2MNetError: the file cannot be read, is not YAML, is larger than 500 kB or nested deeper than 20 levels, has
-            aliases or a key twice, or a field is wrong; the first such field is named.
+        S2MNetError: the file cannot be read, is not YAML, is larger than 500 kB, nested deeper than 20 levels, has
+            aliases for more than 50,000 values or a key twice, or a field is wrong; the first such field is named.
     """
     try:
         with guarded(path, "cannot be read as YAML", fix):
@@ -55,20 +55,28 @@ class _Loader(yaml.SafeLoader):
         letter: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
         for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
-    level = 0
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.level = self.nodes = 0
+        self.sizes: dict[int, int] = {}  # nodes of each whole part, by its id
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):  # a few of them can stand for gigabytes
-            raise yaml.YAMLError(f"aliases such as *{self.peek_event().anchor} are not read")
+        alias, before = self.check_event(yaml.AliasEvent), self.nodes
         self.level += 1
         if self.level > DEEPEST:
             raise yaml.YAMLError(f"it is nested deeper than {DEEPEST} levels")
         node = super().compose_node(parent, index)
         self.level -= 1
+        self.nodes += self.sizes.get(id(node), MOST) if alias else 1  # MOST: an alias of a part within itself
+        if self.nodes >= MOST:
+            raise yaml.YAMLError(f"its aliases stand for more than {MOST} values")
+        self.sizes.setdefault(id(node), self.nodes - before)
         return node
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        mapping = super().construct_mapping(node, deep)
-        if len(mapping) < len(node.value):
-            raise yaml.constructor.ConstructorError(problem="a key is given twice", problem_mark=node.start_mark)
-        return mapping
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        keys = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if len(set(keys)) < len(keys):
+            raise yaml.composer.ComposerError(problem="a key is given twice", problem_mark=node.start_mark)
+        return node

@@ -8,8 +8,11 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from s2mnet.data.cases import find_cases, find_images
+from s2mnet.data.splits import by_share
 from s2mnet.errors import S2MNetError
 
 
@@ -31,15 +34,15 @@ def names(root: Path) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize(
     ("count", "sizes"),
-    # 0.7 n and 0.1 n to the nearest, halves up, at least one in train and val, the rest is test
+    # SHA-1 below 0.7 and 0.8 of its range, computed by hand; at least one in train and val, and of three in test
     [
         (2, (1, 1, 0)),
-        (3, (2, 1, 0)),
-        (5, (4, 1, 0)),
+        (3, (1, 1, 1)),
+        (5, (2, 1, 2)),
         (10, (7, 1, 2)),
-        (15, (11, 2, 2)),
-        (51, (36, 5, 10)),
-        (100, (70, 10, 20)),
+        (15, (11, 1, 3)),
+        (51, (34, 5, 12)),
+        (100, (61, 11, 28)),
     ],
 )
 def test_split_is_by_sha1_of_the_stem(tmp_path: Path, count: int, sizes: tuple[int, int, int]) -> None:
@@ -59,10 +62,22 @@ def test_split_is_by_sha1_of_the_stem(tmp_path: Path, count: int, sizes: tuple[i
 def test_split_of_the_real_folder(shared_data: Path) -> None:
     found = names(shared_data / "Kvasir-SEG")
     stems = [file.stem for file in (shared_data / "Kvasir-SEG" / "images").iterdir()]
-    stems.sort(key=lambda stem: hashlib.sha1(stem.encode()).digest())
-    assert set(found["train"]) == set(stems[:700])
-    assert set(found["val"]) == set(stems[700:800])
-    assert set(found["test"]) == set(stems[800:])
+    shares = {stem: int(hashlib.sha1(stem.encode()).hexdigest(), 16) / 2**160 for stem in stems}
+    assert set(found["train"]) == {stem for stem in stems if shares[stem] < 0.7}
+    assert set(found["val"]) == {stem for stem in stems if 0.7 <= shares[stem] < 0.8}
+    assert set(found["test"]) == {stem for stem in stems if shares[stem] >= 0.8}
+
+
+@given(st.sets(st.integers(0, 10**6), min_size=2, max_size=60), st.sets(st.integers(0, 10**6), max_size=60))
+def test_images_that_are_added_move_no_others(numbers: set[int], added: set[int]) -> None:
+    before = by_share(map(str, numbers))
+    after = by_share(map(str, numbers | added))
+    shares = [int(hashlib.sha1(str(number).encode()).hexdigest(), 16) / 2**160 for number in numbers]
+    if all(any(low <= share < high for share in shares) for low, high in ((0, 0.7), (0.7, 0.8), (0.8, 1))):
+        assert {name: after[name] for name in before} == before
+    else:  # one of the splits had been filled from below
+        assert not any(before[name] == "train" and after[name] == "test" for name in before) or min(shares) >= 0.7
+    assert {"train", "val"} <= set(before.values()) and ("test" in before.values()) == (len(numbers) > 2)
 
 
 def test_given_splits_stay_as_given(tmp_path: Path) -> None:
@@ -80,7 +95,9 @@ def test_a_missing_val_is_the_last_eighth_of_train_by_sha1(tmp_path: Path) -> No
     touch_pairs(tmp_path / "train", stems)
     touch_pairs(tmp_path / "test", ["t"])
     ordered = sorted(stems, key=lambda stem: hashlib.sha1(stem.encode()).hexdigest())
-    assert names(tmp_path) == {"train": sorted(ordered[:17]), "val": sorted(ordered[17:]), "test": ["t"]}
+    val = [stem for stem in ordered if int(hashlib.sha1(stem.encode()).hexdigest(), 16) >= 7 * 2**157]
+    assert 1 <= len(val) <= 5
+    assert names(tmp_path) == {"train": sorted(set(stems) - set(val)), "val": sorted(val), "test": ["t"]}
     assert "last eighth of train" in find_cases(tmp_path).split_rule
 
 
@@ -170,3 +187,51 @@ def test_find_images(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
     with pytest.raises(S2MNetError, match="one stem"):
         find_images(tmp_path)
+
+
+# --- files that would be passed over
+
+
+@pytest.mark.parametrize("kind", ["images", "masks"])
+def test_images_in_subfolders_are_refused(tmp_path: Path, kind: str) -> None:
+    touch_pairs(tmp_path, ["a", "b", "c"])
+    for harmless in (".thumbnails/a.png", "notes/read me.txt"):
+        (tmp_path / kind / harmless).parent.mkdir()
+        (tmp_path / kind / harmless).touch()
+    assert len(find_cases(tmp_path).cases_of("all")) == 3
+    (tmp_path / kind / "patient 7" / "left").mkdir(parents=True)
+    (tmp_path / kind / "patient 7" / "left" / "d.png").touch()
+    with pytest.raises(S2MNetError, match=rf"{kind} has images in subfolders.*such as patient 7/left/d\.png"):
+        find_cases(tmp_path)
+
+
+def test_a_folder_of_subfolders_names_them(tmp_path: Path) -> None:
+    touch_pairs(tmp_path, ["a"])
+    with pytest.raises(S2MNetError, match=r"has images in subfolders.*such as images/a\.jpg.*choose the subfolder"):
+        find_images(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["valid", "Val", "validation", "testing"])
+def test_a_split_of_another_name_is_refused(tmp_path: Path, name: str) -> None:
+    touch_pairs(tmp_path / "train", ["a", "b", "c"])
+    (tmp_path / "notes").mkdir()
+    assert len(find_cases(tmp_path).cases_of("all")) == 3
+    touch_pairs(tmp_path / name, ["d"])
+    if len(list(tmp_path.iterdir())) < 3:
+        pytest.skip("this file system does not tell case apart")
+    with pytest.raises(S2MNetError, match=rf"has {name}/images besides train/.*val/"):
+        find_cases(tmp_path)
+
+
+def test_the_other_names_of_the_tables_are_read_and_two_are_refused(tmp_path: Path) -> None:
+    touch_pairs(tmp_path, ["a", "b"])
+    for name in ("dataset.yml", "Dataset.yaml", "DATASET.YML"):
+        (tmp_path / name).write_text("name: knees\nclasses: {0: background, 7: knee}\n")
+        assert find_cases(tmp_path).name == "knees" and find_cases(tmp_path).dataset.classes[7] == "knee"
+        (tmp_path / name).unlink()
+    (tmp_path / "Cases.csv").write_text("name,patient\na,p1\nb,p2\n")
+    assert {case.facts.patient for case in find_cases(tmp_path).cases_of("all")} == {"p1", "p2"}
+    for name in ("dataset.yml", "dataset.yaml"):
+        (tmp_path / name).write_text("name: knees\n")
+    with pytest.raises(S2MNetError, match=r"has both dataset\.yaml and dataset\.yml\. Keep one"):
+        find_cases(tmp_path)

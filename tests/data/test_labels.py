@@ -107,6 +107,24 @@ def test_one_file_with_a_stray_value_is_named_with_the_value_and_its_pixels() ->
         infer_labels(masks({0, 1, 2}, {0, 1}, {0, 2}, {0: 50, 200: 3}))
 
 
+def test_all_files_with_stray_values_are_named_at_once() -> None:
+    clean = [{0, 255}] * 20
+    strays = [{0: 50, 255: 9, value: value + 1} for value in (7, 8, 9)]
+    message = (
+        r"a20\.png has the value 7 on 8 px; a21\.png has 8 on 9 px; a22\.png has 9 on 10 px; "
+        r"the other masks have only 0, 255\."
+    )
+    with pytest.raises(S2MNetError, match=message):
+        infer_labels(masks(*clean, *strays))
+    with pytest.raises(S2MNetError, match=r"a31\.png has 7 on 8 px; 2 more masks have such values"):
+        infer_labels(masks(*clean, *[strays[0]] * 3, *[{0, 255}] * 2, *[strays[0]] * 9))
+    labels = LabelMap(kind="classes", values=[0, 1])
+    with pytest.raises(S2MNetError, match=r"has the value 4 on 1 px, 5 on 2 px, 7 on 3 px; the labels are only 0, 1"):
+        labels.encode(np.array([0, 4, 5, 5, 7, 7, 7]), "x.png")
+    with pytest.raises(S2MNetError, match=r"values 0, 3, 10, 11 \(3 on 500 px of a0\.png, 10 on 500 px of a1\.png"):
+        infer_labels(masks({0, 3}, {0, 10, 11}, {0, 3, 11}, {0, 10}))
+
+
 def test_a_stray_value_is_not_taken_for_a_class_or_for_ignore() -> None:
     # 0, 128, 255 would pass as three evenly spaced classes, and 0, 1, 255 as one class and ignore.
     for stray in (1, 128):

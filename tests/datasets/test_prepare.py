@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from trees import BUILDERS, box, colour, pnm_gz, save
 
-from s2mnet.datasets import prepare
+from s2mnet.datasets import DATASETS, PublicSet, prepare
 from s2mnet.errors import S2MNetError
 
 
@@ -198,3 +199,36 @@ def test_a_layout_is_found_three_folders_down_and_no_deeper(tmp_path: Path) -> N
     assert sum(prepare("Kvasir-SEG", tmp_path / "a", tmp_path / "deeper").counts.values()) == 10
     with pytest.raises(S2MNetError, match=r"the layout of Kvasir-SEG is images"):
         prepare("Kvasir-SEG", tmp_path, tmp_path / "deepest")
+
+
+def test_a_name_without_its_patient_and_a_mask_without_colours(tmp_path: Path) -> None:
+    BUILDERS["CHASE_DB1"](tmp_path / "source")
+    for end in (".jpg", "_1stHO.png"):
+        shutil.copy(tmp_path / f"source/Image_01L{end}", tmp_path / f"source/Image_01{end}")
+    with pytest.raises(S2MNetError, match=r"Image_01\.jpg has a name that does not follow the pattern"):
+        prepare("CHASE_DB1", tmp_path / "source", tmp_path / "out")
+    BUILDERS["BraTS-slices"](tmp_path / "slices")
+    mask = next((tmp_path / "slices").rglob("masks/*"))
+    save(mask, box(0, 255))
+    with pytest.raises(S2MNetError, match=rf"{mask.name} is grey; a mask has coloured regions"):
+        prepare("BraTS-slices", tmp_path / "slices", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"colours": {7: "#ffffff"}}, "colours must be given by the values of classes"),
+        ({"layouts": [{"parts": [{"images": "*", "mask": "x"}]}]}, "layouts.0.parts.0.mask"),
+        ({"layouts": [{"parts": [{"images": "*"}]}]}, "a part has masks"),
+        ({"layouts": [{"parts": [{"images": "*", "masks": "masks/*"}]}]}, "a part has masks"),
+        ({"layouts": [{"parts": [{"images": "*", "masks": "{}_m.*", "field": "f/*"}]}]}, "a part has masks"),
+        ({"labels": "guess"}, "labels"),
+        ({"reader": "s2mnet.datasets.sets.acdc.nothing"}, "reader"),
+    ],
+)
+def test_a_wrong_description_does_not_load(change: dict, place: str) -> None:
+    """Each field of an entry is checked; the same entry without the change is read."""
+    entry = DATASETS["PH2"].model_dump(exclude={"reader"})
+    assert PublicSet(**entry).dataset() == DATASETS["PH2"].dataset()
+    with pytest.raises(ValidationError, match=place):
+        PublicSet(**entry | change)

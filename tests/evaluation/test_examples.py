@@ -10,8 +10,8 @@ import pytest
 from s2mnet.data import find_cases
 from s2mnet.evaluation.examples import best_median_worst, predict_examples
 from s2mnet.evaluation.results import Evaluation, evaluate
-from s2mnet.evaluation.run import evaluate_run
 from s2mnet.prediction import Predictor
+from s2mnet.workflow import evaluate_cases
 
 SQUARE = np.zeros((20, 20), np.uint8)
 SQUARE[:, 5:10] = 1
@@ -40,7 +40,7 @@ def test_best_median_and_worst(evaluation: Evaluation, expected: dict[str, str])
 
 def test_examples_are_the_evaluated_predictions(tiny_run: Path, tiny_data: Path) -> None:
     predictor, cases = Predictor(tiny_run, engine="torch"), find_cases(tiny_data).splits["train"]
-    examples = predict_examples(predictor, cases, evaluation := evaluate_run(predictor, cases, "train"))
+    examples = predict_examples(predictor, cases, evaluation := evaluate_cases(predictor, cases, "train"))
     assert [example.role for example in examples] == ["best", "median", "worst"]
     by_name = {case.name: case.mean("dice") for case in evaluation.cases}
     assert [example.dice for example in examples][::2] == [max(by_name.values()), min(by_name.values())]

@@ -13,11 +13,12 @@ from direct import image_metrics
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.ndimage import label
 from scipy.spatial.distance import cdist
 from skimage.draw import disk
 from skimage.segmentation import find_boundaries
 
-from s2mnet.evaluation.metrics import METRIC_NAMES, metrics_in
+from s2mnet.evaluation.metrics import METRIC_NAMES, metrics_in, surface_dice_nikolov
 
 RATIOS = [metric.name for metric in metrics_in("px") if not metric.unit]
 
@@ -58,11 +59,59 @@ def surface(mask: np.ndarray) -> np.ndarray:
     return np.argwhere(find_boundaries(np.pad(mask, 1), connectivity=1, mode="inner")).astype(float)
 
 
+def element_size(window: np.ndarray, spacing: np.ndarray) -> float:
+    """Length or area of the surface in a window of two pixels a side, in closed form from its parts.
+
+    The smaller set of pixels, in parts that share faces, is cut off half-way to the other pixels.
+    """
+    few = window if window.sum() <= window.size / 2 else ~window
+    if window.ndim == 2:
+        whole = {1: np.linalg.norm(spacing) / 2, 2: float(spacing[int(few[0].all() or few[1].all())])}
+        parts, count = label(few)
+        return float(sum(whole[int((parts == part).sum())] for part in range(1, count + 1)))
+    faces = np.prod(spacing) / spacing  # area of a voxel's face across each axis
+    parts, count = label(few)
+    total = 0.0
+    for part in range(1, count + 1):
+        places = np.argwhere(parts == part)
+        spans = np.ptp(places, axis=0) > 0
+        if len(places) == 1:
+            total += np.linalg.norm(faces) / 8
+        elif len(places) == 2:
+            total += np.linalg.norm(faces[~spans]) / 2
+        elif len(places) == 3:
+            total += faces[~spans][0] / 2 + 3 / 8 * np.linalg.norm(faces)
+        elif not spans.all():
+            total += faces[~spans][0]
+        elif max(sum((a != b).sum() == 1 for b in places) for a in places) == 3:  # a corner and its three neighbours
+            total += 6 / 8 * np.linalg.norm(faces)
+        else:  # a path along all three axes
+            ends = [a for a in places if sum((a != b).sum() == 1 for b in places) == 1]
+            along = [int(np.argmax(a != b)) for a in ends for b in places if (a != b).sum() == 1]
+            total += np.linalg.norm(faces) / 2 + sum(np.linalg.norm(np.delete(faces, axis)) for axis in along) / 4
+    return float(total)
+
+
+def nikolov(p: np.ndarray, t: np.ndarray, spacing: np.ndarray, tolerance: float = 2) -> float:
+    """Surface Dice by length or area, window by window, distances from all pairs."""
+    held = []
+    for mask in (np.pad(p, 1), np.pad(t, 1)):
+        windows = np.lib.stride_tricks.sliding_window_view(mask, (2,) * mask.ndim)
+        places = [place for place in np.ndindex(windows.shape[: mask.ndim]) if 0 < windows[place].mean() < 1]
+        sizes = [element_size(windows[place], spacing) for place in places]
+        held.append((np.array(places) * spacing, np.array(sizes)))
+    (first, sizes), (second, other) = held
+    apart = cdist(first, second)
+    limit = tolerance * (1 + 1e-6)
+    near = sizes[apart.min(1) <= limit].sum() + other[apart.min(0) <= limit].sum()
+    return float(near / (sizes.sum() + other.sum()))
+
+
 def brute_force(p: np.ndarray, t: np.ndarray, spacing=None) -> dict[str, float]:
     """Every metric of two non-empty masks from its definition, distances from all pairs of surface pixels."""
     spacing = np.asarray(spacing or (1.0,) * p.ndim)
     scaled = cdist(surface(p) * spacing, surface(t) * spacing)
-    near = np.concatenate([scaled.min(1), scaled.min(0)]) <= 2
+    near = np.concatenate([scaled.min(1), scaled.min(0)]) <= 2 * (1 + 1e-6)
     tp, fp, fn = (p & t).sum(), (p & ~t).sum(), (~p & t).sum()
     return {
         "dice": 2 * tp / (2 * tp + fp + fn),
@@ -71,6 +120,7 @@ def brute_force(p: np.ndarray, t: np.ndarray, spacing=None) -> dict[str, float]:
         "recall": tp / (tp + fn),
         "hd95": max(np.quantile(scaled.min(1), 0.95), np.quantile(scaled.min(0), 0.95)),
         "surface_dice": near.mean(),
+        "surface_dice_nikolov": nikolov(p, t, spacing),
     }
 
 
@@ -103,7 +153,10 @@ def test_two_parallel_lines(gap: int) -> None:
     truth, prediction = np.zeros((2, 20, 30), bool)
     truth[:, 4] = True
     prediction[:, 4 + gap] = True
-    assert binary(prediction, truth) == dict.fromkeys(RATIOS, 0.0) | {"surface_dice": float(gap <= 2), "hd95": gap}
+    # A line has two edges, of which one is a pixel nearer to the other line.
+    edges = ((gap <= 2) + (gap - 1 <= 2)) / 2
+    distances = {"surface_dice": float(gap <= 2), "surface_dice_nikolov": edges, "hd95": gap}
+    assert binary(prediction, truth) == dict.fromkeys(RATIOS, 0.0) | distances
     # Millimetres change distances along the axis of the shift only; the tolerance is 2 of them, then.
     assert binary(prediction, truth, spacing=(9.0, 0.5))["hd95"] == pytest.approx(gap * 0.5)
     assert binary(prediction.T, truth.T, spacing=(9.0, 0.5))["hd95"] == pytest.approx(gap * 9)
@@ -125,6 +178,64 @@ def test_two_discs(radius: int, offset: int) -> None:
     away = np.abs(np.sqrt(radius**2 + offset**2 + 2 * radius * offset * np.cos(theta)) - radius)
     assert got["hd95"] == pytest.approx(np.quantile(away, 0.95), abs=0.75)
     assert got["surface_dice"] == pytest.approx((away <= 2).mean(), abs=0.06)
+
+
+@pytest.mark.parametrize("spacing", [0.1, 0.2, 0.25, 0.4, 0.7, 1 / 3, 1.0])
+def test_a_square_moved_by_exactly_the_tolerance_is_within_it_everywhere(spacing: float) -> None:
+    pixels = round(2 / spacing)
+    tolerance_is_hit = math.isclose(pixels * spacing, 2)
+    scores = set()
+    for start in range(0, 60, 7):
+        truth, prediction = np.zeros((2, 30, 120), bool)
+        truth[5:20, start : start + 15] = True
+        prediction[5:20, start + pixels : start + pixels + 15] = True
+        got = binary(prediction, truth, spacing=(spacing, spacing))
+        scores.add((got["surface_dice"], got["surface_dice_nikolov"], got["hd95"]))
+    assert len(scores) == 1  # wherever it is
+    if tolerance_is_hit:
+        assert scores.pop()[:2] == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("spacing", [(2.0, 1.0), (3.0, 2.0, 1.0)])
+def test_nikolov_of_two_pixels_two_away(spacing: tuple[float, ...]) -> None:
+    """A case of DeepMind's own: half of the elements around each pixel are 1 mm from the other's, half 2 mm."""
+    truth, prediction = np.zeros((2, *[20] * len(spacing)), bool)
+    truth[..., 5, 10], prediction[..., 5, 12] = True, True
+    if len(spacing) == 3:
+        truth[:5], truth[6:], prediction[:5], prediction[6:] = False, False, False, False
+    assert surface_dice_nikolov(prediction, truth, spacing, tolerance=1) == pytest.approx(0.5)
+    assert surface_dice_nikolov(prediction, truth, spacing, tolerance=2) == 1.0
+    assert surface_dice_nikolov(prediction, truth, spacing, tolerance=0.9) == 0.0
+
+
+def test_nikolov_of_two_squares_of_different_length() -> None:
+    """Another case of theirs, by hand: pixels of 2 mm × 1 mm, 2×2 and 3×2 of them."""
+    truth, prediction = np.zeros((2, 6, 6), bool)
+    truth[1:3, 1:3], prediction[1:4, 1:3] = True, True
+    diagonal = math.sqrt(5) / 2
+    length, other = 4 * diagonal + 2 * 1 + 2 * 2, 4 * diagonal + 2 * 1 + 4 * 2
+    # The shorter one's corners lie on the other's sides, and the middle of its lower edge is 1 mm from these. The
+    # longer one's lower edge is 2 mm from the other.
+    expected = (length + other - (2 * diagonal + 1)) / (length + other)
+    assert surface_dice_nikolov(prediction, truth, (2, 1), tolerance=1) == pytest.approx(expected)
+
+
+def test_nikolov_of_two_slabs() -> None:
+    """Theirs again: 50 and 51 layers of 100 × 100 voxels of 2 × 1 × 1 mm. 1 mm from the other's end is too far."""
+    truth, prediction = np.zeros((2, 100, 100, 100), bool)
+    truth[:50], prediction[:51] = True, True
+
+    def area(layers: int) -> float:
+        edge, corner = math.sqrt(2) / 2, math.hypot(1, 2, 2) / 8
+        side, ridge = 2 * (layers - 1) * 99, math.sqrt(1 + 4) / 2 * 99
+        return 2 * 99**2 + 4 * side + 8 * ridge + 4 * 2 * (layers - 1) * edge + 8 * corner
+
+    # The shorter one's end has 99 × 99 elements, of which the outermost are 1 mm from the other's sides.
+    end, outer = 97**2, 99**2 + 4 * math.sqrt(5) / 2 * 99 + 4 * math.hypot(1, 2, 2) / 8
+    expected = 1 - (end + outer) / (area(50) + area(51))
+    got = surface_dice_nikolov(prediction, truth, (2, 1, 1), tolerance=1)
+    assert got == pytest.approx(expected, rel=1e-6)
+    assert got == pytest.approx(0.836, abs=0.0005)
 
 
 def test_hd95_is_the_larger_direction() -> None:
@@ -199,7 +310,7 @@ def test_classes_are_scored_apart() -> None:
 
 
 def test_every_metric_has_a_direction() -> None:
-    assert METRIC_NAMES == ("dice", "iou", "precision", "recall", "hd95", "surface_dice")
+    assert METRIC_NAMES == ("dice", "iou", "precision", "recall", "hd95", "surface_dice", "surface_dice_nikolov")
     assert [m.name for m in metrics_in("mm") if not m.higher_is_better] == ["hd95"]
 
 
@@ -246,7 +357,7 @@ def test_exchanging_the_masks_exchanges_precision_and_recall(pair: tuple[np.ndar
     there, back = by_class(prediction, truth, num_classes), by_class(truth, prediction, num_classes)
     for index, values in there.items():
         assert values["precision"] == back[index]["recall"]
-        for name in ("dice", "iou", "hd95", "surface_dice"):
+        for name in ("dice", "iou", "hd95", "surface_dice", "surface_dice_nikolov"):
             assert values[name] == pytest.approx(back[index][name])
 
 

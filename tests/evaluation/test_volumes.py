@@ -17,10 +17,10 @@ from rich.console import Console
 
 from s2mnet.data.casetable import CaseFacts
 from s2mnet.errors import S2MNetError
+from s2mnet.evaluation.folders import evaluate_folders
 from s2mnet.evaluation.metrics import METRIC_NAMES
 from s2mnet.evaluation.records import MEAN
 from s2mnet.evaluation.results import Evaluation, evaluate, load, save, table
-from s2mnet.evaluation.volumes import evaluate_volumes
 from s2mnet.report.content import Report
 from s2mnet.report.page import render
 
@@ -235,7 +235,7 @@ def test_folders_of_volumes(volumes: dict, tmp_path: Path) -> None:
         nifti(tmp_path / f"t/{name}.nii" if name == "p2-a" else tmp_path / f"t/{name}.nii.gz", truth.astype(np.float32))
     (tmp_path / "t/notes.txt").touch()
     nifti(tmp_path / "p/more.nii.gz", blob(0)[0])
-    got = evaluate_volumes(tmp_path / "p", tmp_path / "t")
+    got = evaluate_folders(tmp_path / "p", tmp_path / "t")
     assert got.volumes.unit == "mm" and got.cases == [] and got.patients is None
     assert [case.name for case in got.volumes.cases] == list(volumes)
     for case in got.volumes.cases:
@@ -269,16 +269,16 @@ def test_volumes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "p/a.nii.gz"
     for mask, spacing, message in (
         (prediction, (8.0, 1.5, 1.5), r"p/a\.nii\.gz .*an affine .* 5\.75 mm"),
-        (prediction[1:], SPACING, r"p/a\.nii\.gz .*has 24 × 20 × 5 voxels; the grid"),
+        (prediction[1:], SPACING, r"p/a\.nii\.gz has 24 × 20 × 5 voxels; the grid of a\.nii\.gz has 24 × 20 × 6"),
         (prediction * 7, SPACING, r"p/a\.nii\.gz holds the values 7 and 14; the truth has "),
         (prediction / 3, SPACING, r"p/a\.nii\.gz .*fractional values"),
     ):
         nifti(file, mask, spacing)
         with pytest.raises(S2MNetError, match=message):
-            evaluate_volumes(tmp_path / "p", tmp_path / "t")
+            evaluate_folders(tmp_path / "p", tmp_path / "t")
     file.rename(tmp_path / "p/b.nii.gz")
     with pytest.raises(S2MNetError, match=r"no prediction for 1 of 1 masks .*a\.nii\.gz"):
-        evaluate_volumes(tmp_path / "p", tmp_path / "t")
+        evaluate_folders(tmp_path / "p", tmp_path / "t")
     nifti(tmp_path / "t/a.nii", truth)
     with pytest.raises(S2MNetError, match=r"two volumes with one name: a\.nii and a\.nii\.gz"):
-        evaluate_volumes(tmp_path / "p", tmp_path / "t")
+        evaluate_folders(tmp_path / "p", tmp_path / "t")

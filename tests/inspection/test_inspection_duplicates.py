@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from planted import blob, put, texture
 from scipy.fft import dct
 
 from s2mnet.data.cases import Case
+from s2mnet.data.casetable import CaseFacts
 from s2mnet.fingerprint import duplicates as duplicates_module
 from s2mnet.fingerprint.duplicates import HASH_DISTANCE, find_duplicates, perceptual_hash
 from s2mnet.fingerprint.pair import InspectedPair, measure
@@ -119,3 +121,40 @@ def test_retinas_of_two_patients_are_no_duplicates(shared_data: Path) -> None:
     images = sorted((shared_data / "DRIVE" / "training" / "images").glob("*.tif"))
     folder = shared_data / "DRIVE" / "training" / "1st_manual"
     assert duplicates(images, [folder / f"{image.name[:2]}_manual1.gif" for image in images]) == []
+
+
+def copies(folder: Path, splits: str, patients: list[str | None] | None = None) -> list[InspectedPair]:
+    """One image under many names, in the splits "t" (train) and "e" (test)."""
+    put(folder, "x", texture(50, 96), blob(0, 96))
+    case = Case("x", *(folder / "x" / kind / "x.png" for kind in ("images", "masks")))
+    (image,), (mask,) = ([*(folder / "x" / kind).iterdir()] for kind in ("images", "masks"))
+    pair = measure(replace(case, image=image, mask=mask), "train", inspect=True)[0]
+    assert isinstance(pair, InspectedPair)
+    owners = patients or [None] * len(splits)
+    return [
+        replace(
+            pair,
+            case=replace(case, name=f"{place:04}", facts=CaseFacts(patient=owner)),
+            split="train" if split == "t" else "test",
+        )
+        for place, (split, owner) in enumerate(zip(splits, owners, strict=True))
+    ]
+
+
+def test_many_copies_are_counted_once_each(tmp_path: Path) -> None:
+    """Five thousand frames of a frozen camera: 12 million pairs, told by 4,999."""
+    facts = copies(tmp_path, "t" * 4000 + "e" * 1000)
+    found, counts = find_duplicates(facts, [fact.case.name for fact in facts])
+    assert counts == {"exact across": 1000, "near across": 0, "exact within": 3999, "near within": 0}
+    assert {pair.first for pair in found} == {"0000"}
+    assert {pair.group for pair in found} == {"exact across", "exact within"}  # neither crowds out the other
+
+
+def test_images_of_one_patient_are_no_duplicates(tmp_path: Path) -> None:
+    facts = copies(tmp_path, "ttte", ["a", "a", "b", "c"])
+    found, counts = find_duplicates(facts, [fact.case.name for fact in facts])
+    assert [(pair.first, pair.second, pair.group) for pair in found] == [
+        ("0000", "0003", "exact across"),
+        ("0000", "0002", "exact within"),
+    ]
+    assert sum(counts.values()) == 2

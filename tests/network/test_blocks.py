@@ -21,7 +21,7 @@ from s2mnet.network import (
 )
 from s2mnet.network.decoder import ROUTINGS, PlainDecoderStage, UpsampleAndConcat
 from s2mnet.network.fast.depthwise import FastDepthwiseConv2d
-from s2mnet.network.fast.upsampling import FastUpsampleAndConcat
+from s2mnet.network.fast.operations import FastUpsampleAndConcat
 from s2mnet.network.heads import HEADS, build_head
 
 Randomise = Form = Callable[[nn.Module], nn.Module]

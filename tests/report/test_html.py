@@ -121,7 +121,7 @@ def test_table_holds_every_metric_with_interval(full: Report, page: Page) -> Non
         form = ".1f" if metric == "hd95" else ".3f"
         assert f"{summary.mean:{form}}" in text
         assert f"{summary.low:{form}} – {summary.high:{form}}" in text
-    assert text.count("↑") == 5 and text.count("↓") == 1
+    assert text.count("↑") == 6 and text.count("↓") == 1
 
 
 def test_all_that_was_given_is_said(full: Report, page: Page) -> None:

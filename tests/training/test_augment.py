@@ -134,6 +134,16 @@ def test_flips_are_the_four_mirrorings_equally_often() -> None:
     assert min(counts) > 30
 
 
+@pytest.mark.parametrize(("axes", "dims"), [(["rows"], (0,)), (["columns"], (1,)), ([], ())])
+def test_flips_keep_to_their_axes(axes: list[str], dims: tuple[int, ...]) -> None:
+    image, mask = torch.rand(1, 40, 52), torch.randint(0, 3, (40, 52)).to(torch.uint8)
+    aug, rng = NOTHING.model_copy(update={"flip_p": 0.5, "flip_axes": axes}), np.random.default_rng(0)
+    seen = [random_view(image, mask, centre_of(mask), (40, 52), aug, rng)[1] for _ in range(40)]
+    allowed = [mask, mask.flip(dims)]
+    assert all(any(torch.equal(view, one) for one in allowed) for view in seen)
+    assert all(any(torch.equal(view, one) for view in seen) for one in allowed)
+
+
 def test_zoom_and_shift_stay_within_their_bounds() -> None:
     y, x = np.mgrid[:96, :96]
     disc = torch.from_numpy((np.hypot(y - 47.5, x - 47.5) < 20).astype(np.uint8))

@@ -14,7 +14,7 @@ from s2mnet.data.casetable import FILE as CASE_TABLE
 from s2mnet.data.casetable import UNKNOWN, CaseFacts, check_names, read_case_table
 from s2mnet.data.dataset import Dataset
 from s2mnet.data.images import is_image_file
-from s2mnet.data.splits import BY_HASH, SPLITS, Split, by_hash, digest
+from s2mnet.data.splits import BY_SHARE, SPLITS, Split, by_share
 from s2mnet.errors import S2MNetError
 
 Result = TypeVar("Result")
@@ -89,19 +89,20 @@ def _readable(find: Callable[[Path], Result]) -> Callable[[str | Path], Result]:
 def find_cases(root: Path) -> ImageFolder:
     """Pair images and masks by equal file stems and split them.
 
-    Either root/images and root/masks: ordered by the SHA-1 hex digest of the file stem, the first 70 % are train,
-    the next 10 % val, the rest test, halves rounded up, at least one in train and val. Or root/train, root/val and
-    root/test, each with images and masks: as given; without val the last eighth of train by the same order is val.
+    Either root/images and root/masks: about 70 % are train, 10 % val and 20 % test, by the SHA-1 of the file stem
+    (:func:`~s2mnet.data.splits.by_share`), so that images added later move no other image. Or root/train, root/val
+    and root/test, each with images and masks: as given; without val about an eighth of train is val, likewise.
     A ``dataset.yaml`` in root is read too, and a ``cases.csv`` (:func:`~s2mnet.data.casetable.read_case_table`):
-    where it names patients, or volumes, these are split instead of images, in the order of the SHA-1 of their names.
+    where it names patients, or volumes, these are split instead of images, by the SHA-1 of their names.
     Hidden files and files that are not images are skipped. Stems are compared in Unicode's composed form (NFC): some
     systems store é as two characters.
 
     Raises:
         S2MNetError: a wrong ``dataset.yaml``, no such folder or neither layout, an empty folder, no pair, fewer than
             two pairs to split, an image without a mask or the reverse, two files with one stem, one stem in two splits,
-            a folder that cannot be read, a name that is not UTF-8; a wrong ``cases.csv``, one of other images, one
-            by which a patient or volume is in two splits.
+            images in subfolders of these folders, images in other folders than train, val and test, a folder that
+            cannot be read, a name that is not UTF-8; a wrong ``cases.csv``, one of other images, one by which a patient
+            or volume is in two splits.
     """
     if not root.is_dir():
         if root.exists():
@@ -111,6 +112,10 @@ def find_cases(root: Path) -> ImageFolder:
     given = [name for name in SPLITS if (root / name).is_dir()]
     if flat and given:
         raise S2MNetError(root, f"has both {flat[0]}/ and {given[0]}/", f"Keep one of the two layouts. {_ARRANGE}")
+    others = [path.parent.name for path in sorted(root.glob("[!.]*/images")) if path.parent.name not in SPLITS]
+    if given and others:
+        problem = f"has {others[0]}/images besides {given[0]}/"
+        raise S2MNetError(root, problem, f"Name it train/, val/ or test/, or move {others[0]}/ elsewhere.")
     dataset = Dataset.load(root)
     if flat:
         cases: dict[Split, list[Case]] = {"train": _pair(root)}
@@ -143,10 +148,20 @@ def find_images(path: Path) -> list[Path]:
         raise S2MNetError(path, "does not exist", "Check the path of the image or folder.")
     images = sorted(_by_stem(path).values())
     if not images:
+        check_subfolders(path)
         raise S2MNetError(
             path, "contains no png, jpg, tif, bmp or gif image", "Choose the folder that holds the images."
         )
     return images
+
+
+def check_subfolders(folder: Path) -> None:
+    """Raise if there are images in subfolders, which are not read."""
+    below = sorted(Path(entry) for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    image = next((file for inner in below for file in sorted(inner.rglob("*")) if is_image_file(file)), None)
+    if image:
+        problem = f"has images in subfolders, which are not read, such as {image.relative_to(folder)}"
+        raise S2MNetError(folder, problem, "Move the images up, or choose the subfolder; move other files elsewhere.")
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
@@ -170,6 +185,9 @@ def _pair(root: Path) -> list[Case]:
     for name in ("images", "masks"):
         if not (root / name).is_dir():
             raise S2MNetError(root, f"has no folder {name}/", "Put images/ and masks/ side by side.")
+    folders = [name for name in ("images", "masks", FIELDS) if (root / name).is_dir()]
+    for name in folders:
+        check_subfolders(root / name)
     images, masks = _by_stem(root / "images"), _by_stem(root / "masks")
     for name, files in (("images", images), ("masks", masks)):
         if not files:
@@ -185,7 +203,7 @@ def _pair(root: Path) -> list[Case]:
             names = ", ".join(file.name for file in alone[:5]) + (", …" if len(alone) > 5 else "")
             problem = f"has {len(alone)} {what}{'s' * (len(alone) > 1)} without {other}: {names}"
             raise S2MNetError(alone[0].parent, problem, f"Add the {other} of the same name, or remove the {what}.")
-    fields = _by_stem(root / FIELDS) if (root / FIELDS).is_dir() else {}
+    fields = _by_stem(root / FIELDS) if FIELDS in folders else {}
     without = [images[stem].name for stem in common if fields and stem not in fields]
     if without:
         problem = f"has no field of view for {len(without)} images: {', '.join(without[:5])}"
@@ -209,9 +227,9 @@ def _split_by_hash(root: Path, cases: list[Case]) -> ImageFolder:
         only = f"only {unit} {cases[0].group}" if len(cases) > 1 else "only 1 pair"
         problem = f"has {only}; training needs at least 2, one to train and one to validate"
         raise S2MNetError(root, problem, f"Add pairs of another {unit}." if len(cases) > 1 else "Add pairs.")
-    chosen = by_hash(groups)
+    chosen = by_share(groups)
     splits = {split: [case for case in cases if chosen[case.group] == split] for split in SPLITS}
-    return ImageFolder(root, splits, BY_HASH.replace("the file stem", _hashed(cases)))
+    return ImageFolder(root, splits, BY_SHARE.replace("the file stem", _hashed(cases)))
 
 
 def _split_as_given(root: Path, given: Mapping[Split, list[Case]]) -> ImageFolder:
@@ -220,7 +238,7 @@ def _split_as_given(root: Path, given: Mapping[Split, list[Case]]) -> ImageFolde
     rule = "as given by the folders " + ", ".join(given)
     if "val" not in given:
         splits["train"], splits["val"], how = _take_val(root / "train", splits["train"])
-        rule += f"; validation is the last eighth of train, sorted by SHA-1 of {how}"
+        rule += f"; validation is the last eighth of train by the range of the SHA-1 of {how}"
     return ImageFolder(root, splits, rule)
 
 
@@ -243,16 +261,16 @@ def _check_apart(root: Path, given: Mapping[Split, list[Case]]) -> None:
 
 
 def _take_val(root: Path, train: list[Case]) -> tuple[list[Case], list[Case], str]:
-    """Cases that stay in train, cases that become validation, and what they were sorted by."""
+    """Cases that stay in train, cases that become validation, and what they were told apart by."""
     alone = len({case.group for case in train}) == 1
     keys = {case.name: case.name if alone else case.group for case in train}
-    ordered = sorted(set(keys.values()), key=digest)
-    if len(ordered) < 2:
+    if len(set(keys.values())) < 2:
         problem = "has only 1 pair; training needs at least 2, one to train and one to validate"
         raise S2MNetError(root, problem, "Add pairs.")
-    val = set(ordered[-max(1, (len(ordered) + 4) // 8) :])
+    chosen = by_share(keys.values(), (7 / 8, 1))
     how = f"the file stem, since all of train is one {_unit(train)}" if alone else _hashed(train)
-    return [c for c in train if keys[c.name] not in val], [c for c in train if keys[c.name] in val], how
+    parts = [[case for case in train if chosen[keys[case.name]] == split] for split in SPLITS[:2]]
+    return parts[0], parts[1], how
 
 
 def _unit(cases: list[Case]) -> str:

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 from s2mnet.errors import S2MNetError
-from s2mnet.files import write_atomically
+from s2mnet.files import find_file, write_atomically
 from s2mnet.guard import guarded
 from s2mnet.text import as_cell, from_cell
 
@@ -76,8 +76,8 @@ def read_case_table(folder: Path) -> dict[str, CaseFacts] | None:
         >>> [facts.patient for facts in read_case_table(folder).values()]
         ['p1', None]
     """
-    path = folder / FILE
-    if not path.exists():
+    path = find_file(folder, FILE)
+    if path is None:
         return None
     with guarded(path, "is not a table", "Save it as CSV in UTF-8, with commas."):
         text = path.read_bytes().decode("utf-8-sig")

@@ -8,7 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from s2mnet.data.labels import LabelMap
-from s2mnet.files import write_atomically
+from s2mnet.files import find_file, write_atomically
 from s2mnet.yamlfile import read_yaml
 
 FILE = "dataset.yaml"
@@ -91,13 +91,13 @@ class Dataset(BaseModel):
 
     @classmethod
     def load(cls, folder: Path) -> Dataset:
-        """Read ``folder/dataset.yaml``; without one, every field has its default.
+        """Read ``folder/dataset.yaml``, or ``dataset.yml``; without one, every field has its default.
 
         Raises:
-            S2MNetError: the file is not YAML, or a field is wrong.
+            S2MNetError: the file is not YAML, a field is wrong, or there are two files.
         """
-        path = folder / FILE
-        if not path.is_file():
+        path = find_file(folder, FILE, "dataset.yml")
+        if path is None:
             return cls()
         return read_yaml(path, cls, "Correct it, or remove the file to have the labels inferred.", empty={})
 

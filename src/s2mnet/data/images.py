@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from s2mnet.data.decoding import STACK, WORD_MODES, decode
+from s2mnet.data.decoding import STACK, WORD_MODES, decode, header
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_png
 
@@ -33,10 +34,11 @@ def read_image(path: str | Path) -> np.ndarray:
     """An image as 8-bit grey or RGB, turned upright by its EXIF orientation.
 
     Alpha is dropped. A palette, CMYK or YCbCr image becomes RGB (a palette whose used entries are all grey becomes
-    grey). Grey of more than 8 bits (and 16-bit RGB of a TIFF) is windowed per image: the 0.5 and 99.5 percentiles
-    go to 0 and 255, what lies outside is clipped, a constant image gives zeros, NaN gives 0. A 16-bit RGB PNG is
-    read by its high byte, as Pillow does. An RGB file whose channels are equal stays RGB. A TIFF of several grey
-    samples a pixel, none of them alpha, is a stack of channels: each is windowed by itself if it has more than 8 bits.
+    grey). Grey and RGB of more than 8 bits, or signed, are windowed per image: the 0.5 and 99.5 percentiles go to 0
+    and 255, what lies outside is clipped, a constant image gives zeros, NaN gives 0. An RGB file whose channels are
+    equal stays RGB. A TIFF of several grey samples a pixel, none of them alpha, or with a channel on each page, as
+    ImageJ and OME write it, is a stack of channels: each is windowed by itself if it has more than 8 bits. Where white
+    is zero, the image is inverted.
 
     Args:
         path: a png, jpg, tif, bmp or gif file with one page.
@@ -58,18 +60,20 @@ def read_image(path: str | Path) -> np.ndarray:
     return _guarded(Path(path), _image_array)
 
 
-def read_mask(path: str | Path) -> np.ndarray:
+def read_mask(path: str | Path, known: Collection[int] = ()) -> np.ndarray:
     """A mask as its raw values, turned upright by its EXIF orientation.
 
     Grey of any depth gives its grey values (1-bit gives 0 and 1, 2- and 4-bit the stored samples). A palette gives
-    indices, unless the palette is grey, or only its black and white are used: then the grey values, so that a GIF
-    with an inverted palette reads right. RGB(A) with equal channels gives the common grey value.
+    indices, unless the palette is grey, or begins with another colour than black while only its black and white are
+    used: then the grey values, so that a GIF with an inverted palette reads right. Where ``known`` has all values of
+    one of these two readings, it is that one. RGB(A) with equal channels gives the common grey value.
 
     Args:
         path: a png, jpg, tif, bmp or gif file with one page.
+        known: the values that masks may have, if they are known.
 
     Returns:
-        (H, W) array of integers: uint8, uint16 or int32.
+        (H, W) array of integers, which may be signed.
 
     Raises:
         S2MNetError: as for :func:`read_image`; also a colour mask, an alpha that varies, or fractional values.
@@ -82,7 +86,7 @@ def read_mask(path: str | Path) -> np.ndarray:
         ...     read_mask(file).tolist()
         [[0, 10, 300]]
     """
-    return _guarded(Path(path), _mask_array)
+    return _guarded(Path(path), partial(_mask_array, known=known))
 
 
 def write_mask(path: str | Path, array: np.ndarray, source: str = "") -> None:
@@ -150,30 +154,21 @@ def _image_array(path: Path, image: Image.Image | np.ndarray, layout: str) -> np
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def _mask_array(path: Path, image: Image.Image | np.ndarray, layout: str) -> np.ndarray:
+def _mask_array(path: Path, image: Image.Image | np.ndarray, layout: str, known: Collection[int]) -> np.ndarray:
     if isinstance(image, np.ndarray):
         if layout == STACK:
             problem = f"is a stack of {image.shape[2]} channels; a mask has one value per pixel"
             raise S2MNetError(path, problem, "Save one label per pixel as grey PNG.")
         array, alpha = _without_alpha(image)
     elif image.mode == "P":
-        array, alpha = np.asarray(image), None
-        palette = _palette(image)
-        used = palette[np.unique(array)]
-        if _is_grey(palette) or (_is_grey(used) and np.isin(used, (0, 255)).all()):
-            array = palette[array, 0]
+        array, alpha = _of_palette(np.asarray(image), _palette(image), known), None
     elif image.mode == "1":
         array, alpha = np.asarray(image).astype(np.uint8), None
     elif image.mode == "L":
-        array, alpha = (
-            np.asarray(image) // {"L;2": 85, "L;4": 17}.get(layout, 1),
-            None,
-        )  # Pillow stretches 2 and 4 bits to 8
+        stretch = {"L;2": 85, "L;4": 17}.get(layout.rstrip("IR"), 1)  # Pillow stretches 2 and 4 bits to 8
+        array, alpha = np.asarray(image) // stretch, None
     elif image.mode in WORD_MODES:
         array, alpha = np.asarray(image), None
-    elif ";16" in layout:
-        problem = "is a colour mask of 16 bits per channel; a mask has one value per pixel"
-        raise S2MNetError(path, problem, "Save the mask as grey PNG, 8- or 16-bit.")
     else:
         opaque = image.mode == "RGB" and "transparency" not in image.info
         array, alpha = _without_alpha(np.asarray(image if opaque else image.convert("RGBA")))
@@ -238,10 +233,48 @@ def _without_alpha(array: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     return array[..., 0] if channels < 3 else array[..., :3], array[..., -1] if channels in (2, 4) else None
 
 
-def _palette(image: Image.Image) -> np.ndarray:
+def _palette(image: Image.Image | np.ndarray) -> np.ndarray:
     """All 256 palette entries as (256, 3); entries the file leaves out are black."""
-    entries = np.array(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)[:256]
+    stored = image.getpalette("RGB") if isinstance(image, Image.Image) else None
+    entries = np.array(stored or [], dtype=np.uint8).reshape(-1, 3)[:256]
     return np.concatenate([entries, np.zeros((256 - len(entries), 3), np.uint8)])
+
+
+def _of_palette(indices: np.ndarray, palette: np.ndarray, known: Collection[int]) -> np.ndarray:
+    """The indices, or the grey values that they stand for."""
+    used = np.unique(indices)
+    greys, black_first = palette[used], not palette[0].any()
+    as_grey = _is_grey(palette) or (_is_grey(greys) and np.isin(greys, (0, 255)).all() and not black_first)
+    if known and _is_grey(greys):
+        fits = [bool(np.isin(values, list(known)).all()) for values in (used, greys)]
+        as_grey = not black_first if all(fits) else fits[1] if any(fits) else as_grey
+    return palette[indices, 0] if as_grey else indices
+
+
+def check_palettes(counts: Mapping[Path, Mapping[int, int]]) -> None:
+    """Raise if masks with a palette give one value two colours: their indices then need not mean the same.
+
+    Args:
+        counts: pixels of each raw value, for each mask.
+    """
+    seen: dict[int, tuple[list[int], Path]] = {}
+    for file, held in sorted(counts.items()):
+        if getattr(header(file), "mode", "") != "P":
+            continue
+        image, _ = decode(file)
+        palette = _palette(image)
+        if palette[0].any() or _is_grey(palette):  # these give grey values
+            continue
+        for value in (value for value in held if value < 256):
+            colour, first = seen.setdefault(value, (palette[value].tolist(), file))
+            if colour != palette[value].tolist():
+                other = tuple(palette[value].tolist())
+                problem = (
+                    f"has the colour {other} for the palette index {value}, where {first.name} has {tuple(colour)}"
+                )
+                raise S2MNetError(
+                    file, problem, "Save all masks with one palette, or as grey PNG with one value per class."
+                )
 
 
 def _is_grey(colours: np.ndarray) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from itertools import pairwise
+from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +20,11 @@ NOISE_REACH = 40
 NOISE_SHARE = 0.98
 NOISE_SHARE_OF_ONE_MASK = 0.90  # thin structures have more blurred edge than the average mask
 MIN_NOISE_VALUES = 4
+MAX_NAMED = 10  # masks of one error
+FROM_FIRST_SHARE = 0.9  # of such masks, those that lack no number: others lost one in editing
+MAX_CHECKED = 50  # masks in which values are taken to be objects
+SINGLE_SHARE = 0.95  # of those, values that are one connected object: others hide parts of a few
+NESTED_SHARE = 0.25  # pairs of objects of which one lies within the bounding box of the other
 
 
 def histogram(mask: np.ndarray) -> dict[int, int]:
@@ -116,16 +121,14 @@ def no_explanation(counts: Mapping[Path, Histogram], total: Histogram) -> S2MNet
     values = list(total)
     shown = ", ".join(map(str, values[:12])) + (", …" if len(values) > 12 else "")
     if 0 not in total:
-        fix = "Renumber the masks so that background is 0, or use --labels classes if the values are class indices."
-        return S2MNetError(first, f"has no background: no mask has the value 0 (values {shown})", fix)
+        fix = (
+            "Name the values in dataset.yaml, background first (classes: {1: background, 2: cell}), or renumber the "
+            "masks so that background is 0."
+        )
+        return S2MNetError(first, f"has no background: no mask has the value 0 (no 0 among {shown})", fix)
     if len(values) > MAX_CLASSES and values[-1] < 2 * len(values) and not 128 <= values[-1] <= 255:
         widest = max(counts, key=lambda file: (max(counts[file]), str(file)))
-        problem = (
-            f"has the values 0 to {max(counts[widest])}, and other masks have other ranges: these look like instance "
-            f"labels, not like at most {MAX_CLASSES} classes"
-        )
-        fix = "Use --labels binary to make every object foreground, or --labels classes if each number is a class."
-        return S2MNetError(widest, problem, fix)
+        return instances(widest, max(counts[widest]))
     grey = _grey_masks(counts)
     if grey and len(grey) < len(counts) / 2 and _is_noise(total, share=NOISE_SHARE_OF_ONE_MASK):
         return _grey(counts, grey)
@@ -142,9 +145,60 @@ def no_explanation(counts: Mapping[Path, Histogram], total: Histogram) -> S2MNet
             return _stray(counts, files, strange, ", ".join(str(value) for value in list(rest)[:12]))
     if len(values) > 16:
         return _grey(counts, [min(counts, key=lambda file: (_share_near(counts[file]), str(file)))])
-    problem = f"has masks with the values {shown}, which are neither 0/1, nor 0/255, nor class indices 0, 1, 2, …"
+    where = ", ".join(
+        f"{value} on {counts[holders[value][0]][value]} px of {holders[value][0].name}" for value in rarest[:5]
+    )
+    problem = (
+        f"has masks with the values {shown} ({where}), which are neither 0/1, nor 0/255, nor class indices 0, 1, 2, …"
+    )
     fix = "Give each class one value (0, 1, 2, …), or say how to read the masks with --labels."
     return S2MNetError(first.parent, problem, fix)
+
+
+def instances(file: Path, highest: int) -> S2MNetError:
+    """The error for masks whose values number objects; the file is the one with the most."""
+    problem = f"has the values 0 to {highest}, and other masks have other ranges: these look like instance labels"
+    fix = (
+        "Use --labels binary to make every object foreground. If each number is a class, name the classes in "
+        "dataset.yaml or use --labels classes."
+    )
+    return S2MNetError(file, problem, fix)
+
+
+def numbered_objects(
+    counts: Mapping[Path, Histogram], values: list[int], read: Callable[[Path], np.ndarray]
+) -> Path | None:
+    """The mask with the most objects if the values number the objects of each mask; None if they may be classes.
+
+    They do if nearly every mask has the first few of the values, not always equally many, and in the masks with
+    several nearly every value is one connected object and few lie within the bounding box of another, as a tumour in
+    an organ does.
+    """
+    marked = {file: [value for value in values[1:] if held.get(value)] for file, held in counts.items()}
+    from_first = [len(present) for present in marked.values() if present and present == values[1 : len(present) + 1]]
+    several = sorted((file for file in marked if len(marked[file]) > 1), key=lambda file: -len(marked[file]))
+    if len(set(from_first)) < 2 or len(from_first) < FROM_FIRST_SHARE * sum(map(bool, marked.values())):
+        return None
+    objects, single, pairs, nested = np.sum([_layout(read(file)) for file in several[:MAX_CHECKED]], axis=0)
+    return several[0] if single >= SINGLE_SHARE * objects and nested <= NESTED_SHARE * pairs else None
+
+
+def _layout(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """Values of a mask, those that are one connected object, pairs of values, pairs of which one lies in the other."""
+    from scipy.ndimage import find_objects, generate_binary_structure, label
+
+    touching = generate_binary_structure(mask.ndim, mask.ndim)
+    values, ranks = np.unique(mask, return_inverse=True)
+    boxes = find_objects(ranks.reshape(mask.shape))[: len(values) - 1]
+    single = sum(label(ranks.reshape(mask.shape)[box] == rank, touching)[1] == 1 for rank, box in enumerate(boxes, 1))
+    nested = sum(
+        any(
+            all(a.start <= b.start and b.stop <= a.stop for a, b in zip(*order, strict=True))
+            for order in (two, two[::-1])
+        )
+        for two in combinations(boxes, 2)
+    )
+    return len(boxes), single, len(boxes) * (len(boxes) - 1) // 2, nested
 
 
 def _is_even(values: list[int]) -> bool:
@@ -171,11 +225,22 @@ def _grey_masks(counts: Mapping[Path, Histogram]) -> list[Path]:
     return sorted(file for file, held in counts.items() if _share_near(held) < NOISE_SHARE_OF_ONE_MASK)
 
 
+def pixels_of(values: Collection[int], held: Histogram) -> str:
+    """Some values of a mask with their pixels.
+
+    Example:
+        >>> pixels_of({3, 7, 9}, {0: 50, 7: 2, 3: 1})
+        '3 on 1 px, 7 on 2 px'
+    """
+    marked = [f"{value} on {held[value]} px" for value in sorted(values) if held.get(value)]
+    return ", ".join(marked[:5]) + (f" and {len(marked) - 5} more values" if len(marked) > 5 else "")
+
+
 def _stray(counts: Mapping[Path, Histogram], files: list[Path], strange: set[int], others: str) -> S2MNetError:
-    held = {value: count for value, count in sorted(counts[files[0]].items()) if value in strange and count}
-    shown = ", ".join(f"{value} on {count} px" for value, count in list(held.items())[:5])
-    more = f" (as {len(files) - 1} more masks do)" if len(files) > 1 else ""
-    problem = f"has the value {shown}{more}; the other masks have only {others}"
+    also = [f"{file.name} has {pixels_of(strange, counts[file])}" for file in files[1:MAX_NAMED]]
+    also += [f"{len(files) - MAX_NAMED} more masks have such values"] if len(files) > MAX_NAMED else []
+    shown = "; ".join([pixels_of(strange, counts[files[0]]), *also])
+    problem = f"has the value {shown}; the other masks have only {others}"
     fix = "Correct the mask, or say how to read all masks with --labels binary, threshold or classes."
     return S2MNetError(files[0], problem, fix)
 

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from s2mnet.data.label_rules import Histogram, explain, histogram, masks_at_fault, no_explanation, total_of
+from s2mnet.data.label_rules import (
+    Histogram,
+    explain,
+    histogram,
+    instances,
+    masks_at_fault,
+    no_explanation,
+    numbered_objects,
+    pixels_of,
+    total_of,
+)
 from s2mnet.errors import S2MNetError
 
 IGNORE_INDEX = 255
@@ -102,6 +112,15 @@ class LabelMap(BaseModel):
         """Whether a class belongs to a structure: bool (structures, classes)."""
         return np.array([np.isin(np.arange(self.num_classes), members) for members in self.structures.values()])
 
+    @property
+    def raw_values(self) -> frozenset[int]:
+        """The mask values that have a meaning of their own; empty where a threshold decides."""
+        return (
+            frozenset(self.values if self.ignore_value is None else [*self.values, self.ignore_value])
+            if self.kind == "classes"
+            else frozenset()
+        )
+
     def encode(self, raw: np.ndarray, where: str | Path) -> np.ndarray:
         """Class indices of a raw mask.
 
@@ -190,14 +209,15 @@ class LabelMap(BaseModel):
     def _unexpected(self, counts: Mapping[int, int], where: str | Path) -> S2MNetError:
         table = self._indices(counts)
         strange = [value for value, index in zip(counts, table, strict=True) if index is None]
-        more = f" and {len(strange) - 1} more unexpected values" if len(strange) > 1 else ""
         allowed = ", ".join(map(str, self.values))
         allowed += "" if self.ignore_value is None else f" and {self.ignore_value} (ignored)"
-        problem = f"has the value {strange[0]} on {counts[strange[0]]} px{more}; the labels are only {allowed}"
+        problem = f"has the value {pixels_of(strange, counts)}; the labels are only {allowed}"
         return S2MNetError(where, problem, "Correct the mask, or say how to read the masks with --labels.")
 
 
-def infer_labels(counts: Mapping[Path, Histogram], labels: LabelRule = "auto") -> LabelMap:
+def infer_labels(
+    counts: Mapping[Path, Histogram], labels: LabelRule = "auto", read: Callable[[Path], np.ndarray] | None = None
+) -> LabelMap:
     """Infer what the mask values mean from the value histograms of all masks together.
 
     "auto" accepts, in this order: two values 0 and v; class indices 0..n (n ≤ 8; a file may lack some), with 255 as
@@ -208,6 +228,7 @@ def infer_labels(counts: Mapping[Path, Histogram], labels: LabelRule = "auto") -
         counts: number of pixels of each raw value, for each mask.
         labels: "auto", or the reading to use instead: "binary" (above 0 is foreground), "threshold" (above 127),
             "classes" (values are class indices; 255 is ignored).
+        read: reads a mask, to see whether its values number objects; without it that is not checked.
 
     Returns:
         The label map.
@@ -249,6 +270,8 @@ def infer_labels(counts: Mapping[Path, Histogram], labels: LabelRule = "auto") -
     if reading is None:
         raise no_explanation(counts, total)
     kind, values, ignore_value = reading
+    if read is not None and (numbered := numbered_objects(counts, values, read)):
+        raise instances(numbered, max(counts[numbered]))
     return LabelMap(kind=kind, values=values, ignore_value=ignore_value)
 
 

@@ -12,14 +12,14 @@ from s2mnet.data.labels import IGNORE_INDEX, LabelMap
 from s2mnet.errors import S2MNetError
 
 
-def read_pair(image_file: Path, mask_file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Image uint8 (H, W[, C]) and raw mask values (H, W).
+def read_pair(image_file: Path, mask_file: Path, labels: LabelMap | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Image uint8 (H, W[, C]) and raw mask values (H, W), read as the labels have them if these are known.
 
     Raises:
         S2MNetError: either cannot be read, or their sizes differ.
     """
     image = read_image(image_file)
-    return image, _read_fitting(mask_file, image_file, image)
+    return image, _read_fitting(mask_file, image_file, image, labels)
 
 
 def read_field(case: Case, image: np.ndarray) -> np.ndarray | None:
@@ -51,7 +51,7 @@ def load_case(case: Case, labels: LabelMap) -> tuple[np.ndarray, np.ndarray]:
             another size.
     """
     mask_file = mask_of(case)
-    image, mask = read_pair(case.image, mask_file)
+    image, mask = read_pair(case.image, mask_file, labels)
     return image, class_indices(mask, read_field(case, image), labels, mask_file)
 
 
@@ -66,8 +66,8 @@ def mask_of(case: Case) -> Path:
     return case.mask
 
 
-def _read_fitting(mask_file: Path, image_file: Path, image: np.ndarray) -> np.ndarray:
-    mask = read_mask(mask_file)
+def _read_fitting(mask_file: Path, image_file: Path, image: np.ndarray, labels: LabelMap | None = None) -> np.ndarray:
+    mask = read_mask(mask_file, labels.raw_values if labels else ())
     if image.shape[:2] != mask.shape:
         sizes = [f"{height} × {width} px" for height, width in (mask.shape, image.shape[:2])]
         problem = f"has {sizes[0]} (height × width); its image {image_file.name} has {sizes[1]}"

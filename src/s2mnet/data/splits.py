@@ -9,10 +9,7 @@ from typing import Literal
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-IN_FRAME_ORDER = (
-    "in frame order: first 70 % train, next 10 % validation, last 20 % test; contiguous, because it is video; "
-    "the download does not say where a sequence ends, so that one sequence may span a border"
-)
+BY_SHARE = "by SHA-1 of the file stem as a share of its range: below 70 % train, below 80 % validation, above it test"
 BY_HASH = "by SHA-1 of the file stem, sorted: first 70 % train, next 10 % validation, last 20 % test"
 
 
@@ -50,6 +47,32 @@ def by_hash(stems: Iterable[str]) -> dict[str, Split]:
         {'a': 'train', 'b': 'val'}
     """
     return in_order(sorted(stems, key=digest))
+
+
+def by_share(groups: Iterable[str], shares: tuple[float, float] = (0.7, 0.8)) -> dict[str, Split]:
+    """The split of each group by its SHA-1 alone, so that it keeps its split when others are added or removed.
+
+    The sizes of the splits are therefore approximate. Only where one would be empty, the nearest group moves into it:
+    into test and validation from below.
+
+    Args:
+        groups: patients, volumes or images, at least two.
+        shares: of the range of SHA-1 below which a group is train, and below which it is validation; 1: there is no
+            test split.
+
+    Example:
+        >>> by_share(["a", "b", "c"])
+        {'c': 'train', 'a': 'val', 'b': 'test'}
+    """
+    ordered = sorted(set(groups), key=digest)
+    train, val = (sum(int(digest(group), 16) < share * 2**160 for group in ordered) for share in shares)
+    if val == len(ordered) > 2 and shares[1] < 1:
+        val -= 1  # the last one is test
+    if train >= val:
+        train = val - 1
+    train = max(1, train)
+    val = max(train + 1, val)
+    return {group: "train" if n < train else "val" if n < val else "test" for n, group in enumerate(ordered)}
 
 
 def digest(stem: str) -> str:

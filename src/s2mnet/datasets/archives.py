@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import stat
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, NamedTuple
 
@@ -22,7 +24,7 @@ class _Entry(NamedTuple):
     name: str
     size: int
     kind: str  # "file", "folder", or what it is instead
-    content: zipfile.ZipInfo | tarfile.TarInfo
+    open: Callable[[], IO[bytes] | None]
 
 
 class Unpacked(NamedTuple):
@@ -62,13 +64,12 @@ def unpack(archive: Path, folder: Path, before: Unpacked = NOTHING) -> Unpacked:
         with _opened(archive) as opened:
             for entry in _entries(opened):
                 size, entries = size + entry.size, entries + 1
-                target = folder.joinpath(*_inside(archive, entry).parts)
-                _within_bounds(archive, size, entries)
+                target = folder / _checked(archive, entry, size, entries)
                 if entry.kind == "folder":
                     target.mkdir(parents=True, exist_ok=True)
                     continue
                 target.parent.mkdir(parents=True, exist_ok=True)
-                with _stream(opened, entry) as source, target.open("xb") as file:
+                with entry.open() as source, target.open("xb") as file:  # type: ignore[union-attr]
                     shutil.copyfileobj(source, file, 2**20)
     except (S2MNetError, MemoryError):
         raise
@@ -94,39 +95,24 @@ def _opened(archive: Path) -> zipfile.ZipFile | tarfile.TarFile:
 def _entries(opened: zipfile.ZipFile | tarfile.TarFile) -> Iterator[_Entry]:
     if isinstance(opened, zipfile.ZipFile):
         for info in opened.infolist():
-            link = (info.external_attr >> 16) & 0o170000 == 0o120000
-            yield _Entry(info.filename, info.file_size, "a link" if link else _kind(True, info.is_dir()), info)
+            kind = "a link" if stat.S_ISLNK(info.external_attr >> 16) else "folder" if info.is_dir() else "file"
+            yield _Entry(info.filename, info.file_size, kind, partial(opened.open, info))
     else:
         for member in opened:
-            kind = f"a link to {member.linkname!r}" if member.issym() or member.islnk() else ""
-            yield _Entry(member.name, member.size, kind or _kind(member.isreg(), member.isdir()), member)
+            link = f"a link to {member.linkname!r}" if member.issym() or member.islnk() else "a device or pipe"
+            kind = "folder" if member.isdir() else "file" if member.isreg() else link
+            yield _Entry(member.name, member.size, kind, partial(opened.extractfile, member))
 
 
-def _kind(file: bool, folder: bool) -> str:
-    return "folder" if folder else "file" if file else "a device or pipe"
-
-
-def _inside(archive: Path, entry: _Entry) -> PurePosixPath:
-    """The path of the entry relative to the folder."""
+def _checked(archive: Path, entry: _Entry, size: int, entries: int) -> PurePosixPath:
+    """The path of the entry relative to the folder; ``size`` and ``entries`` are the sums so far, with this entry."""
     path = PurePosixPath(entry.name.replace("\\", "/"))
     if path.is_absolute() or PureWindowsPath(entry.name).drive or ".." in path.parts:
         raise S2MNetError(archive, f"has the entry {entry.name!r}, which points out of it", _UNPACK)
     if entry.kind not in ("file", "folder"):
         raise S2MNetError(archive, f"has the entry {entry.name!r}, {entry.kind}", _UNPACK)
-    return path
-
-
-def _within_bounds(archive: Path, size: int, entries: int) -> None:
     if size > MAX_BYTES:
         raise S2MNetError(archive, f"has more than {MAX_BYTES / 2**30:g} GiB when unpacked", _UNPACK)
     if entries > MAX_ENTRIES:
         raise S2MNetError(archive, f"has more than {MAX_ENTRIES} entries", _UNPACK)
-
-
-def _stream(opened: zipfile.ZipFile | tarfile.TarFile, entry: _Entry) -> IO[bytes]:
-    if isinstance(opened, zipfile.ZipFile):
-        return opened.open(entry.content)  # type: ignore[arg-type]
-    stream = opened.extractfile(entry.content)  # type: ignore[arg-type]
-    if stream is None:
-        raise tarfile.TarError(f"{entry.name} has no content")
-    return stream
+    return path

@@ -10,8 +10,8 @@ from pathlib import Path
 from s2mnet.data import Dataset
 from s2mnet.data.casetable import UNKNOWN, CaseFacts, write_case_table
 from s2mnet.data.splits import SPLITS, Split
+from s2mnet.datasets.catalogue import named
 from s2mnet.datasets.record import Download, PublicSet, Record
-from s2mnet.datasets.sets import named
 from s2mnet.datasets.source import open_source
 from s2mnet.datasets.writing import write_record
 from s2mnet.device import worker_count
@@ -66,7 +66,7 @@ def prepare(
         raise S2MNetError(output, "already exists", "Choose a new or an empty folder.")
     with partial_folder(output) as scratch:
         try:
-            download = public.find(open_source(source, public, scratch))
+            download = public.reader(public, open_source(source, public, scratch))
         except OSError as error:
             problem = f"cannot be read ({error.strerror or error})"
             raise S2MNetError(source, problem, "Check the files and their permissions.") from None
@@ -109,10 +109,10 @@ def _write_all(
     pool = ThreadPoolExecutor(worker_count())
     try:
         written = pool.map(lambda record: write_record(record, folder / record.split, neighbours), records)
-        for done, (record, images) in enumerate(zip(records, written, strict=True), start=1):
-            counts[record.split] += len(images.facts)
-            facts |= images.facts
-            orientations.add(images.orientation)
+        for done, (record, (known, orientation)) in enumerate(zip(records, written, strict=True), start=1):
+            counts[record.split] += len(known)
+            facts |= known
+            orientations.add(orientation)
             if progress is not None:
                 progress(done, len(records))
     finally:

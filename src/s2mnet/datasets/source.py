@@ -39,16 +39,16 @@ def open_source(source: Path, public: PublicSet, scratch: Path) -> Path:
     root = _locate(scratch / "inner", public, source) if archives else None
     if root is not None:
         return root
-    layouts = "; or ".join(" and ".join(layout) for layout in public.layouts)
+    layouts = "; or ".join(" and ".join(layout.globs) for layout in public.layouts)
     problem = f"is {_content(folder, source)}; the layout of {public.name} is {layouts}"
-    raise S2MNetError(source, problem, f"Give the folder or archive as downloaded from {public.url}")
+    raise S2MNetError(source, problem, f"Give the folder or archive as downloaded from {public.source}")
 
 
 def _locate(folder: Path, public: PublicSet, source: Path) -> Path | None:
     """The shallowest folder with the layout; of several, the one with the name of the data set."""
     level = [folder]
     for _ in range(MAX_DEPTH + 1):
-        fitting = [place for place in level if any(_fits(place, layout) for layout in public.layouts)]
+        fitting = [place for place in level if any(layout.fits(place) for layout in public.layouts)]
         named = [place for place in fitting if place.name.casefold() == public.name.casefold()]
         if len(fitting) > 1 and len(named) != 1:
             shown = " and ".join(place.relative_to(folder).as_posix() for place in fitting[:_SHOWN])
@@ -58,10 +58,6 @@ def _locate(folder: Path, public: PublicSet, source: Path) -> Path | None:
             return (named or fitting)[0]
         level = [below for place in level for below in _folders(place)]
     return None
-
-
-def _fits(folder: Path, layout: tuple[str, ...]) -> bool:
-    return all(any(folder.glob(pattern)) for pattern in layout)
 
 
 def _folders(folder: Path) -> list[Path]:

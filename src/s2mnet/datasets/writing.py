@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import shutil
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -14,18 +12,11 @@ from s2mnet.data.casetable import CaseFacts
 from s2mnet.datasets.record import Record
 from s2mnet.datasets.volumes import Slices
 from s2mnet.errors import S2MNetError
-from s2mnet.files import write_atomically, write_error, write_png
-from s2mnet.volumes.neighbours import with_neighbours
+from s2mnet.files import write_atomically, write_png
+from s2mnet.volumes.slices import with_neighbours
 
 
-class Written(NamedTuple):
-    """The facts of each image of a record by name, and the orientation of its slices; see :class:`Slices`."""
-
-    facts: dict[str, CaseFacts]
-    orientation: str = ""
-
-
-def write_record(record: Record, folder: Path, neighbours: int = 0) -> Written:
+def write_record(record: Record, folder: Path, neighbours: int = 0) -> tuple[dict[str, CaseFacts], str]:
     """Write ``folder/images`` and ``folder/masks`` of a record.
 
     An image that is a file is copied unchanged. Slices of a volume that are all zero and have no foreground are left
@@ -35,6 +26,9 @@ def write_record(record: Record, folder: Path, neighbours: int = 0) -> Written:
         record: the image or volume.
         folder: of the split.
         neighbours: slices on either side that become channels of each slice of a volume.
+
+    Returns:
+        The facts of each image by name, and the orientation of slices, see :class:`Slices`.
 
     Raises:
         S2MNetError: a file cannot be read or written, or an image and its mask differ in size.
@@ -47,13 +41,14 @@ def write_record(record: Record, folder: Path, neighbours: int = 0) -> Written:
         problem = f"has an image of {sizes[0]} and a mask of {sizes[1]} pixels"
         raise S2MNetError(record.name, problem, "Check that the download is complete and unchanged.")
     if isinstance(image, Slices):
-        return Written(_write_slices(record, folder, image, mask, neighbours), image.orientation)
+        return _write_slices(record, folder, image, mask, neighbours), image.orientation
     if isinstance(record.image, Path):
-        _copy(record.image, folder / "images" / f"{record.name}{record.image.suffix.lower()}")
-        write_mask(folder / "masks" / f"{record.name}.png", mask)
+        copy = folder / "images" / f"{record.name}{record.image.suffix.lower()}"
+        write_atomically(copy, record.image.read_bytes())
     else:
-        _write_pair(folder, record.name, pixels, mask)
-    return Written({record.name: CaseFacts(patient=record.group if record.group != record.name else None)})
+        _write_image(folder, record.name, pixels)
+    write_mask(folder / "masks" / f"{record.name}.png", mask)
+    return {record.name: CaseFacts(patient=record.group if record.group != record.name else None)}, ""
 
 
 def _write_slices(
@@ -64,30 +59,18 @@ def _write_slices(
     for number, (own, truth) in enumerate(zip(slices.pixels, mask, strict=True)):
         if own.any() or truth.any():
             name = f"{record.name}_slice{number:03d}"
-            _write_pair(folder, name, stacked[number], truth)
+            _write_image(folder, name, stacked[number])
+            write_mask(folder / "masks" / f"{name}.png", truth)
             facts[name] = CaseFacts(record.group, record.name, number, row_mm, column_mm, slice_mm)
     return facts
 
 
-def _write_pair(folder: Path, name: str, pixels: np.ndarray, mask: np.ndarray) -> None:
-    if pixels.ndim == 3 and pixels.shape[2] != 3:  # what a PNG cannot hold
-        _write_tiff(folder / "images" / f"{name}.tif", pixels)
-    else:
+def _write_image(folder: Path, name: str, pixels: np.ndarray) -> None:
+    if pixels.ndim == 2 or pixels.shape[2] == 3:
         write_png(folder / "images" / f"{name}.png", pixels)
-    write_mask(folder / "masks" / f"{name}.png", mask)
-
-
-def _write_tiff(path: Path, pixels: np.ndarray) -> None:
+        return
     import tifffile
 
-    buffer = io.BytesIO()
-    tifffile.imwrite(buffer, pixels, photometric="minisblack", planarconfig="contig", compression="zlib", metadata=None)
-    write_atomically(path, buffer.getvalue())
-
-
-def _copy(source: Path, target: Path) -> None:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-    except OSError as error:
-        raise write_error(target, error) from None
+    file = io.BytesIO()
+    tifffile.imwrite(file, pixels, photometric="minisblack", planarconfig="contig", compression="zlib", metadata=None)
+    write_atomically(folder / "images" / f"{name}.tif", file.getvalue())

@@ -1,1 +1,1 @@
-"""How good masks are: of one image (``metrics``), of many (``results``), of two folders (``folders``, ``volumes``)."""
+"""How good masks are: of one image (``metrics``), of many (``results``), of two folders (``folders``)."""

@@ -36,25 +36,26 @@ class Result(_Record):
         return float(np.mean([values[metric] for values in self.metrics.values()]))
 
 
-class ImageResult(Result):
-    """One image: for each structure its metrics, and which of the two masks were empty."""
+class _Case(Result):
+    """What was measured from its masks: with the structures of which a mask was empty."""
 
     split: str | None = None
     patient: str | None = None
-    volume: str | None = None
     empty: dict[str, Empty]
-    """Structure → which mask has no pixel of it."""
+    """Structure → which mask has no pixel or voxel of it."""
 
 
-class VolumeResult(Result):
+class ImageResult(_Case):
+    """One image."""
+
+    volume: str | None = None
+
+
+class VolumeResult(_Case):
     """One volume, measured in 3-D."""
 
-    split: str | None = None
-    patient: str | None = None
     slices: int
     """How many slices were measured."""
-    empty: dict[str, Empty]
-    """Structure → which mask has no voxel of it."""
 
 
 class PatientResult(Result):
@@ -153,34 +154,28 @@ def volumes_of(cases: list[VolumeResult], unit: Unit) -> Volumes:
 
 def patients_of(parts: Sequence[ImageResult | VolumeResult], unit: Unit) -> Patients | None:
     """The means of each patient's parts; None unless every part belongs to a patient."""
-    by_patient: dict[str, list[ImageResult | VolumeResult]] = {}
-    for part in parts:
-        if part.patient is None:
-            return None
-        by_patient.setdefault(part.patient, []).append(part)
-    cases = [
-        PatientResult(
-            name=patient,
-            parts=len(own),
-            metrics={
-                name: {m: float(np.mean([part.metrics[name][m] for part in own])) for m in METRIC_NAMES}
-                for name in own[0].metrics
-            },
-        )
-        for patient, own in sorted(by_patient.items())
-    ]
+    patients = {part.patient for part in parts}
+    if None in patients:
+        return None
+    cases = []
+    for patient in sorted(filter(None, patients)):
+        own = [part.metrics for part in parts if part.patient == patient]
+        metrics = {name: {m: float(np.mean([o[name][m] for o in own])) for m in METRIC_NAMES} for name in own[0]}
+        cases.append(PatientResult(name=patient, parts=len(own), metrics=metrics))
     over: Literal["volumes", "images"] = "volumes" if isinstance(parts[0], VolumeResult) else "images"
     return Patients(unit=unit, mean_over=over, cases=cases, summary=summarise(cases))
 
 
 def summarise(cases: Sequence[Result]) -> Summaries:
-    """The summary of at least one image, volume or patient, all with the same structures.
+    """The summary of images, volumes or patients, all with the same structures; empty if there are none.
 
     Example:
         >>> results = [Result(name=str(v), metrics={"lesion": dict.fromkeys(METRIC_NAMES, v)}) for v in (0.5, 1.0)]
         >>> summarise(results)["lesion"]["dice"].mean
         0.75
     """
+    if not cases:
+        return {}
     names = list(cases[0].metrics)
     values = {(name, m): [case.metrics[name][m] for case in cases] for name in names for m in METRIC_NAMES}
     values |= {(MEAN, m): [case.mean(m) for case in cases] for m in METRIC_NAMES}
@@ -190,7 +185,7 @@ def summarise(cases: Sequence[Result]) -> Summaries:
 
 def count_empty(cases: Sequence[ImageResult | VolumeResult]) -> dict[str, EmptyCounts]:
     """How often each structure was missed completely, and how often both masks were empty."""
-    counters = {name: Counter(case.empty[name] for case in cases) for name in cases[0].empty}
+    counters = {name: Counter(case.empty[name] for case in cases) for name in (cases[0].empty if cases else ())}
     return {
         name: EmptyCounts(complete_misses=counter["prediction"] + counter["truth"], both_empty=counter["both"])
         for name, counter in counters.items()

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -36,6 +37,13 @@ __all__ = ["MEAN", "Evaluation", "ImageResult", "evaluate", "load", "measure", "
 JSON_NAME, CSV_NAME, VOLUMES_NAME = "metrics.json", "metrics.csv", "volumes.csv"
 Structures = Mapping[str, Sequence[int]]
 """Name of each structure → its class indices, see `s2mnet.data.LabelMap.structures`."""
+_EMPTY: dict[tuple[bool, bool], Empty] = {
+    (True, True): "neither",
+    (False, True): "prediction",
+    (True, False): "truth",
+    (False, False): "both",
+}
+"""Which masks are empty, by whether prediction and truth mark anything."""
 
 
 def evaluate(
@@ -52,7 +60,8 @@ def evaluate(
     of each patient's volumes, or images, are summarised too.
 
     Args:
-        pairs: (name, prediction, truth); the arrays (H, W) integer class indices as in `metrics.structure_masks`.
+        pairs: (name, prediction, truth); the arrays (H, W) or, of a volume, (D, H, W) integer class indices as in
+            `metrics.structure_masks`.
         structures: what is measured, as in `metrics.structure_masks`.
         ignore_index: pixels with this truth do not count.
         progress: called after each image with the number of images done and the name of this one.
@@ -81,37 +90,40 @@ def evaluate(
     unit: Unit = "mm" if in_mm else "px"
     volume_unit: Unit = "mm" if in_mm and all(own.slice_mm for own in known) else "voxels"
     stacks = Stacks(known) if known and all(own.volume for own in known) else None
-    cases: dict[str, ImageResult] = {}
+    names: set[str] = set()
+    cases: list[ImageResult] = []
     volumes: list[VolumeResult] = []
+
+    def measured(name: str, prediction: np.ndarray, truth: np.ndarray, own: CaseFacts, unit: Unit) -> dict[str, Any]:
+        sizes = (own.slice_mm, own.row_mm, own.column_mm)[-truth.ndim :]
+        spacing = [size for size in sizes if size is not None] if unit == "mm" else None
+        metrics, empty = measure(name, prediction, truth, structures, ignore_index, spacing)
+        return {"name": name, "split": split, "patient": own.patient, "metrics": metrics, "empty": empty}
+
     for name, prediction, truth in pairs:
-        if name in cases or (facts is not None and name not in facts):
-            raise ValueError(f"two images are called {name!r}" if name in cases else f"no facts of {name!r}")
+        if name in names or (facts is not None and name not in facts):
+            raise ValueError(f"two images are called {name!r}" if name in names else f"no facts of {name!r}")
+        names.add(name)
         own = facts[name] if facts else UNKNOWN
-        metrics, empty = measure(name, prediction, truth, structures, ignore_index, _spacing(own, 2, unit))
-        cases[name] = ImageResult(
-            name=name, split=split, patient=own.patient, volume=own.volume, metrics=metrics, empty=empty
-        )
-        stack = stacks.add(own, prediction, truth) if stacks else None
-        if stack is not None and own.volume is not None:
-            spacing = _spacing(own, 3, volume_unit)
-            metrics, empty = measure(own.volume, stack.prediction, stack.truth, structures, ignore_index, spacing)
-            volumes.append(
-                VolumeResult(
-                    name=own.volume, split=split, patient=own.patient, slices=stack.slices, metrics=metrics, empty=empty
-                )
-            )
+        volume = (prediction, truth, len(truth)) if truth.ndim == 3 else None
+        if volume is None:
+            cases.append(ImageResult(**measured(name, prediction, truth, own, unit), volume=own.volume))
+            volume = stacks.add(own, prediction, truth) if stacks else None
+        if volume is not None:
+            whole, true, slices = volume
+            volumes.append(VolumeResult(**measured(own.volume or name, whole, true, own, volume_unit), slices=slices))
         if progress is not None:
-            progress(len(cases), name)
-    if not cases or (facts is not None and len(facts) != len(cases)):
-        raise ValueError("there is no image to evaluate" if not cases else "facts of images that did not come")
+            progress(len(names), name)
+    if not names or (facts is not None and len(facts) != len(names)):
+        raise ValueError("there is no image to evaluate" if not names else "facts of images that did not come")
     return Evaluation(
         class_names=list(structures),
         unit=unit,
-        cases=list(cases.values()),
-        summary=summarise(list(cases.values())),
-        empty=count_empty(list(cases.values())),
+        cases=cases,
+        summary=summarise(cases),
+        empty=count_empty(cases),
         volumes=volumes_of(volumes, volume_unit) if volumes else None,
-        patients=patients_of(volumes, volume_unit) if volumes else patients_of(list(cases.values()), unit),
+        patients=patients_of(volumes, volume_unit) if volumes else patients_of(cases, unit),
     )
 
 
@@ -132,7 +144,7 @@ def measure(
     try:
         for structure, predicted, true in structure_masks(prediction, truth, structures, ignore_index):
             metrics[structure] = mask_metrics(predicted, true, spacing)
-            empty[structure] = _which_empty(predicted, true)
+            empty[structure] = _EMPTY[bool(predicted.any()), bool(true.any())]
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     return metrics, empty
@@ -159,13 +171,9 @@ def save(evaluation: Evaluation, folder: Path) -> None:
         True
     """
     volumes = evaluation.volumes
-    images = _rows(evaluation, ["split", "patient", "volume"]) if evaluation.cases else None
-    for name, content in (
-        (CSV_NAME, images),
-        (VOLUMES_NAME, _rows(volumes, ["split", "patient", "slices"]) if volumes else None),
-    ):
-        if content is not None:
-            write_atomically(folder / name, content.encode())
+    for name, group, column in ((CSV_NAME, evaluation, "volume"), (VOLUMES_NAME, volumes, "slices")):
+        if group and group.cases:
+            write_atomically(folder / name, _rows(group, ["split", "patient", column]).encode())
             continue
         try:
             (folder / name).unlink(missing_ok=True)
@@ -210,14 +218,3 @@ def _rows(group: Evaluation | Volumes, columns: list[str]) -> str:
             names = [as_cell(cell) if isinstance(cell, str) else cell for cell in cells]
             writer.writerow([*names, case.empty[name], *numbers, group.unit])
     return rows.getvalue()
-
-
-def _spacing(facts: CaseFacts, axes: int, unit: Unit) -> Sequence[float] | None:
-    sizes = (facts.slice_mm, facts.row_mm, facts.column_mm)[-axes:]
-    return [size for size in sizes if size is not None] if unit == "mm" else None
-
-
-def _which_empty(predicted: np.ndarray, true: np.ndarray) -> Empty:
-    if predicted.any():
-        return "neither" if true.any() else "truth"
-    return "prediction" if true.any() else "both"

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 
 from s2mnet.data.casetable import CaseFacts
 from s2mnet.errors import S2MNetError
-
-
-@dataclass(eq=False)
-class Stack:
-    """Prediction and truth of a volume, (D, H, W) class indices.
-
-    A slice missing between the first and the last is background in both: ``s2mnet prepare`` leaves out slices without
-    signal.
-    """
-
-    facts: CaseFacts
-    prediction: np.ndarray
-    truth: np.ndarray
-    slices: int = 0
 
 
 class Stacks:
@@ -37,39 +22,39 @@ class Stacks:
         >>> stacks, plane = Stacks([one, two]), np.ones((1, 2), np.uint8)
         >>> stacks.add(one, plane, plane) is None
         True
-        >>> stacks.add(two, plane, plane).truth[:, 0, 0].tolist()
-        [1, 0, 1]
+        >>> prediction, truth, slices = stacks.add(two, plane, plane)
+        >>> truth[:, 0, 0].tolist(), slices
+        ([1, 0, 1], 2)
     """
 
     def __init__(self, facts: Iterable[CaseFacts]) -> None:
-        self._numbers: dict[str, list[int]] = defaultdict(list)
-        for own in facts:
-            volume, number = _place(own)
-            self._numbers[volume].append(number)
-        self._open: dict[str, Stack] = {}
+        self._awaited = Counter(own.volume for own in facts)
+        self._open: dict[str | None, list[tuple[int | None, np.ndarray, np.ndarray]]] = defaultdict(list)
 
-    def add(self, facts: CaseFacts, prediction: np.ndarray, truth: np.ndarray) -> Stack | None:
-        """Put a slice (H, W) into its volume; returns the volume if that was its last slice, else None.
+    def add(
+        self, facts: CaseFacts, prediction: np.ndarray, truth: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, int] | None:
+        """Put a slice (H, W) into its volume.
+
+        Returns:
+            None, or with the last slice prediction and truth of the volume, (D, H, W), and the number of slices. One
+            missing in between is background in both: ``s2mnet prepare`` leaves out slices without signal.
 
         Raises:
             S2MNetError: slices of one volume differ in size.
         """
-        volume, number = _place(facts)
-        numbers = self._numbers[volume]
-        first, shape = min(numbers), (max(numbers) - min(numbers) + 1, *truth.shape)
-        if volume not in self._open:
-            self._open[volume] = Stack(facts, np.zeros(shape, prediction.dtype), np.zeros(shape, truth.dtype))
-        stack = self._open[volume]
-        if stack.truth.shape != shape:
-            sizes = [f"{height} × {width}" for height, width in (truth.shape, stack.truth.shape[1:])]
+        slices = self._open[facts.volume]
+        slices.append((facts.slice, prediction, truth))
+        first = slices[0][2].shape
+        if truth.shape != first:
+            sizes = [f"{height} × {width}" for height, width in (truth.shape, first)]
             problem = f"has a slice of {sizes[0]} px, but its first slice is {sizes[1]} px"
-            raise S2MNetError(f"volume {volume}", problem, "Correct cases.csv.")
-        stack.prediction[number - first], stack.truth[number - first] = prediction, truth
-        stack.slices += 1
-        return self._open.pop(volume) if stack.slices == len(numbers) else None
-
-
-def _place(facts: CaseFacts) -> tuple[str, int]:
-    if facts.volume is None or facts.slice is None:
-        raise ValueError(f"{facts} names no volume or slice")
-    return facts.volume, facts.slice
+            raise S2MNetError(f"volume {facts.volume}", problem, "Correct cases.csv.")
+        if len(slices) < self._awaited[facts.volume]:
+            return None
+        numbers, *planes = zip(*self._open.pop(facts.volume), strict=True)
+        depths = np.array(numbers) - min(numbers)
+        whole = [np.zeros((depths.max() + 1, *first), part[0].dtype) for part in planes]
+        for stack, part in zip(whole, planes, strict=True):
+            stack[depths] = part
+        return whole[0], whole[1], len(numbers)

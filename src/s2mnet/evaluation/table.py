@@ -46,6 +46,7 @@ def _table(noun: str, group: Evaluation | Volumes | Patients) -> Table:
     out = Table(title=f"{title}, mean [95 % interval]", caption=Text(counts))
     for column in ("Class", "Metric", "Mean", "Std", "Median"):
         out.add_column(column, justify="left" if column in ("Class", "Metric") else "right")
+    out.columns[1].min_width = len("Surface Dice 2 mm")  # whose definition goes into the next line
     metrics = metrics_in(group.unit)
     for key, summary in group.summary.items():
         if key == MEAN and len(group.summary) == 2:  # with one class the mean over classes is that class

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from s2mnet.data.cases import Split
 from s2mnet.fingerprint.pair import InspectedPair
 from s2mnet.fingerprint.record import Duplicate
 
@@ -21,44 +20,48 @@ STRICTEST = 0.95
 DETAIL = 4.0  # px of the thumbnail: coarser differences in brightness do not count
 FRAME = 40  # darker regions that touch the border are the black surround of the picture
 LEAST_SHOWN = 0.2  # a picture whose frame leaves less than this share is dark, not framed
-MAX_KEPT = 500
+MAX_KEPT = 125  # pairs of each group
 GROUPS = ("exact across", "near across", "exact within", "near within")
 ROWS, COLUMNS = 256, 8192  # of a block of pairs: 8 MB
 CHUNK = 1024  # images at a time: intermediate results take several times the memory of the final ones
 
 
 def find_duplicates(facts: Sequence[InspectedPair], names: Sequence[str]) -> tuple[list[Duplicate], dict[str, int]]:
-    """Pairs of images that are equal or look alike. Constant images are skipped.
+    """Pairs of images that are equal or look alike. Constant images are skipped, as are pairs of one patient or volume.
 
-    Equal: the same hash of the decoded pixels. Alike: a 64-bit perceptual hash (the 8×8 lowest frequencies of a DCT,
-    each above or below their median) that differs in at most 16 bits, and thumbnails of 32×32 px that correlate. The
-    black frame and the coarse brightness of the thumbnails are removed first. The required correlation is at least 0.7,
-    and half-way from the 90th percentile of all pairs to 1, so that images of one anatomy are not all duplicates.
+    Equal: the same hash of the decoded pixels. Of many copies, each is paired with the first; and one for each split is
+    compared with other images, so that a thousand copies are not half a million pairs. Alike: a 64-bit perceptual hash
+    (the 8×8 lowest frequencies of a DCT, each above or below their median) that differs in at most 16 bits, and
+    thumbnails of 32×32 px that correlate. The black frame and the coarse brightness of the thumbnails are removed
+    first. The required correlation is at least 0.7, and half-way from the 90th percentile of all pairs to 1, so that
+    images of one anatomy are not all duplicates.
 
     Args:
         facts: the images.
         names: the name of each in the result.
 
     Returns:
-        At most 500 pairs, across splits first, then equal before alike, then by correlation; and the number of all
-        pairs of each group.
+        At most 125 pairs of each group, across splits first, then equal before alike, then by correlation; and the
+        number of all pairs of each group.
     """
-    used = [place for place, fact in enumerate(facts) if not fact.constant]
-    pairs = [("exact", i, j, 1.0) for i, j in _equal(facts, used)]
-    equal = {(i, j) for _, i, j, _ in pairs}
-    if len(used) > 1:
-        thumbnails = np.stack([facts[place].thumbnail for place in used])
-        for i, j, correlation in _alike(thumbnails):
-            if (used[i], used[j]) not in equal:
-                pairs.append(("near", used[i], used[j], correlation))
-    splits = [fact.split for fact in facts]
-    duplicates = [
-        Duplicate(kind=kind, first=names[i], second=names[j], splits=(splits[i], splits[j]), correlation=round(c, 3))
-        for kind, i, j, c in pairs
-    ]
-    duplicates.sort(key=lambda pair: (not pair.across, pair.kind, -pair.correlation, pair.first, pair.second))
-    numbers = Counter(pair.group for pair in duplicates)
-    return duplicates[:MAX_KEPT], {group: numbers[group] for group in GROUPS}
+    counts = dict.fromkeys(GROUPS, 0)
+    best: dict[str, list[tuple[float, str, str, int, int]]] = {group: [] for group in GROUPS}
+    for kind, i, j, correlation in _pairs(facts):
+        if facts[i].case.group != facts[j].case.group:
+            group = f"{kind} {'across' if facts[i].split != facts[j].split else 'within'}"
+            counts[group] += 1
+            best[group].append((-round(correlation, 3), names[i], names[j], i, j))
+            if len(best[group]) > 2 * MAX_KEPT:
+                best[group] = sorted(best[group])[:MAX_KEPT]
+    kept = [
+        Duplicate(
+            kind="exact" if group.startswith("exact") else "near", first=first, second=second,
+            splits=(facts[i].split, facts[j].split), correlation=-minus,
+        )
+        for group in GROUPS
+        for minus, first, second, i, j in sorted(best[group])[:MAX_KEPT]
+    ]  # fmt: skip
+    return kept, counts
 
 
 def perceptual_hash(thumbnails: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -81,12 +84,20 @@ def perceptual_hash(thumbnails: NDArray[np.float32]) -> NDArray[np.bool_]:
     return low > np.median(low, axis=1, keepdims=True)
 
 
-def _equal(facts: Sequence[InspectedPair], used: Sequence[int]) -> Iterator[tuple[int, int]]:
-    groups: dict[bytes, list[int]] = {}
-    for place in used:
-        groups.setdefault(facts[place].image_hash, []).append(place)
-    for group in groups.values():
-        yield from combinations(group, 2)
+def _pairs(facts: Sequence[InspectedPair]) -> Iterator[tuple[Literal["exact", "near"], int, int, float]]:
+    first: dict[bytes, int] = {}
+    apart: dict[tuple[bytes, Split], int] = {}
+    for place, fact in enumerate(facts):
+        if fact.constant:
+            continue
+        apart.setdefault((fact.image_hash, fact.split), place)
+        if (original := first.setdefault(fact.image_hash, place)) != place:
+            yield "exact", original, place, 1.0
+    used = list(apart.values())
+    if len(used) > 1:
+        for i, j, correlation in _alike(np.stack([facts[place].thumbnail for place in used])):
+            if facts[used[i]].image_hash != facts[used[j]].image_hash:
+                yield "near", used[i], used[j], correlation
 
 
 def _alike(thumbnails: NDArray[np.float32]) -> Iterator[tuple[int, int, float]]:

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from s2mnet.data.cases import SPLITS, ImageFolder, find_cases
 from s2mnet.data.dataset import FILE as DATASET_FILE
+from s2mnet.data.images import check_palettes, read_mask
 from s2mnet.data.labels import LABEL_RULES, LabelMap, LabelRule, infer_labels
+from s2mnet.data.pairs import load_case
 from s2mnet.device import worker_count
 from s2mnet.errors import S2MNetError
 from s2mnet.files import prefetch
@@ -25,10 +27,12 @@ from s2mnet.fingerprint.problem import Problem, from_error, inside
 from s2mnet.fingerprint.problems import Readings, find_problems, worst_first
 from s2mnet.fingerprint.record import Fingerprint, ImageFacts, Spread
 from s2mnet.fingerprint.shapes import Shape, measure_shapes
+from s2mnet.fingerprint.sides import Silhouette, brightness, equally_bright, find_sides, one_sided, silhouettes
 from s2mnet.progress import Progress
 
 MAX_PLANNED = 50  # train masks whose thickness and contrast the plan is decided from
 MAX_INSPECTED = 200
+MAX_LOOKED_AT = 12  # train images that are read again where classes may differ in their side only
 MAX_VALUES = 256
 MAX_SET_ASIDE = 3
 
@@ -85,6 +89,8 @@ def _fingerprint(
     pairs = files.pairs
     channels, stored, odd = _channels(folder, pairs)
     label_map, strange = (stated, []) if isinstance(labels, LabelMap) or stated else _understand(folder, pairs, labels)
+    if labels == "auto":
+        strange += _palettes(folder.root, pairs)
     shares, unexpected = _shares(folder.root, pairs, label_map, {problem.file for problem in strange})
     counts = {split: len(cases) for split, cases in folder.splits.items()}
     readings = Readings(folder.root, counts, pairs, label_map, shares)
@@ -95,7 +101,12 @@ def _fingerprint(
     contrasts = [contrast for contrast in shapes.contrasts if len(contrast) == channels]
     values = summary.label_values(pairs)
     spectra = [pair.energy for pair in inspected if pair.energy is not None]
-    derived = find_problems(readings, duplicates, duplicate_counts)
+    names = label_map.names if label_map else []
+    sides = find_sides(shapes.silhouettes, names)
+    if sides and label_map:
+        looks = [brightness(*load_case(pair.case, label_map)) for pair in _evenly(shapes.pairs, MAX_LOOKED_AT)]
+        sides = [s for s in sides if equally_bright(looks, names.index(s.first), names.index(s.second))]
+    derived = find_problems(readings, duplicates, duplicate_counts, one_sided(shapes.silhouettes, names, sides))
     return Fingerprint(
         root=str(folder.root),
         name=folder.name,
@@ -115,6 +126,7 @@ def _fingerprint(
         foreground_share=float(np.median([foreground_share(share) for _, share in readings.marked] or [0])),
         thickness_px=thickness,
         thinnest=thinnest,
+        sides=sides,
         contrast=np.median(contrasts, axis=0).tolist() if contrasts else [],
         morphology_masks=len(shapes.inspected),
         spectrum_images=len(spectra),
@@ -194,7 +206,7 @@ def _understand(folder: ImageFolder, pairs: Sequence[Pair], labels: LabelRule) -
     problems: list[Problem] = []
     while histograms and len(problems) <= MAX_SET_ASIDE:
         try:
-            return infer_labels(histograms, labels), problems
+            return infer_labels(histograms, labels, read_mask), problems
         except S2MNetError as error:
             if labels not in LABEL_RULES:
                 raise
@@ -202,6 +214,14 @@ def _understand(folder: ImageFolder, pairs: Sequence[Pair], labels: LabelRule) -
             if histograms.pop(Path(error.where), None) is None:
                 break
     return None, problems[:1]
+
+
+def _palettes(root: Path, pairs: Sequence[Pair]) -> list[Problem]:
+    try:
+        check_palettes({pair.mask: pair.values for pair in pairs})
+    except S2MNetError as error:
+        return [from_error("labels", error, root)]
+    return []
 
 
 def _source(folder: ImageFolder, labels: LabelRule | LabelMap) -> str:
@@ -230,10 +250,12 @@ def _shares(
 
 @dataclass
 class _Shapes:
-    """Shapes by class index: of the masks a plan is decided from, with their contrasts, and of the inspected ones."""
+    """Shapes by class index: of the masks a plan is decided from, with contrasts and silhouettes; of the inspected."""
 
+    pairs: list[Pair] = field(default_factory=list)
     planned: list[dict[int, Shape]] = field(default_factory=list)
     contrasts: list[list[float]] = field(default_factory=list)
+    silhouettes: list[dict[int, Silhouette]] = field(default_factory=list)
     inspected: list[dict[int, Shape]] = field(default_factory=list)
 
 
@@ -244,18 +266,21 @@ def _measure_shapes(readings: Readings) -> _Shapes:
     planned = {id(pair) for pair, _ in _evenly(readings.marked, MAX_PLANNED)}
     inspected = {id(pair) for pair, _ in readings.known if isinstance(pair, InspectedPair) and pair.energy is not None}
 
-    def measured(pair: Pair) -> tuple[dict[int, Shape], list[float]]:
+    def measured(pair: Pair) -> tuple[dict[int, Shape], list[float], dict[int, Silhouette]]:
         foreground = labels.foreground(pair.values)
-        sample = pair.sample or read_sample(pair.case, foreground)
-        shape = measure_shapes(sample.indices(labels, pair.mask), descriptors=id(pair) in inspected)
-        return shape, sample.contrasts.get(foreground, [])
+        sample = pair.sample or read_sample(pair.case, labels, foreground)
+        indices = sample.indices(labels, pair.mask)
+        shape = measure_shapes(indices, descriptors=id(pair) in inspected)
+        return shape, sample.contrasts.get(foreground, []), silhouettes(indices)
 
     chosen = [pair for pair, _ in readings.known if id(pair) in planned | inspected]
     with ThreadPoolExecutor(worker_count()) as pool:
-        for pair, (shape, contrast) in zip(chosen, pool.map(measured, chosen), strict=True):
+        for pair, (shape, contrast, outlines) in zip(chosen, pool.map(measured, chosen), strict=True):
             if id(pair) in planned:
+                shapes.pairs.append(pair)
                 shapes.planned.append(shape)
                 shapes.contrasts.append(contrast)
+                shapes.silhouettes.append(outlines)
             if id(pair) in inspected:
                 shapes.inspected.append(shape)
     return shapes

@@ -134,7 +134,7 @@ def measure(
     Raises:
         S2MNetError: either file cannot be read, their sizes differ, or there is no mask.
     """
-    image, mask = read_pair(case.image, mask_of(case))
+    image, mask = read_pair(case.image, mask_of(case), labels)
     planes = image[None] if image.ndim == 2 else np.moveaxis(image, -1, 0)
     grey = len(planes) in (1, 3) and all(np.array_equal(planes[0], plane) for plane in planes[1:])
     levels = np.stack([np.bincount(plane.reshape(-1), minlength=256) for plane in (planes[:1] if grey else planes)])
@@ -171,9 +171,9 @@ def measure(
     return pair, levels
 
 
-def read_sample(case: Case, foreground: frozenset[int]) -> Sample:
+def read_sample(case: Case, labels: LabelMap, foreground: frozenset[int]) -> Sample:
     """A sample of a pair that was not chosen when it was measured."""
-    return _sample(case, *read_pair(case.image, mask_of(case)), [foreground])
+    return _sample(case, *read_pair(case.image, mask_of(case), labels), [foreground])
 
 
 def foreground_share(pixels: Mapping[int, int]) -> float:

@@ -89,6 +89,11 @@ TEXTS: dict[str, tuple[Severity, str, str, str]] = {
         "Resized to one size, structures of one kind differ in scale; in patches, they differ in extent.",
         "Check that all images have the resolution they were taken at.",
     ),
+    "one side": (
+        "warning", "lies in the {side} half of nearly every image",
+        "Training mirrors images. If something alike on the other side is background, the two will be confused.",
+        "In that case set flip_axes: [rows], rotate_degrees: 30 and tta: 1 in the plan, which turns mirroring off.",
+    ),
     "empty masks": ("note", *_EMPTY),
     "exact within": ("note", "{has} equal pixels", *_WITHIN),
     "near within": ("note", "{looks} alike", *_WITHIN),
@@ -137,15 +142,20 @@ class Readings:
 
 
 def find_problems(
-    readings: Readings, duplicates: Sequence[Duplicate], duplicate_counts: Mapping[str, int]
+    readings: Readings,
+    duplicates: Sequence[Duplicate],
+    duplicate_counts: Mapping[str, int],
+    one_sided: Mapping[str, str] | None = None,
 ) -> list[Problem]:
     """All problems that follow from the numbers, in no order.
 
     Args:
         duplicates, duplicate_counts: as :func:`s2mnet.fingerprint.duplicates.find_duplicates` gives them.
+        one_sided: as :func:`s2mnet.fingerprint.sides.one_sided` gives it.
     """
     finders = (_masks, _foreground, _absent_classes, _shared_masks, _images, _splits)
     problems = [problem for finder in finders for problem in finder(readings)]
+    problems += [_problem("one side", [], name, side=side) for name, side in (one_sided or {}).items()]
     return problems + list(_look_alikes(duplicates, duplicate_counts))
 
 

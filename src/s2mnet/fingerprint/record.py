@@ -17,6 +17,8 @@ from s2mnet.files import write_atomically
 from s2mnet.fingerprint.problem import Problem, as_error
 
 FILE = "fingerprint.json"
+Axis = Literal["rows", "columns"]
+AXES: tuple[Axis, ...] = ("rows", "columns")
 
 
 class _Facts(BaseModel):
@@ -149,6 +151,19 @@ class SpectralEnergy(_Facts):
     without_dc: Distribution | None
 
 
+class Sides(_Facts):
+    """Two classes of one shape, always in the same order: from top to bottom ("rows"), or left to right ("columns").
+
+    See :func:`~s2mnet.fingerprint.sides.find_sides`.
+    """
+
+    first: str
+    second: str
+    axis: Axis
+    masks: int
+    """How many masks this was measured on."""
+
+
 class Duplicate(_Facts):
     """Two images that are the same or look alike.
 
@@ -201,12 +216,13 @@ class Fingerprint(_Facts):
         thickness_px: mean thickness (:func:`~s2mnet.fingerprint.shapes.mean_thickness`) of the thinnest class: the
             smallest of the medians over those of at most 50 train masks that hold the class.
         thinnest: name of that class.
+        sides: pairs of classes that mirroring would swap, in the same masks.
         contrast: of the whole foreground to its surroundings in each channel
             (:func:`~s2mnet.fingerprint.shapes.contrast`), median over those masks.
         morphology_masks, spectrum_images: number of measured masks and images, evenly chosen.
         spectrum: for K = 16, 24, 32 and 48.
-        duplicates: at most 500, the most serious first; `duplicate_counts` counts all of them, with the keys
-            "exact across", "near across", "exact within" and "near within" (splits).
+        duplicates: at most 125 of each group, the most serious first; `duplicate_counts` counts all of each, by "exact
+            across", "near across", "exact within" and "near within" (splits).
         images: one entry per pair that could be read.
         problems: worst first.
 
@@ -233,6 +249,7 @@ class Fingerprint(_Facts):
     foreground_share: float = 0.0
     thickness_px: float = 0.0
     thinnest: str = ""
+    sides: list[Sides] = []
     contrast: list[float] = []
     morphology_masks: int = 0
     spectrum_images: int = 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from s2mnet.data.decoding import FORMATS, sample_layout
+from s2mnet.data.decoding import header, sample_layout
 
 _BITS = {"1": 1, "I;16": 16, "I;16B": 16, "I;16L": 16, "I;16N": 16, "I": 32, "F": 32}
 
@@ -23,13 +23,12 @@ def stored_form(path: Path) -> tuple[str, int]:
         ...     stored_form(Path(folder, "a.png"))
         ('1', 1)
     """
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            if image.format == "TIFF":
-                return image.mode, max(getattr(image, "tag_v2", {}).get(258, (1,)))
-            return image.mode, _stored_bits(image)
-    except Exception:  # Pillow has no mode for it, or cannot read a header that tifffile can
+    image = header(path)
+    if image is None:
         return "other", 0
+    if image.format == "TIFF":
+        return image.mode, max(getattr(image, "tag_v2", {}).get(258, (1,)))
+    return image.mode, _stored_bits(image)
 
 
 def _stored_bits(image: Image.Image) -> int:

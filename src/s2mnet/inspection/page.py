@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -46,13 +45,13 @@ def write_page(fingerprint: Fingerprint, folder: str | Path, path: str | Path) -
         'inspection.html'
     """
     folder = Path(folder)
-    names = fingerprint.label_map.names[1:] if fingerprint.label_map else []
     page = render(
         "inspection/inspection.html",
         fingerprint=fingerprint,
         wording=wording,
         plots=plots,
-        classes=list(zip(cycle(PALETTE), names, strict=False)),
+        classes=fingerprint.label_map.names[1:] if fingerprint.label_map else [],
+        PALETTE=PALETTE,
         pictures=list(_pictures(fingerprint, folder)),
         look_alikes=list(_look_alikes(fingerprint, folder)),
         MAX_PROBLEMS=MAX_PROBLEMS,
@@ -77,7 +76,7 @@ def _pictures(fingerprint: Fingerprint, folder: Path) -> Iterator[embed.Picture]
 def _outlined(image: ImageFacts, folder: Path, labels: LabelMap | None) -> np.ndarray:
     if labels is None or image.foreground is None:
         return embed.enlarge(as_rgb(read_image(folder / image.image)), smooth=True)
-    pixels, mask = read_pair(folder / image.image, folder / image.mask)
+    pixels, mask = read_pair(folder / image.image, folder / image.mask, labels)
     indices = embed.enlarge(labels.encode(mask, image.mask), smooth=False)
     pixels = embed.enlarge(as_rgb(pixels), smooth=True)
     return overlay(pixels, indices, thickness=max(1, round(2 * max(pixels.shape) / embed.LONGEST)))

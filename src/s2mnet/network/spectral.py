@@ -144,7 +144,7 @@ def tables(x: Tensor, num_frequencies: int, complex_filter: bool) -> tuple[Tenso
     """Transform matrices along H and W, (2(m+1), H) and (2(m+1), W), and :func:`band_terms`, for maps like x."""
     height, width = x.shape[2:]
     k = min(num_frequencies, height, width)
-    return _fourier_table(height, k // 2, x), _fourier_table(width, k // 2, x), band_terms(k, complex_filter, x.device)
+    return fourier_table(height, k // 2, x), fourier_table(width, k // 2, x), band_terms(k, complex_filter, x.device)
 
 
 def band_terms(k: int, complex_filter: bool, device: torch.device | None = None) -> Tensor:
@@ -202,7 +202,7 @@ def _negate_frequencies(weight: Tensor) -> Tensor:
     return flipped if weight.shape[1] % 2 else torch.cat([flipped[:, -1:], flipped[:, :-1]], 1)
 
 
-def _fourier_table(size: int, m: int, like: Tensor) -> Tensor:
+def fourier_table(size: int, m: int, like: Tensor) -> Tensor:
     """cos(2πun/N) for u = 0 … m, then sin, over n = 0 … N−1, times 1/√N: (2(m+1), N).
 
     1/√N on the way there and on the way back is the 1/N of the inverse transform, and keeps half precision in range.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from s2mnet.data.channels import COLOURS, GREY
 from s2mnet.errors import S2MNetError
 from s2mnet.fingerprint import Fingerprint
 from s2mnet.fingerprint.problems import MIN_SIDE
+from s2mnet.fingerprint.record import AXES
 from s2mnet.loss import DEFAULT_PULL_LIMIT, DEFAULT_WEIGHTING
-from s2mnet.plan.machine import BYTES_PER_PIXEL, Machine
-from s2mnet.plan.schema import Augmentation, Extent, Plan, Preprocessing, Preset, Training, checked_training
+from s2mnet.plan.machine import Machine, bytes_per_pixel
+from s2mnet.plan.schema import MAX_SIDE, Augmentation, Extent, Plan, Preprocessing, Preset, Training, checked_training
 
 # On Kvasir-SEG (96², 150 steps of 8, MASL) validation Dice was 0.43 with this and 0.36 with the default strengths: a
 # laptop's budget for whole images ends before stronger augmentation helps.
@@ -27,6 +28,7 @@ THIN_PX = 2.5  # thinner structures are hardly more than the 2 px that a grid ca
 MILD_VISITS = 100  # of each image; with fewer, the mild augmentation is enough
 GREEN_GAIN = 1.1  # factor by which green must show thin structures better than red and blue to be used alone
 DEFAULT_MINUTES = 30.0
+UPRIGHT = 30  # degrees: at most, where classes differ in their side, so that none gets to the other's
 
 
 def make_plan(
@@ -59,15 +61,16 @@ def make_plan(
     preprocessing = _preprocessing(fingerprint, preset, extent, size, reasons)
     schedule = _schedule(fingerprint, preset, preprocessing, machine, training, reasons)
     visits = _expected_visits(fingerprint, schedule, preprocessing, machine, reasons)
-    augmentation = _augmentation(preset, extent, visits, machine, reasons)
+    augmentation = _augmentation(fingerprint, preset, extent, visits, machine, reasons)
     reasons["head"] = "stem: keeps features at full resolution, which thin structures need (SPEC 1)"
     paper = preset == "paper"
     reasons["branch_scale"] = "1: as in the paper" if paper else "0.1: each SSTM starts small, which validates best"
-    reasons["tta"] = (
-        "8 flips and quarter turns: as in the paper"
-        if paper
-        else "4 flips: with quarter turns (8) it takes twice the time"
-    )
+    tta: Literal[1, 4, 8] = 1 if fingerprint.sides else 8 if paper else 4
+    reasons["tta"] = {
+        1: "1: mirrored views would swap the sides",
+        4: "4 flips: with quarter turns (8) it takes twice the time",
+        8: "8 flips and quarter turns: as in the paper",
+    }[tta]
     return Plan(
         reasons=reasons,
         labels=fingerprint.label_map,
@@ -79,7 +82,7 @@ def make_plan(
             "pull_limit": None if paper else DEFAULT_PULL_LIMIT,
         },
         training=schedule,
-        tta=8 if paper else 4,
+        tta=tta,
     )
 
 
@@ -107,8 +110,9 @@ def _extent_and_size(
         reasons["size"] = f"{size}×{size}: the {preset} preset, {extent}, on {'a GPU' if machine.gpu else 'a CPU'}"
     else:
         reasons["size"] = f"{size}×{size}: requested"
-    if size < MIN_SIDE:
-        raise S2MNetError("--size", f"is {size}; the network needs at least {MIN_SIDE} pixels", "Choose a larger size.")
+    if not MIN_SIDE <= size <= MAX_SIDE:
+        problem = f"is {size}; the network takes {MIN_SIDE} to {MAX_SIDE} pixels"
+        raise S2MNetError("--size", problem, "Choose a size in between.")
     return extent, size
 
 
@@ -180,8 +184,9 @@ def _schedule(
     if "batch_size" not in fields:
         wanted = 16 if machine.gpu and preset == "default" else 8
         pixels = preprocessing.size[0] * preprocessing.size[1]
-        fields["batch_size"] = min(wanted, machine.batch_that_fits(pixels))
-        need = fields["batch_size"] * pixels * BYTES_PER_PIXEL / 2**30
+        outputs = fingerprint.label_map.num_outputs if fingerprint.label_map else 1
+        fields["batch_size"] = min(wanted, machine.batch_that_fits(pixels, outputs))
+        need = fields["batch_size"] * pixels * bytes_per_pixel(outputs) / 2**30
         free = f"{machine.memory / 2**30:.0f} GiB of free memory"
         fits = "" if fields["batch_size"] == wanted else f", and {wanted} would not fit in half of it"
         reasons["batch_size"] = f"{fields['batch_size']}: a step needs about {need:.1f} of {free}{fits}"
@@ -212,6 +217,26 @@ def _expected_visits(
 
 
 def _augmentation(
+    fingerprint: Fingerprint, preset: Preset, extent: Extent, visits: float | None, machine: Machine,
+    reasons: dict[str, str],
+) -> Augmentation:  # fmt: skip
+    strength = _strength(preset, extent, visits, machine, reasons)
+    if not fingerprint.sides:
+        return strength
+    pair, mirrored = fingerprint.sides[0], {pair.axis for pair in fingerprint.sides}
+    order = "left to right" if pair.axis == "columns" else "top to bottom"
+    reasons["mirroring"] = (
+        f"off along {' and '.join(sorted(mirrored))}, turns up to {UPRIGHT}°: {pair.first} and {pair.second} have one "
+        f"shape and the same order from {order} in {pair.masks} masks; mirrored images would swap them"
+    )
+    changes = {
+        "flip_axes": [axis for axis in AXES if axis not in mirrored],
+        "rotate_degrees": min(UPRIGHT, strength.rotate_degrees),
+    }
+    return strength.model_copy(update=changes)
+
+
+def _strength(
     preset: Preset, extent: Extent, visits: float | None, machine: Machine, reasons: dict[str, str]
 ) -> Augmentation:
     if preset == "paper":

@@ -13,9 +13,23 @@ from s2mnet.device import choose_device, multiplies_bf16, worker_count
 if TYPE_CHECKING:
     import torch
 
-# Peak of a training step of the default network, per pixel and sample of a batch of 8 at 352², float32, on a CPU
-# (5.6 GB: gradients, activations and the loss). bf16 takes less, but the plan does not rely on it.
-BYTES_PER_PIXEL = 5700
+# Peak memory (VmHWM) of a training step of the default network with MASL, float32, on a CPU, beyond what a step of two
+# images of 32² leaves: 5700 bytes per pixel for a batch of 8 at 352² and one output; at 128² for 1, 3, 5, 10, 20, 40
+# and 100 outputs 5231, 5508, 5866, 6650, 8908, 13536 and 28691. With few outputs the peak is in the backward pass of
+# the network, with many in the loss, which holds some sixty maps of each. bf16 takes less, but no plan relies on it.
+NETWORK_BYTES, LOSS_BYTES, OUTPUT_BYTES = 5700, 4500, 245
+
+
+def bytes_per_pixel(outputs: int) -> int:
+    """Memory of a training step per pixel of the batch, for a network with this many outputs.
+
+    Example:
+        >>> bytes_per_pixel(1), bytes_per_pixel(100)
+        (5700, 29000)
+    """
+    return max(NETWORK_BYTES, LOSS_BYTES + OUTPUT_BYTES * outputs)
+
+
 _CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -35,14 +49,14 @@ class Machine:
     workers: int = 0
     speed: float | None = None
 
-    def batch_that_fits(self, pixels: int) -> int:
-        """Samples of this many pixels that fit half of the free memory in one step; at least 1.
+    def batch_that_fits(self, pixels: int, outputs: int = 1) -> int:
+        """Samples of this many pixels that fit half of the free memory in one step of a network; at least 1.
 
         Example:
             >>> Machine(memory=8 * 2**30).batch_that_fits(352 * 352)
             6
         """
-        return max(1, int(self.memory / 2 // (BYTES_PER_PIXEL * pixels)))
+        return max(1, int(self.memory / 2 // (bytes_per_pixel(outputs) * pixels)))
 
 
 def this_machine(device: str = "auto", measure: bool = True) -> Machine:

@@ -12,12 +12,14 @@ from s2mnet.data import LabelMap
 from s2mnet.data.channels import COLOURS, GREY
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
+from s2mnet.fingerprint.record import AXES, Axis
 from s2mnet.plan.commented import to_yaml
 from s2mnet.yamlfile import read_yaml
 
 Preset = Literal["default", "paper"]
 Extent = Literal["whole", "patches"]
-Side = Annotated[int, Field(ge=32, le=8192)]
+MAX_SIDE = 8192  # px; beyond it a single image of the first stage takes gigabytes
+Side = Annotated[int, Field(ge=32, le=MAX_SIDE)]
 Share = Annotated[float, Field(ge=0, le=1)]
 STEPS_FROM = {"minutes", "epochs", "steps", "repeats", "batch_size"}  # the estimate of the steps depends on these
 
@@ -77,7 +79,8 @@ class Augmentation(Section):
 
     rotate_p: Share = described(0.7, "probability of a rotation")
     rotate_degrees: float = described(180, "largest angle either way, in degrees", ge=0, le=180)
-    flip_p: Share = described(0.5, "probability of each of the two flips")
+    flip_p: Share = described(0.5, "probability of each flip")
+    flip_axes: list[Axis] = described(list(AXES), "rows: upside down; columns: left and right")
     scale_shift_p: Share = described(0.7, "probability of a zoom and a shift")
     scale: Share = described(0.25, "zoom by a factor in 1 ± scale")
     shift: Share = described(0.1, "shift by up to this share of the extent")
@@ -91,6 +94,11 @@ class Augmentation(Section):
     noise_p: Share = described(0.2, "probability of Gaussian noise")
     noise: float = described(0.05, "largest deviation of that noise", ge=0, le=10)
     dropout_p: Share = described(0.0, "probability of coarse dropout, up to 8 rectangles of at most 1/8 of the side")
+
+    @property
+    def both_flips(self) -> bool:
+        """Whether images may be mirrored along both axes, as test-time transforms do."""
+        return set(self.flip_axes) == set(AXES)
 
 
 class Training(Section):
@@ -139,6 +147,12 @@ class Plan(Section):
     tta: Literal[1, 4, 8] = described(
         1, "transforms averaged when testing and predicting: 1, 4 flips, 8 with quarter turns"
     )
+
+    @model_validator(mode="after")
+    def _same_mirroring(self) -> Plan:
+        if self.tta > 1 and not self.augmentation.both_flips:
+            raise ValueError(f"tta {self.tta} mirrors along both axes, unlike augmentation.flip_axes; set tta to 1")
+        return self
 
     def save(self, path: Path) -> None:
         """Write the plan as YAML with a comment for each field, atomically."""

@@ -63,6 +63,7 @@ def predict_folder(
     """
     paths = find_images(images)
     _check_output(paths[0].parent, out)
+    predictor.transforms(tta)  # refuses one that this model cannot have
     if shard:
         paths = _part(paths, *shard)
     writer = _Writer(predictor, out, overlays, probabilities, tta)

@@ -2,50 +2,17 @@
 
 from __future__ import annotations
 
-from itertools import cycle
 from typing import Any
 
 import numpy as np
 
 from s2mnet.data.labels import IGNORE_INDEX
 from s2mnet.evaluation.examples import CaseFigure
-from s2mnet.overlay import (
-    BOTH,
-    ONLY_PREDICTED,
-    ONLY_TRUE,
-    OTHER_CLASS,
-    PALETTE,
-    TRUTH,
-    Colour,
-    as_rgb,
-    errors,
-    heat,
-    overlay,
-)
+from s2mnet.overlay import Colour, as_rgb, errors, heat, overlay
 from s2mnet.pages import embed
-from s2mnet.report.content import Report
 
 MOST_CASES = 5
 """More cases than this are counted but not drawn: even five images of noise then stay below 5 MB."""
-Legend = list[tuple[Colour, str]]
-
-
-def outline_legend(report: Report) -> Legend:
-    """The colours of the outlines."""
-    predicted = zip(cycle(PALETTE), report.drawn or report.class_names, strict=False)
-    legend = [(colour, f"predicted: {name}") for colour, name in predicted]
-    if any(case.truth is not None for case in report.cases):
-        legend.append((TRUTH, "reference outline; dashed where both coincide"))
-    return legend
-
-
-def error_legend(report: Report) -> Legend:
-    """The colours of the pictures of errors."""
-    legend = [(BOTH, "both agree"), (ONLY_PREDICTED, "only the model (false alarm)")]
-    legend.append((ONLY_TRUE, "only the reference (missed)"))
-    if len(report.drawn or report.class_names) > 1:
-        legend.append((OTHER_CLASS, "wrong structure"))
-    return legend
 
 
 def heat_scale() -> list[Colour]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
+from s2mnet import overlay
 from s2mnet.evaluation.metrics import metrics_in
-from s2mnet.evaluation.records import MEAN
+from s2mnet.evaluation.records import MEAN, Evaluation
 from s2mnet.pages.embed import plot
 from s2mnet.pages.render import render as fill
-from s2mnet.report import cases, figures, results, training
+from s2mnet.report import cases, figures
 from s2mnet.report.content import Report
 
 _UNITS = {"px": "pixels", "voxels": "voxels", "mm": "millimetres"}
@@ -23,28 +28,38 @@ def render(report: Report) -> str:
         >>> "<h1>Polyps &lt;b&gt;</h1>" in page, "<script" in page
         (True, False)
     """
-    filters = None
-    if any(stage is not None for stage in report.filters):
-        filters = plot(
-            figures.spectral_filters(report.filters),
-            "Magnitude of the spectral filters of each stage",
-            "One row per stage: the mean over channels; the channels that favour the lowest, middle and highest "
-            "frequencies (|W| is how strongly a wave is passed on); the profile by radius. Axes in cycles per map: 4 "
-            "is a wave that repeats four times across the image.",
-        )
-    groups = report.evaluation.groups() if report.evaluation else {}
-    context = report.evaluation.context if report.evaluation else {}
+
+    def recorded(key: str) -> list[Any]:
+        return [record[key] for record in report.history if record.get(key) is not None]
+
+    evaluation = report.evaluation
+    groups = evaluation.groups() if evaluation else {}
+    context = evaluation.context if evaluation else {}
     return fill(
         "report/report.html",
         report=report,
-        results=results,
+        recorded=recorded,
+        misses=_misses(evaluation) if evaluation else None,
+        dice=[case.mean("dice") for case in evaluation.cases] if evaluation else [],
+        median=np.median,
         cases=cases,
-        training=training,
-        filters=filters,
-        best_epoch=figures.best_epoch(report.history),
+        overlay=overlay,
+        figures=figures,
+        plot=plot,
         groups=groups,
         units=list(dict.fromkeys(_UNITS[group.unit] for group in groups.values())),
         context={name: value for name, value in context.items() if report.provenance.get(name) != value},
         metrics_in=metrics_in,
         MEAN=MEAN,
     )
+
+
+def _misses(evaluation: Evaluation) -> tuple[int, int]:
+    """Images with a complete miss of a structure; and others where its two masks have no pixel in common."""
+    missed = [case for case in evaluation.cases if not {"prediction", "truth"}.isdisjoint(case.empty.values())]
+    disjoint = [
+        case
+        for case in evaluation.cases
+        if any(case.empty[name] == "neither" and values["dice"] == 0 for name, values in case.metrics.items())
+    ]
+    return len(missed), sum(case not in missed for case in disjoint)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from s2mnet.fingerprint.record import AXES
 from s2mnet.plan import Augmentation
 
 
@@ -36,7 +37,7 @@ def random_view(
     """
     height, width = size
     angle = math.radians(rng.uniform(-aug.rotate_degrees, aug.rotate_degrees)) if rng.random() < aug.rotate_p else 0.0
-    flips = [-1.0 if rng.random() < aug.flip_p else 1.0 for _ in range(2)]
+    flips = [-1.0 if rng.random() < aug.flip_p and axis in aug.flip_axes else 1.0 for axis in AXES]
     scale, shift = 1.0, [0.0, 0.0]
     if rng.random() < aug.scale_shift_p:
         scale = 1 / rng.uniform(1 - aug.scale, 1 + aug.scale)

@@ -94,7 +94,9 @@ def train(
     validation = DataLoader(numbers, plan.training.batch_size, collate_fn=list)
     schedule = Schedule(plan.training)
     history = History(run, schedule, console)
-    config = ModelConfig(preprocessing=plan.preprocessing, labels=plan.labels, tta=plan.tta)
+    config = ModelConfig(
+        preprocessing=plan.preprocessing, labels=plan.labels, tta=plan.tta, mirrors=plan.augmentation.both_flips
+    )
     last = ModelCheckpoint(run / STATE, "last", save_on_train_epoch_end=True, enable_version_counter=False)
     trainer = pl.Trainer(
         max_epochs=plan.training.epochs or -1,

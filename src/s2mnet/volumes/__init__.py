@@ -4,8 +4,8 @@ from s2mnet.volumes.dicom import write_dicom_seg
 from s2mnet.volumes.nifti import write_nifti_mask
 from s2mnet.volumes.predict import mask_stem, predict_volume
 from s2mnet.volumes.read import is_volume, read_volume
+from s2mnet.volumes.slices import to_uint8
 from s2mnet.volumes.volume import Volume, check_same_grid
-from s2mnet.volumes.window import to_uint8
 
 __all__ = [
     "Volume",

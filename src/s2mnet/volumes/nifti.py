@@ -14,7 +14,7 @@ import numpy as np
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
 from s2mnet.guard import guarded
-from s2mnet.volumes.volume import Volume, check_finite, check_mask, check_size, is_same_file, is_sheared, orient
+from s2mnet.volumes.volume import Volume, check_mask, check_size, is_same_file, is_sheared, orient
 
 SUFFIXES = (".nii", ".nii.gz")
 _OWN = b"s2mnet mask of "  # in the header of a mask, before a digest of the voxels it is of
@@ -76,14 +76,16 @@ def read_nifti(path: Path, orientation: str = "") -> Volume:
         shape = tuple(map(int, image.shape))
         colour = len(shape) == 5 and shape[3:] == (1, 3) and header.get_data_dtype() == np.uint8
         if not colour and (len(shape) < 2 or math.prod(shape[3:]) != 1 or 0 in shape):
-            _refuse_shape(path, shape)
+            problem = f"has {len(shape)} axes, {' × '.join(map(str, shape))}; a volume has three"
+            first = "[..., 0]" if len(shape) == 4 else f"[:, :, :{', 0' * (len(shape) - 3)}]"
+            fix = f"Save one volume per file, e.g. nibabel.Nifti1Image(np.asarray(image.dataobj){first}, image.affine)."
+            raise S2MNetError(path, problem, fix)
         check_size(path, math.prod(shape))
         stored = np.asanyarray(image.dataobj)
         affine, sizes = _geometry(path, header, image.affine)
         shape = shape[:3] if colour else shape
         grid = stored.reshape(*(*shape, 1)[:3], *(3,) * colour)
         values = grid if colour else _values(path, grid)
-        check_finite(path, values)
         coded = affine if _has_affine(header) else None
         return replace(orient(path, values, sizes, coded, orientation, header=header, shape=shape), affine=affine)
 
@@ -103,19 +105,13 @@ def _load(path: Path) -> Any:
     return (kind or nibabel.Nifti1Image).from_bytes(content)
 
 
-def _refuse_shape(path: Path, shape: tuple[int, ...]) -> None:
-    problem = f"has {len(shape)} axes, {' × '.join(map(str, shape))}; a volume has three"
-    first = "[..., 0]" if len(shape) == 4 else f"[:, :, :{', 0' * (len(shape) - 3)}]"
-    fix = f"Save one volume per file, e.g. nibabel.Nifti1Image(np.asarray(image.dataobj){first}, image.affine)."
-    raise S2MNetError(path, problem, fix)
-
-
 def _has_affine(header: Any) -> bool:
     return bool(header["sform_code"] > 0 or header["qform_code"] > 0)
 
 
 def _geometry(path: Path, header: Any, affine: np.ndarray) -> tuple[np.ndarray | None, list[float | None]]:
     """The affine and the millimetres along the three axes of the file, which must agree."""
+    from nibabel.affines import voxel_sizes
     from nibabel.orientations import aff2axcodes
 
     unit = _MM.get(header.get_xyzt_units()[0], 1.0)
@@ -131,7 +127,7 @@ def _geometry(path: Path, header: Any, affine: np.ndarray) -> tuple[np.ndarray |
         if ways[0] != ways[1]:
             problem = f"has axes that run to {ways[0]} by its sform and to {ways[1]} by its qform"
             raise S2MNetError(path, problem, "Correct the header, so that both say the same.")
-    sizes = [float(size) * unit for size in np.linalg.norm(affine[:3, :3], axis=0)]
+    sizes = [float(size) * unit for size in voxel_sizes(affine)]
     if any(
         own is not None and abs(own - size) > _CONTRADICTION * size for own, size in zip(stated, sizes, strict=True)
     ):

@@ -12,10 +12,9 @@ import numpy as np
 from s2mnet.errors import S2MNetError
 from s2mnet.names import safe_stem
 from s2mnet.volumes.dicom import check_dicom_seg, write_dicom_seg
-from s2mnet.volumes.neighbours import with_neighbours
 from s2mnet.volumes.nifti import SUFFIXES, check_output, check_replaceable, write_nifti_mask
 from s2mnet.volumes.read import read_volume
-from s2mnet.volumes.window import to_uint8
+from s2mnet.volumes.slices import to_uint8, with_neighbours
 
 if TYPE_CHECKING:
     from s2mnet.plan import Preprocessing

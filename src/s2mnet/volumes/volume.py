@@ -13,8 +13,7 @@ from s2mnet.errors import S2MNetError
 
 MAX_VALUES = 1_000_000_000  # voxels × channels: 4 GB as float32
 _TIE = 1e-3  # relative difference below which two voxel sizes are equal: headers hold rounded values
-_LINES = ("LR", "AP", "SI")  # of the body, by the names of both ends
-_DISPLAY = {"SI": "SPL", "AP": "PIL", "LR": "RIP"}  # of axial, coronal and sagittal slices
+_DISPLAY = ("RIP", "PIL", "SPL")  # of slices along left and right, front and back, head and foot
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,19 +88,18 @@ def choose_axes(
         >>> choose_axes((512, 512, 300), (0.9, 0.9, 0.6), np.diag([0.9, 0.9, 0.6, 1]), "SAR")
         ((2, 1, 0), ())
     """
-    from nibabel.orientations import aff2axcodes
+    from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
-    codes = (None,) if affine is None else aff2axcodes(affine)
-    if None in codes:
+    ways = np.full((3, 2), np.nan) if affine is None else io_orientation(affine)
+    if np.isnan(ways).any():
         axis = _slicing_axis(shape, spacing, 2)
         columns, rows = (other for other in range(3) if other != axis)
         return (axis, rows, columns), ()
-    lines = [next(line for line in _LINES if str(code) in line) for code in codes]
-    if not orientation:
-        orientation = _DISPLAY[lines[_slicing_axis(shape, spacing, lines.index("SI"))]]
-    axis, rows, columns = (next(place for place, line in enumerate(lines) if way in line) for way in orientation)
-    reversed_ways = (codes[axis] != way for axis, way in zip((axis, rows, columns), orientation, strict=True))
-    flipped = tuple(place for place, reverse in enumerate(reversed_ways) if reverse)
+    body = ways[:, 0].astype(int).tolist()  # the axis of the body that each axis of the file is closest to
+    orientation = orientation or _DISPLAY[body[_slicing_axis(shape, spacing, body.index(2))]]
+    places = ornt_transform(ways, axcodes2ornt(orientation))
+    axis, rows, columns = np.argsort(places[:, 0]).tolist()
+    flipped = tuple(place for place, file_axis in enumerate((axis, rows, columns)) if places[file_axis, 1] < 0)
     if spacing[axis] is None:  # a film: its order is that of time
         flipped = tuple(place for place in flipped if place)
     return (axis, rows, columns), flipped
@@ -128,7 +126,15 @@ def orient(
     orientation: str = "",
     **attributes: Any,
 ) -> Volume:
-    """Make a volume of a grid in the order of the file's axes, (i, j, k) or (i, j, k, 3); see :func:`choose_axes`."""
+    """Make a volume of a grid in the order of the file's axes, (i, j, k) or (i, j, k, 3); see :func:`choose_axes`.
+
+    Raises:
+        S2MNetError: a value is NaN or infinite.
+    """
+    bad = int(grid.size - np.count_nonzero(np.isfinite(grid))) if grid.dtype.kind == "f" else 0
+    if bad:
+        problem = f"has {bad} of {grid.size} values that are NaN or infinite"
+        raise S2MNetError(path, problem, "Replace them, e.g. by numpy.nan_to_num, and save it again.")
     axes, flipped = choose_axes(grid.shape, spacing, affine, orientation)
     array = np.flip(grid.transpose(*axes, *range(3, grid.ndim)), flipped)
     slices, rows, columns = (spacing[axis] for axis in axes)
@@ -196,16 +202,6 @@ def check_size(path: Path, values: int) -> None:
     if values > MAX_VALUES:
         problem = f"holds {values / 1e6:.0f} million values; at most {MAX_VALUES // 10**6} million are read"
         raise S2MNetError(path, problem, "Cut it into parts.")
-
-
-def check_finite(path: Path, array: np.ndarray) -> None:
-    """Raise if a value is NaN or infinite."""
-    if array.dtype.kind != "f":
-        return
-    bad = int(array.size - np.count_nonzero(np.isfinite(array)))
-    if bad:
-        problem = f"has {bad} of {array.size} values that are NaN or infinite"
-        raise S2MNetError(path, problem, "Replace them, e.g. by numpy.nan_to_num, and save it again.")
 
 
 def _full(shape: tuple[int, ...]) -> tuple[int, ...]:

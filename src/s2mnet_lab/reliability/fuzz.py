@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import random
 import resource
-import shutil
 import signal
 import tempfile
 import warnings
@@ -88,7 +87,6 @@ def read_mutants(kind: str, number: int, seed: str) -> Count:
                 line = f"{type(error).__name__}: {error}"[:200]
                 count.others.append(f"{kind}, {seed}, mutant {mutant} of {file.name}: {line}")
             file.write_bytes(contents[place])
-            shutil.rmtree(file.parent / "unpacked", ignore_errors=True)
     return count
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from PIL import Image
 from s2mnet.data import Case, Dataset, LabelMap, read_image, read_mask
 from s2mnet.data.casetable import CaseFacts, read_case_table, write_case_table
 from s2mnet.datasets.archives import unpack
-from s2mnet.datasets.reading import read_pnm
+from s2mnet.datasets.sets.stare import read_ppm
 from s2mnet.evaluation.results import evaluate, load, save
 from s2mnet.fingerprint.record import Fingerprint
 from s2mnet.modelfolder import CONFIG, WEIGHTS, ModelConfig, load_model, save_model
@@ -45,8 +46,12 @@ def write_seeds(folder: Path) -> dict[str, list[tuple[Path, Reader]]]:
     mask = np.where(grey > 127, 255, 0).astype(np.uint8)
     kinds: dict[str, list[tuple[Path, Reader]]] = {
         "images": [(file, read_image) for file in _images(folder / "images", grey, colour)],
-        "masks": [(file, read_mask) for file in _images(folder / "masks", mask, np.stack([mask] * 3, -1))],
-        "ppm images": [(file, read_pnm) for file in _pnm(folder / "pnm", colour)],
+        "masks": [
+            (file, read_mask)
+            for file in _images(folder / "masks", mask, np.stack([mask] * 3, -1))
+            if file.name not in ("stack.tif", "grey.jpg", "colour.jpg", "jpeg.tif", "float.tif")  # are no masks
+        ],
+        "ppm images": [(file, read_ppm) for file in _pnm(folder / "pnm", colour)],
         "NIfTI": [(file, read_volume) for file in _nifti(folder / "nifti", rng)],
         "DICOM": [(file, read_volume) for file in _dicom(folder / "dicom", rng)],
         "archives": [(file, _unpacked) for file in _archives(folder / "archives")],
@@ -146,7 +151,8 @@ def _archives(folder: Path) -> list[Path]:
 
 
 def _unpacked(file: Path) -> None:
-    unpack(file, file.parent / "unpacked")
+    with tempfile.TemporaryDirectory() as folder:
+        unpack(file, Path(folder, "unpacked"))
 
 
 def _texts(folder: Path, mask: np.ndarray) -> list[tuple[Path, Reader]]:

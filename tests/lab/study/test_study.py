@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from s2mnet.architecture import OURS
-from s2mnet.datasets.sets import named
+from s2mnet.datasets.catalogue import named
 from s2mnet.errors import S2MNetError
 from s2mnet.loss import MASL
 from s2mnet.loss.dice_ce import DiceCrossEntropy

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from s2mnet.network.fast.dropout import LEVELS, FastDropout
+from s2mnet.network.fast.operations import LEVELS, FastDropout
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])

@@ -11,7 +11,7 @@ from torch import nn
 
 from s2mnet.network import S2MNet
 from s2mnet.network.fast import accelerate
-from s2mnet.network.fast.fused_inference import fuse_batch_norms
+from s2mnet.network.fast.install import fuse_batch_norms
 
 # The paper's start of SSTM, so that the branch is no small part of what is compared.
 SMALL = {"channels": (4, 4, 6, 6, 8), "stem_channels": 4, "num_frequencies": 4, "branch_scale": 1.0}

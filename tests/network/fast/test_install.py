@@ -143,7 +143,7 @@ def test_the_device_is_that_of_the_parameters() -> None:
 
 
 def test_a_network_of_another_kind_stays_as_it_is() -> None:
-    peer = PeerNetwork("residual-unet", 3, 1, 64)
+    peer = PeerNetwork("BasicUNet", 3, 1)
     before = kinds(peer)
     assert any(isinstance(part, nn.Dropout | nn.Conv2d) for part in peer.modules())
     assert accelerate(peer, "train", "cpu").installed == [] and kinds(peer) == before

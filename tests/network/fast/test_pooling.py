@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2mnet.network.fast.pooling import spatial_mean
+from s2mnet.network.fast.operations import spatial_mean
 
 SIDES = st.integers(1, 40)
 DTYPES = [torch.float64, torch.float32, torch.bfloat16]

@@ -21,37 +21,21 @@ def _truths(folder: Path) -> dict[Path, str]:
     return {file: file.parent.name for file in files}
 
 
-def _record(truth: Path, patient: str, split: Split) -> Record:
+def _record(public: PublicSet, truth: Path, patient: str, split: Split) -> Record:
     name = truth.name.partition("_gt.nii")[0]
     image = truth.with_name(truth.name.replace("_gt.nii", ".nii"))
     if not image.is_file():
         raise S2MNetError(truth, f"is a mask without its volume {image.name}", COMPLETE)
-    return Record(name, split, patient, partial(read_slices, image), partial(read_labels, truth, [0, 1, 2, 3]))
+    return Record(name, split, patient, partial(read_slices, image), partial(read_labels, truth, list(public.classes)))
 
 
-def _find(root: Path) -> Download:
+def find(public: PublicSet, root: Path) -> Download:
+    """List the volumes of all patients, with the official split where the testing part has masks."""
     training = _truths(root / "training" if (root / "training").is_dir() else root)
     testing = _truths(root / "testing")
     split = in_order(training.values(), (7, 1) if testing else (7, 1, 2))
-    records = [_record(truth, patient, split[patient]) for truth, patient in training.items()]
-    records += [_record(truth, patient, "test") for truth, patient in testing.items()]
+    records = [_record(public, truth, patient, split[patient]) for truth, patient in training.items()]
+    records += [_record(public, truth, patient, "test") for truth, patient in testing.items()]
     hidden = (root / "testing").is_dir() and not testing
     left_out = ["The testing part was left out: it holds no masks."] if hidden else []
     return Download(records, left_out, _OFFICIAL if testing else _IN_ORDER)
-
-
-SET = PublicSet(
-    name="ACDC",
-    modality="cardiac MRI",
-    images=300,
-    unit="volumes",
-    url="https://humanheart-project.creatis.insa-lyon.fr/database/#collection/637218c173e9f0047faa00fb",
-    terms="CC BY-NC-SA 4.0; cite the paper.",
-    citation="Bernard et al., Deep learning techniques for automatic MRI cardiac multi-structures segmentation and "
-    "diagnosis: is the problem solved? IEEE Transactions on Medical Imaging, 2018.",
-    split=f"official where testing is there with masks; else {_IN_ORDER}",
-    classes={0: "background", 1: "right ventricle", 2: "myocardium", 3: "left ventricle"},
-    colours={1: "#3060ff", 2: "#30d030", 3: "#ff3030"},
-    layouts=(("training/patient*/*_frame*_gt.nii*",), ("patient*/*_frame*_gt.nii*",)),
-    find=_find,
-)

@@ -8,7 +8,7 @@ robotic instrument: background for whole instruments and parts, a type of its ow
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -21,8 +21,9 @@ from s2mnet.datasets.reading import COMPLETE, by_stem, check_shapes, natural
 from s2mnet.datasets.record import Download, PublicSet, Record
 from s2mnet.errors import S2MNetError
 
-_PARTS = {10: 1, 20: 2, 30: 3}
-_VALUES = (0, *_PARTS, 40)
+_VALUES = (0, 10, 20, 30, 40)
+_PARTS = np.zeros(256, np.uint8)  # the class of each value
+_PARTS[[10, 20, 30]] = 1, 2, 3
 _MAX_STRANGE = 0.01  # share of pixels of another value: sequence 7 is said to have a few
 _TYPES = {
     1: "bipolar forceps",
@@ -62,29 +63,23 @@ def _labels(file: Path) -> np.ndarray:
     return np.where(strange, np.uint8(IGNORE_INDEX), first)
 
 
-def _merged(files: dict[Path, int], encode: Callable[[np.ndarray, int], np.ndarray]) -> np.ndarray:
-    """The class of each pixel, from the files of a frame and their types (0: merged); later files on top."""
+_ENCODE: Mapping[str, Callable[[np.ndarray, int], np.ndarray]] = {
+    "binary": lambda labels, kind: (kind != _OTHER) * (_PARTS[labels] > 0),
+    "parts": lambda labels, kind: (kind != _OTHER) * _PARTS[labels],
+    "types": lambda labels, kind: kind * (labels > 0),
+}
+"""Classes of each variant, from the values of a mask file and the type of its instrument (0: merged)."""
+
+
+def _mask(variant: str, files: dict[Path, int]) -> np.ndarray:
+    """The class of each pixel, from the files of a frame and their types; later files on top."""
     read = {file: _labels(file) for file in files}
     check_shapes(read)
     result = np.zeros_like(next(iter(read.values())))
     for file, labels in read.items():
-        classes = np.where(labels == IGNORE_INDEX, labels, encode(labels, files[file])).astype(np.uint8)
+        classes = np.where(labels == IGNORE_INDEX, labels, _ENCODE[variant](labels, files[file])).astype(np.uint8)
         result = np.where(classes > 0, classes, result)
     return _camera(result)
-
-
-def _parts(files: dict[Path, int]) -> np.ndarray:
-    table = np.array([_PARTS.get(value, 0) for value in range(256)])
-    return _merged(files, lambda labels, kind: np.zeros_like(labels) if kind == _OTHER else table[labels])
-
-
-def _binary(files: dict[Path, int]) -> np.ndarray:
-    parts = _parts(files)
-    return np.where(parts == IGNORE_INDEX, parts, parts > 0).astype(np.uint8)
-
-
-def _types(files: dict[Path, int]) -> np.ndarray:
-    return _merged(files, lambda labels, kind: kind * (labels > 0))
 
 
 def _type_of(folder: Path) -> int:
@@ -96,17 +91,17 @@ def _type_of(folder: Path) -> int:
     raise S2MNetError(folder, problem, "Check the name of the folder.")
 
 
-def _truths(truth: Path, split_by_type: bool) -> dict[str, dict[Path, int]]:
+def _truths(truth: Path, variant: str) -> dict[str, dict[Path, int]]:
     """The mask files of each frame, with their types."""
     folders = sorted(folder for folder in truth.iterdir() if folder.is_dir() and not folder.name.startswith("."))
     frames: dict[str, dict[Path, int]] = {}
     for folder in folders:
         for stem, file in by_stem(folder).items():
             frames.setdefault(stem, {})[file] = _type_of(folder)
-    if not folders and not split_by_type:
+    if not folders and variant != "types":
         frames = {stem: {file: 0} for stem, file in by_stem(truth).items()}
     if not frames:
-        merged = "" if split_by_type else ", or merged files"
+        merged = "" if variant == "types" else ", or merged files"
         raise S2MNetError(truth, f"lacks one folder per instrument{merged}, with a file per frame", _OFFICIAL)
     return frames
 
@@ -123,7 +118,7 @@ def _is_training(sequence: Path) -> bool:
     return truth.is_dir() and not released and _number(sequence.name) <= _SEQUENCES
 
 
-def _find(mask: Callable[[dict[Path, int]], np.ndarray], root: Path) -> Download:
+def _find(variant: str, _: PublicSet, root: Path) -> Download:
     places = {folder for depth in _DEPTHS for folder in root.glob(f"{depth}instrument_dataset_*")}
     sequences = sorted(
         (folder for folder in places if (folder / "left_frames").is_dir()), key=lambda folder: natural(folder.name)
@@ -132,7 +127,7 @@ def _find(mask: Callable[[dict[Path, int]], np.ndarray], root: Path) -> Download
     split = in_order(sequence.name for sequence in training)
     records, later = [], 0
     for sequence in training:
-        truths = _truths(sequence / "ground_truth", mask is _types)
+        truths = _truths(sequence / "ground_truth", variant)
         for stem, image in by_stem(sequence / "left_frames").items():
             if _number(stem) >= _FRAMES:
                 later += 1
@@ -140,46 +135,12 @@ def _find(mask: Callable[[dict[Path, int]], np.ndarray], root: Path) -> Download
             if stem not in truths:
                 raise S2MNetError(image, "is a frame without a mask of the same name", COMPLETE)
             name, group = f"{sequence.name}_{stem}", sequence.name
-            records.append(Record(name, split[group], group, partial(_frame, image), partial(mask, truths[stem])))
+            records.append(
+                Record(name, split[group], group, partial(_frame, image), partial(_mask, variant, truths[stem]))
+            )
     hidden = len(sequences) - len(training)
     parts = [f"{hidden} sequences without training masks"] * (hidden > 0) + [f"{later} test frames"] * (later > 0)
     return Download(records, [f"{' and '.join(parts)} were left out."] if parts else [])
 
 
-def _set(
-    variant: str, mask: Callable[[dict[Path, int]], np.ndarray], names: list[str], colours: list[str]
-) -> PublicSet:
-    return PublicSet(
-        name=f"EndoVis-2017-{variant}",
-        modality="robotic surgery",
-        images=1800,
-        unit="frames",
-        url="https://endovissub2017-roboticinstrumentsegmentation.grand-challenge.org/",
-        terms="Terms of the challenge: research only, after registration. CC BY-NC 4.0 in the copy of its organiser, "
-        "https://huggingface.co/datasets/maxhallan7/robotic-instrument-segmentation-miccai-2017.",
-        citation="Allan et al., 2017 robotic instrument segmentation challenge. arXiv:1902.06426, 2019.",
-        split="by sequence, in order of number: 70 % train, 10 % validation, 20 % test of the labelled sequences, so "
-        "that of all eight 1–6 are train, 7 validation, 8 test; the official test frames, which follow each training "
-        "sequence and have separate masks with other values, are left out",
-        classes=dict(enumerate(["background", *names])),
-        colours=dict(enumerate(colours, start=1)),
-        ignore=IGNORE_INDEX,
-        field_of_view="of video frames of 1920 × 1080 the image of the camera: 1280 × 1024 from column 320, row 28",
-        layouts=tuple(
-            (f"{depth}instrument_dataset_*/left_frames", f"{depth}instrument_dataset_*/ground_truth")
-            for depth in _DEPTHS
-        ),
-        find=partial(_find, mask),
-    )
-
-
-SETS = (
-    _set("binary", _binary, ["instrument"], ["#00c8ff"]),
-    _set("parts", _parts, ["shaft", "wrist", "clasper"], ["#00c8ff", "#ffb000", "#e000c0"]),
-    _set(
-        "types",
-        _types,
-        list(_TYPES.values()),
-        ["#e6194b", "#3cb44b", "#ffe119", "#4363d8", "#f58231", "#911eb4", "#46f0f0"],
-    ),
-)
+find_binary, find_parts, find_types = (partial(_find, variant) for variant in ("binary", "parts", "types"))

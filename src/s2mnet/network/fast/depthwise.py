@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
 from s2mnet.network.fast.fused import compiled, worthwhile
+from s2mnet.network.fast.operations import autocast, trains_eagerly
 
 LANES = 16  # channels of a group: float32 numbers in the widest register
 
@@ -39,13 +40,9 @@ class FastDepthwiseConv2d(nn.Conv2d):
         return size % 2 == 1 and conv.extra_repr() == like.extra_repr()
 
     def forward(self, x: Tensor) -> Tensor:
-        plain = not (self.training and x.device.type == "cpu" and torch.is_grad_enabled())
-        if plain or torch.compiler.is_compiling():
+        if not (self.training and trains_eagerly(x)):
             return super().forward(x)
-        weight = self.weight
-        if torch.is_autocast_enabled("cpu") and x.dtype != torch.float64:
-            x, weight = (t.to(torch.get_autocast_dtype("cpu")) for t in (x, weight))
-        return _FasterGradients.apply(x, weight)
+        return _FasterGradients.apply(*autocast(x, self.weight))
 
 
 class _FasterGradients(torch.autograd.Function):

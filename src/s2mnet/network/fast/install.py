@@ -10,16 +10,15 @@ from typing import Any, Generic, Literal, TypeVar, cast, get_args
 
 import torch
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from s2mnet.network.decoder import BoundaryFocusedDecoderStage, PlainDecoderStage, UpsampleAndConcat
 from s2mnet.network.fast.depthwise import FastDepthwiseConv2d
-from s2mnet.network.fast.dropout import FastDropout
 from s2mnet.network.fast.fused import compiler_found
-from s2mnet.network.fast.fused_inference import SplitMRF, fuse_batch_norms
-from s2mnet.network.fast.mrf import ChunkedMRF
+from s2mnet.network.fast.mrf import ChunkedMRF, SplitMRF
+from s2mnet.network.fast.operations import FastDropout, FastUpsampleAndConcat
 from s2mnet.network.fast.spectral import CompiledFilter, FrozenSpectralFilter, KeptTablesFilter
 from s2mnet.network.fast.spectral_training import observation
-from s2mnet.network.fast.upsampling import FastUpsampleAndConcat
 from s2mnet.network.mixer import SpectralSelectiveTokenMixer
 from s2mnet.network.mrf import MultiReceptiveFieldSE
 from s2mnet.network.spectral import TruncatedSpectralFilter
@@ -99,9 +98,8 @@ def _prepare_training(network: nn.Module) -> list[str]:
     parts = {part for block in network.modules() if isinstance(block, _BLOCKS) for part in block.modules()}
     installed = []
     for plain, fast, name in forms:
-        fitting = [part for part in parts if type(part) in (plain, fast)]
-        if plain is nn.Conv2d:
-            fitting = [conv for conv in fitting if FastDepthwiseConv2d.fits(cast(nn.Conv2d, conv))]
+        fits = FastDepthwiseConv2d.fits if plain is nn.Conv2d else lambda part: True
+        fitting = [part for part in parts if type(part) in (plain, fast) and fits(cast(Any, part))]
         for part in fitting:
             part.__class__ = fast
         installed += [name] if fitting else []
@@ -122,3 +120,30 @@ def _prepare_prediction(network: nn.Module) -> list[str]:
             setattr(parent, key, fast(part))
         installed += [name] if fitting else []
     return installed
+
+
+def fuse_batch_norms(network: nn.Module) -> int:
+    """Fuse every batch norm, in place, into the convolution before it; return how many there were.
+
+    A batch norm at inference is a gain and an offset for each channel, which the convolution can apply itself.
+
+    Args:
+        network: frozen, in eval mode.
+
+    Example:
+        >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ELU()).eval()
+        >>> fuse_batch_norms(network), network
+        (1, Sequential(
+          (0): Conv2d(3, 4, kernel_size=(3, 3), stride=(1, 1))
+          (1): ELU(alpha=1.0)
+        ))
+    """
+    fused = 0
+    for parts in [part for part in network.modules() if isinstance(part, nn.Sequential)]:
+        for index in reversed(range(len(parts) - 1)):
+            conv, norm = parts[index], parts[index + 1]
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                parts[index] = fuse_conv_bn_eval(conv, norm)
+                del parts[index + 1]
+                fused += 1
+    return fused

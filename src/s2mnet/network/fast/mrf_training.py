@@ -21,7 +21,7 @@ from torch.nn.grad import conv2d_weight
 
 from s2mnet.network.fast.depthwise import input_gradient, weight_gradients
 from s2mnet.network.fast.fused import elu, elu_gradient, norm_elu, norm_gradient
-from s2mnet.network.fast.pooling import spatial_mean
+from s2mnet.network.fast.operations import autocast, spatial_mean, trains_eagerly
 
 # Elements of a map of 6C channels:
 CHUNK = 4_500_000  # of a chunk: one image of 176² at 144 channels, 18 MB in float32
@@ -36,9 +36,7 @@ def trains_in_chunks(x: Tensor, layers: Sequence[nn.Sequential]) -> bool:
     """
     pixels = x.numel() // x.shape[1]
     return (
-        x.device.type == "cpu"
-        and torch.is_grad_enabled()
-        and not torch.compiler.is_compiling()
+        trains_eagerly(x)
         and pixels > 1  # for a single one, batch norm itself raises the error
         and all(type(norm) is nn.BatchNorm2d and norm.training and norm.momentum is not None for norm in _norms(layers))
         and pixels * cast(nn.Conv2d, layers[0][0]).out_channels >= SMALL
@@ -57,8 +55,7 @@ def projected_in_chunks(
     Returns:
         (B, C, H, W). The running statistics of the batch norms are updated.
     """
-    if torch.is_autocast_enabled("cpu") and x.dtype != torch.float64:
-        x = x.to(torch.get_autocast_dtype("cpu"))
+    (x,) = autocast(x)
     norms = _norms(layers)
     weights = [
         *(cast(nn.Conv2d, layer[0]).weight for layer in layers),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from s2mnet.network.fast.spectral_training import filtered_in_cpp, trains_in_cpp
-from s2mnet.network.spectral import TruncatedSpectralFilter, band_terms, filtered, half_planes, tables
+from s2mnet.network.spectral import TruncatedSpectralFilter, band_terms, filtered, fourier_table, half_planes, tables
 
 
 class KeptTablesFilter(TruncatedSpectralFilter):
@@ -85,9 +85,8 @@ def kept_tables(
 
 @functools.lru_cache(maxsize=64)
 def _kept_table(size: int, m: int, double: bool) -> np.ndarray:
-    angle = np.outer(np.arange(m + 1), np.arange(size)) % size * (2 * np.pi / size)
-    table = np.concatenate([np.cos(angle), np.sin(angle)]) * size**-0.5
-    return table.astype(np.float64 if double else np.float32)
+    table = fourier_table(size, m, torch.empty(0, dtype=torch.float64))
+    return np.array(table.tolist(), np.float64 if double else np.float32)
 
 
 @functools.lru_cache(maxsize=64)

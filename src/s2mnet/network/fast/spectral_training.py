@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from s2mnet.network.fast.fused import compiles, warn_without
+from s2mnet.network.fast.operations import trains_eagerly
 
 WORTHWHILE = 10_000  # elements of the maps; compiling takes a few seconds, once
 
@@ -31,14 +32,11 @@ def trains_in_cpp(x: Tensor, weight: Tensor) -> bool:
     tensors, whose data may not be where they say.
     """
     return (
-        torch.is_grad_enabled()
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
+        trains_eagerly(x)
         and (observed := observation()) is not None
         and not observed()
         and type(x) is Tensor
         and type(weight) in (Tensor, nn.Parameter)
-        and x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.bfloat16)
         and weight.dtype == torch.float32
         and weight.dim() == 4

@@ -19,7 +19,7 @@ Files = list[tuple[Path, Any]]
 
 def is_dicom(path: Path) -> bool:
     """Whether the name or the first bytes mark the file as DICOM, with or without a preamble."""
-    return path.suffix.lower() in SUFFIXES or _has_magic(path) or _is_bare(path)
+    return path.suffix.lower() in SUFFIXES or _start(path)[128:] == b"DICM" or _is_bare(path)
 
 
 def visible_files(folder: Path) -> list[Path]:
@@ -86,15 +86,14 @@ def find_series(path: Path) -> Files:
     return series
 
 
-def _has_magic(path: Path) -> bool:
+def _start(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+        return file.read(132)
 
 
 def _is_bare(path: Path) -> bool:
     """Whether a file begins with a data element of group 2 or 8, as files without a preamble do."""
-    with path.open("rb") as file:
-        start = file.read(132)
+    start = _start(path)
     if len(start) < 132 or start[128:] == b"DICM":
         return False
     little = start[:2] in (b"\x02\x00", b"\x08\x00") and start[3] == 0

@@ -12,6 +12,15 @@ import numpy as np
 from s2mnet.guard import guarded
 
 _LONGEST_TEXT = 64  # letters
+_GROUPS = {  # of the elements of a frame in an enhanced file, PS3.3 C.7.6.16.2
+    "ImagePositionPatient": "PlanePositionSequence",
+    "ImageOrientationPatient": "PlaneOrientationSequence",
+    "PixelSpacing": "PixelMeasuresSequence",
+    "SpacingBetweenSlices": "PixelMeasuresSequence",
+    "SliceThickness": "PixelMeasuresSequence",
+    "RescaleSlope": "PixelValueTransformationSequence",
+    "RescaleIntercept": "PixelValueTransformationSequence",
+}
 _CENTIMETRES = 3  # PhysicalUnitsXDirection of an ultrasound region, DICOM PS3.3 C.8.5.5.1.15
 
 
@@ -55,17 +64,17 @@ def read_frames(file: Path, header: Any) -> list[Frame]:
 
 
 def _frame(file: Path, header: Any, index: int, count: int) -> Frame:
-    plane = _macro(header, index, "PlaneOrientationSequence")
-    measures = _macro(header, index, "PixelMeasuresSequence")
-    values = _macro(header, index, "PixelValueTransformationSequence")
-    position = _floats(_macro(header, index, "PlanePositionSequence"), "ImagePositionPatient", 3)
-    orientation = _orientation(_floats(plane, "ImageOrientationPatient", 6))
+    def numbers(name: str, count: int) -> list[float] | None:
+        return _floats(_macro(header, index, _GROUPS[name]), name, count)
+
+    def number(name: str) -> float:
+        return (numbers(name, 1) or [0.0])[0]
+
+    position, orientation = numbers("ImagePositionPatient", 3), _orientation(numbers("ImageOrientationPatient", 6))
     offset = _offset(header, index) if count > 1 else 0.0
     if position and offset and orientation is not None:
         position = list(position + offset * np.cross(orientation[:3], orientation[3:]))
-    spacing = _floats(measures, "PixelSpacing", 2) or _ultrasound_spacing(header)
-    thickness = _floats(measures, "SpacingBetweenSlices", 1) or _floats(measures, "SliceThickness", 1)
-    slope, intercept = _floats(values, "RescaleSlope", 1), _floats(values, "RescaleIntercept", 1)
+    spacing = numbers("PixelSpacing", 2) or _ultrasound_spacing(header)
     return Frame(
         file=file,
         index=index,
@@ -73,9 +82,9 @@ def _frame(file: Path, header: Any, index: int, count: int) -> Frame:
         position=None if position is None else np.array(position),
         orientation=orientation,
         pixel_spacing=(spacing[0], spacing[1]) if spacing and min(spacing) > 0 else None,
-        thickness=abs(thickness[0]) if thickness and thickness[0] else None,
-        slope=slope[0] if slope and slope[0] else 1.0,
-        intercept=intercept[0] if intercept else 0.0,
+        thickness=abs(number("SpacingBetweenSlices") or number("SliceThickness")) or None,
+        slope=number("RescaleSlope") or 1.0,
+        intercept=number("RescaleIntercept"),
         window=_window(_macro(header, index, "FrameVOILUTSequence")),
     )
 

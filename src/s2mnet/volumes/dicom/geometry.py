@@ -39,11 +39,11 @@ def arrange(path: Path, frames: list[Frame]) -> tuple[list[Frame], Spacing, np.n
     rows, columns = pixel_spacing or (None, None)
     orientations = [frame.orientation for frame in frames if frame.orientation is not None]
     positions = [frame.position for frame in frames if frame.position is not None]
-    for name, known in (("ImagePositionPatient", positions), ("ImageOrientationPatient", orientations)):
-        if 0 < len(known) < len(frames):
-            attribute = "position" if known is positions else "orientation"
-            odd = next(frame for frame in frames if getattr(frame, attribute) is None)
-            problem = f"has {len(frames) - len(known)} of {len(frames)} slices without {name} (first {_name(odd)})"
+    for name, known in (("position", positions), ("orientation", orientations)):
+        odd = [frame for frame in frames if getattr(frame, name) is None]
+        if known and odd:
+            element = f"Image{name.title()}Patient (first {_name(odd[0])})"
+            problem = f"has {len(odd)} of {len(frames)} slices without {element}"
             raise S2MNetError(path, problem, "Export the series again, or remove what does not belong to it.")
     if pixel_spacing is None or not orientations or not positions:
         return _by_number(path, frames), (None, rows, columns), None

@@ -8,10 +8,10 @@ import numpy as np
 
 from s2mnet.guard import guarded
 from s2mnet.volumes.dicom.files import find_series, load_dataset
-from s2mnet.volumes.dicom.frames import read_frames
+from s2mnet.volumes.dicom.frames import Frame, read_frames
 from s2mnet.volumes.dicom.geometry import arrange
 from s2mnet.volumes.dicom.pixels import Window, read_slices
-from s2mnet.volumes.volume import Volume, check_finite, check_size, orient
+from s2mnet.volumes.volume import Volume, check_size, orient
 
 
 def read_dicom(path: Path, orientation: str = "") -> Volume:
@@ -27,19 +27,17 @@ def read_dicom(path: Path, orientation: str = "") -> Volume:
         _, header = series[0]
         rows, columns, samples = int(header.Rows), int(header.Columns), int(header.get("SamplesPerPixel") or 1)
         check_size(path, rows * columns * samples * len(ordered))
-        slices: dict[tuple[Path, int], np.ndarray] = {}
+        slices: dict[Frame, np.ndarray] = {}
         windows: set[Window | None] = set()
         for file, members in frames.items():
-            for frame, (values, window) in zip(
-                members, read_slices(file, load_dataset(file, pixels=True), members), strict=True
-            ):
-                slices[file, frame.index] = values
+            read = read_slices(file, load_dataset(file, pixels=True), members)
+            for frame, (values, window) in zip(members, read, strict=True):
+                slices[frame] = values
                 windows.add(window)
-        arrays = [slices[frame.file, frame.index] for frame in ordered]
+        arrays = [slices[frame] for frame in ordered]
         if any(array.dtype.kind == "f" for array in arrays):  # NumPy would promote a mixture to float64
             arrays = [array.astype(np.float32, copy=False) for array in arrays]
         array = np.stack(arrays)
-        check_finite(path, array)
         window = windows.pop() if len(windows) == 1 else None
         sources = tuple((frame.file, frame.index) for frame in ordered)
         grid = array.transpose(2, 1, 0, *range(3, array.ndim))
