@@ -246,7 +246,6 @@ print([name for name in sys.modules if name.startswith("openvino_telemetry")])
 
 def test_auto_is_openvino_on_a_cpu_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose("auto", "cpu") == choose("openvino", "auto") == ("openvino", "cpu", None)
-    assert choose("auto", "cuda:1") == ("torch", "cuda:1", None)
     monkeypatch.setitem(sys.modules, "openvino", None)
     engine, device, notice = choose("auto", "cpu")
     assert (engine, device) == ("torch", "cpu") and "pip install" in str(notice)
@@ -278,12 +277,9 @@ signal.raise_signal(signal.SIGALRM)
     assert (done.returncode, done.stdout.strip()) == (0, "handled"), done.stderr
 
 
-@pytest.mark.parametrize(
-    ("engine", "device", "words"), [("tensorrt", "cpu", "'tensorrt'"), ("openvino", "cuda", "cuda")]
-)
-def test_what_cannot_run_is_refused(tmp_path: Path, engine: str, device: str, words: str) -> None:
-    with pytest.raises(S2MNetError, match=words) as caught:
-        Predictor(tmp_path, device, engine)
+def test_an_unknown_engine_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(S2MNetError, match="'tensorrt'") as caught:
+        Predictor(tmp_path, "cpu", "tensorrt")  # type: ignore[arg-type]
     assert "openvino" in str(caught.value) and "torch" in str(caught.value)
 
 

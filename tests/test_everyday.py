@@ -160,4 +160,4 @@ def test_predicted_masks_are_measured_against_a_data_folder(tiny_run: Path, tmp_
         assert rows[0] == [row.replace("polyp", "foreground") for row in rows[1]] and len(rows[0]) == 2
         shutil.rmtree(tmp_path / "out")
     status, _, err = s2mnet("evaluate", tmp_path / "of masks", data, "--split", "train")
-    assert status == 2 and "no image" in err
+    assert status == 2 and "contains no png" in err

@@ -158,3 +158,13 @@ def test_a_cpu_can_be_asked_for_beside_a_gpu(tmp_path: Path) -> None:
     read_back.clear()
     train(find_cases(data), tiny_plan(data, epochs=1), tmp_path / "run", False, quiet(), device="cpu")
     assert not read_back
+
+
+def test_engines_on_a_gpu() -> None:
+    from s2mnet.engines import choose
+    from s2mnet.errors import S2MNetError
+
+    assert choose("auto", "auto") == choose("torch", "cuda") == ("torch", "cuda:0", None)
+    assert choose("openvino", "auto").device == "cpu"
+    with pytest.raises(S2MNetError, match="openvino does not run on cuda:0"):
+        choose("openvino", "cuda")

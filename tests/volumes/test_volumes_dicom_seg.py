@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -288,10 +289,18 @@ def test_without_highdicom_the_extra_is_named(
     assert not list(tmp_path.glob("out*"))
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
-def test_a_full_disk_leaves_the_nifti_and_no_half_segmentation(tmp_path: Path, predictor: Predictor) -> None:
+def test_a_full_disk_leaves_the_nifti_and_no_half_segmentation(
+    tmp_path: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_series(tmp_path / "in", stack_of(3), along_z(3), **STUDY)
-    (tmp_path / f".out.dcm.{os.getpid()}.part").symlink_to("/dev/full")
+    replace = os.replace
+
+    def full(source: Path, target: Path) -> None:
+        if Path(target).name == "out.dcm":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(S2MNetError, match=r"No space left.*The NIfTI mask is written: .*out\.nii"):
         predict_volume(predictor, tmp_path / "in", tmp_path / "out.nii", dicom_seg=tmp_path / "out.dcm")
     assert (tmp_path / "out.nii").is_file() and not (tmp_path / "out.dcm").exists()
