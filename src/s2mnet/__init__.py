@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from s2mnet.version import __version__
 
 _HOME = {
     "BoundaryFocusedDecoderStage": "s2mnet.network",
@@ -32,6 +32,7 @@ __all__ = [
     "S2MNetError",
     "SpectralSelectiveTokenMixer",
     "TruncatedSpectralFilter",
+    "__version__",
 ]
 
 if TYPE_CHECKING:

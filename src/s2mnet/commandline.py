@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from s2mnet import __version__
 from s2mnet.allocator import keep_freed_memory
 from s2mnet.errors import S2MNetError
 from s2mnet.text import shown
+from s2mnet.version import __version__
 
 
 def new_app(name: str, summary: str) -> typer.Typer:

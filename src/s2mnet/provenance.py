@@ -12,8 +12,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from s2mnet import __version__
 from s2mnet.device import cpu_cores
+from s2mnet.version import __version__
 
 LIBRARIES = ("torch", "lightning", "monai", "numpy")
 LABORATORY = "s2mnet_lab"  # the package beside this one that measures with it

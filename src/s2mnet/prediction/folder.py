@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from s2mnet import __version__
 from s2mnet.data import find_images, read_image, write_mask
 from s2mnet.data.channels import to_show
 from s2mnet.data.splits import digest
@@ -23,6 +22,7 @@ from s2mnet.files import prefetch, write_picture, write_png
 from s2mnet.names import safe_stems
 from s2mnet.overlay import overlay
 from s2mnet.prediction.predictor import Predictor
+from s2mnet.version import __version__
 
 _ENDS = b"IEND\xaeB`\x82", b"\xff\xd9"  # of a whole PNG or JPEG
 AHEAD = 2  # images prepared in advance, and results being written, while the network works on another image

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from s2mnet import __version__
 from s2mnet.data.labels import LabelMap
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
 from s2mnet.guard import guarded
+from s2mnet.version import __version__
 from s2mnet.volumes.dicom.files import load_dataset
 from s2mnet.volumes.dicom.frames import whole
 from s2mnet.volumes.volume import Volume, check_mask, is_same_file, is_sheared
