@@ -50,7 +50,7 @@ if work == "train":
         optimiser.step()
 else:
     from s2mnet.engines import build
-    engine = build(network.eval(), "torch", precision)
+    engine = build(network.eval(), "torch", *([precision] if precision == "bf16" else []))
     def once():
         with torch.inference_mode():
             engine(images)
