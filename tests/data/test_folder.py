@@ -235,3 +235,12 @@ def test_the_other_names_of_the_tables_are_read_and_two_are_refused(tmp_path: Pa
         (tmp_path / name).write_text("name: knees\n")
     with pytest.raises(S2MNetError, match=r"has both dataset\.yaml and dataset\.yml\. Keep one"):
         find_cases(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.NII", "a.dcm"])
+def test_volumes_where_images_should_be_are_named(tmp_path: Path, name: str) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_bytes(b"any")
+    with pytest.raises(S2MNetError, match=rf"images contains volumes \({name}\).* not NIfTI or DICOM"):
+        find_cases(tmp_path)

@@ -19,6 +19,7 @@ from s2mnet.errors import S2MNetError
 
 Result = TypeVar("Result")
 FIELDS = "fields"  # of view: a folder beside images/ and masks/
+VOLUMES = (".nii", ".nii.gz", ".dcm")
 _ARRANGE = (
     "Arrange the files as DATA/images and DATA/masks, or as DATA/train/images and DATA/train/masks (and val/, test/)."
 )
@@ -192,6 +193,10 @@ def _pair(root: Path) -> list[Case]:
     images, masks = _by_stem(root / "images"), _by_stem(root / "masks")
     for name, files in (("images", images), ("masks", masks)):
         if not files:
+            volumes = [file.name for file in sorted((root / name).iterdir()) if file.name.lower().endswith(VOLUMES)]
+            if volumes:
+                problem = f"contains volumes ({volumes[0]}); training reads slices, as images, not NIfTI or DICOM"
+                raise S2MNetError(root / name, problem, "Save the slices of images and masks as PNG of equal names.")
             raise S2MNetError(root / name, "contains no png, jpg, tif, bmp or gif file", "Put the files there.")
     common = sorted(images.keys() & masks.keys())
     if not common:
