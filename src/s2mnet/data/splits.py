@@ -10,7 +10,6 @@ from typing import Literal
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 BY_SHARE = "by SHA-1 of the file stem as a share of its range: below 70 % train, below 80 % validation, above it test"
-BY_HASH = "by SHA-1 of the file stem, sorted: first 70 % train, next 10 % validation, last 20 % test"
 
 
 def in_order(groups: Iterable[str], weights: tuple[int, ...] = (7, 1, 2)) -> dict[str, Split]:
