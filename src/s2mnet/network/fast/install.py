@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from s2mnet.network.decoder import BoundaryFocusedDecoderStage, PlainDecoderStage, UpsampleAndConcat
+from s2mnet.network.efficientnet import InvertedResidual
 from s2mnet.network.fast.depthwise import FastDepthwiseConv2d
 from s2mnet.network.fast.fused import compiler_found
 from s2mnet.network.fast.mrf import ChunkedMRF, SplitMRF
@@ -33,6 +34,7 @@ _BLOCKS = (
     TruncatedSpectralFilter,
     BoundaryFocusedDecoderStage,
     PlainDecoderStage,
+    InvertedResidual,
 )
 
 
