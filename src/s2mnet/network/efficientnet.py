@@ -103,10 +103,11 @@ class HalvingConv2d(nn.Conv2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        (top, bottom), (left, right) = (self._padding(side) for side in x.shape[2:])
+        (top, bottom), (left, right) = (self.padding_of(side) for side in x.shape[2:])
         return super().forward(F.pad(x, (left, right, top, bottom)))
 
-    def _padding(self, side: int) -> tuple[int, int]:
+    def padding_of(self, side: int) -> tuple[int, int]:
+        """Zeros before and after a side."""
         total = max(0, (-(-side // 2) - 1) * 2 + self.kernel_size[0] - side)
         return total // 2, total - total // 2
 
