@@ -154,7 +154,8 @@ def class_matrix(old: LabelMap, new: LabelMap) -> Tensor | None:
         rows = [{ours[0]: 1.0, None: -1.0}]
     else:
         return None
-    if len(set(theirs)) < len(theirs) or not all(row.keys() <= set(theirs) for row in rows):
+    named_once = all(len(set(names)) == labels.num_outputs for names, labels in ((theirs, old), (ours, new)))
+    if not named_once or not all(row.keys() <= set(theirs) for row in rows):
         return None
     return _matrix([[row.get(name, 0.0) for name in theirs] for row in rows])
 
@@ -170,7 +171,7 @@ def _matrix(rows: Sequence[Sequence[float]]) -> Tensor:
 
 
 def _is_identity(matrix: Tensor | None) -> bool:
-    return matrix is not None and torch.equal(matrix, torch.eye(*matrix.shape, dtype=matrix.dtype))
+    return matrix is not None and torch.equal(matrix, torch.eye(matrix.shape[1], dtype=matrix.dtype))
 
 
 def _is_selection(matrix: Tensor) -> bool:
