@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -80,3 +81,18 @@ def build_architecture(
     if name == OURS:
         return S2MNet(in_channels, num_classes, **arguments)
     return PeerNetwork(name, in_channels, num_classes, dict(arguments))
+
+
+def architecture_of(network: S2MNet | PeerNetwork) -> tuple[str, dict[str, Any]]:
+    """The name and the arguments from which :func:`build_architecture` builds this network again.
+
+    Example:
+        >>> name, arguments = architecture_of(build_architecture("s2mnet", 3, 1, {"stem_channels": 8}))
+        >>> name, arguments["stem_channels"], arguments["head"]
+        ('s2mnet', 8, 'stem')
+    """
+    stored = cast("dict[str, Any]", network._hub_mixin_config)
+    if isinstance(network, PeerNetwork):
+        return stored["architecture"], dict(stored.get("arguments") or {})
+    own = inspect.signature(S2MNet).parameters.keys() - {"in_channels", "num_classes"}
+    return OURS, {name: value for name, value in stored.items() if name in own}

@@ -35,6 +35,13 @@ Minutes = Annotated[
 Epochs = Annotated[
     int | None, Option(help="Number of epochs. Without --minutes, a run on a CPU is exactly repeatable.")
 ]
+Start = Annotated[
+    str | None,
+    Option(
+        help="First weights: none (random), imagenet, a run or model folder, or a Hugging Face repository (user/model)."
+        " Default: none."
+    ),
+]
 Tta = Annotated[
     int | None, Option(help="Number of test-time transforms to average: 1, 4 or 8. Default: stored with the model.")
 ]
@@ -131,6 +138,7 @@ def train(
     ] = None,
     device: Device = "auto",
     labels: Labels = "auto",
+    start: Start = None,
     plan: Annotated[Path | None, Option(help="Follow this plan.yaml; --minutes, --seed etc. override it.")] = None,
     resume: Annotated[bool, Option("--resume", help="Continue the run in --output.")] = False,
 ) -> None:
@@ -139,7 +147,7 @@ def train(
 
     options: dict[str, Any] = dict(
         preset=preset, minutes=minutes, epochs=epochs, size=size, extent=extent, batch_size=batch_size, lr=lr,
-        seed=seed, workers=workers, precision=precision,
+        seed=seed, workers=workers, precision=precision, start=start,
     )  # fmt: skip
     with exit_on_interrupt("s2mnet train … --resume continues after the last finished epoch"):
         report = run_training(data, output, plan, labels, resume, device=device, **options)
@@ -155,11 +163,12 @@ def plan(
     epochs: Epochs = None,
     device: Device = "auto",
     labels: Labels = "auto",
+    start: Start = None,
 ) -> None:
     """Write what `train` would do, with reasons, to a YAML file that you can edit and pass to `train --plan`."""
     from s2mnet.workflow import write_plan
 
-    write_plan(data, output, labels, device, preset=preset, minutes=minutes, epochs=epochs)
+    write_plan(data, output, labels, device, preset=preset, minutes=minutes, epochs=epochs, start=start)
     if output:
         say(f"plan: {output}")
 

@@ -33,6 +33,20 @@ KEY = "s2mnet"  # our section of config.json, next to the arguments of the netwo
 FORMAT_KEY, FORMAT = "format_version", 1  # of config.json; increase it when older versions would misread a new file
 
 
+class StartedFrom(BaseModel):
+    """The weights that a training started from.
+
+    Attributes:
+        name: of the shipped weights, of the model's folder without its path, or of the repository on the Hub.
+        sha256: of the file of weights, as ``sha256sum model.safetensors`` and the Hugging Face Hub show it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
 class ModelConfig(BaseModel):
     """What a trained network needs in addition to its weights.
 
@@ -42,6 +56,7 @@ class ModelConfig(BaseModel):
         threshold: probability above which a pixel is foreground, for a network with one output.
         tta: transforms averaged by default, see :func:`s2mnet.inference.dihedral`.
         mirrors: whether more than one may be used: not where mirroring would swap classes.
+        started_from: the weights that its training started from; None: random ones, or unknown.
     """
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
@@ -51,6 +66,7 @@ class ModelConfig(BaseModel):
     threshold: float = Field(0.5, ge=0, le=1)
     tta: Literal[1, 4, 8] = 1
     mirrors: bool = True
+    started_from: StartedFrom | None = None
 
 
 def save_model(network: S2MNet | PeerNetwork, config: ModelConfig, folder: Path) -> None:

@@ -31,6 +31,7 @@ from s2mnet.report.run import REPORT, write_run_report
 from s2mnet.text import counted
 from s2mnet.training.distributed import connect, from_main, is_main
 from s2mnet.training.run import PLAN, reserved, train
+from s2mnet.training.start import with_network_of_start
 
 
 def run_training(
@@ -54,7 +55,7 @@ def run_training(
         resume: continue the run in ``run`` with its plan.
         command: shown in the report; None is the command line.
         device: see :func:`s2mnet.device.choose_device`.
-        **options: of :func:`s2mnet.plan.make_plan`; None leaves the decision to it. Fields of
+        **options: of :func:`s2mnet.plan.make_plan`; None leaves the decision to it. ``start`` and the fields of
             :class:`s2mnet.plan.Training` override those of a given plan; with ``resume`` only minutes, epochs,
             workers, lr and precision do. With one of the last two, a state with NaN is replaced by the best model.
 
@@ -73,7 +74,12 @@ def run_training(
         given = _given_plan(run, plan_file, resume, options)
         rule = given.labels if given and labels == "auto" else labels
         fingerprint = from_main(lambda: read_with_progress(folder, rule))
-        plan = from_main(lambda: given or make_plan(fingerprint, machine=this_machine(device), **options))
+
+        def make() -> Plan:
+            plan = given or make_plan(fingerprint, machine=this_machine(device), **options)
+            return plan if resume else with_network_of_start(plan, given is None, run)
+
+        plan = from_main(make)
         if fingerprint.label_map and plan.labels.values != fingerprint.label_map.values:
             problem = f"has masks with the values {fingerprint.label_map.values}; the plan has {plan.labels.values}"
             raise S2MNetError(data, problem, "Use the plan with the data it was made for.")
@@ -100,7 +106,7 @@ def write_plan(data: Path, file: Path | None, labels: LabelRule = "auto", device
         raise S2MNetError(file, "already exists", "Choose another name with -o, or delete the file.")
     folder = find_cases(data)
     fingerprint = read_with_progress(folder, labels)
-    plan = make_plan(fingerprint, machine=this_machine(device), **options)
+    plan = with_network_of_start(make_plan(fingerprint, machine=this_machine(device), **options), made=True)
     describe(Console(), folder, fingerprint, plan)
     if file:
         plan.save(file)
@@ -118,13 +124,21 @@ def _given_plan(run: Path, plan_file: Path | None, resume: bool, options: Mappin
     if not (resume or plan_file):
         return None
     source = run / PLAN if resume or not plan_file else plan_file
-    allowed = {"minutes", "epochs", "workers", "lr", "precision"} if resume else set(Training.model_fields) - {"preset"}
+    plan = Plan.load(source)
+    allowed = {"minutes", "epochs", "workers", "lr", "precision"}
+    if not resume:
+        allowed = {*Training.model_fields, "start"} - {"preset"}
     overrides = {name: value for name, value in options.items() if value is not None}
+    if overrides.get("start") == plan.start:
+        del overrides["start"]  # agrees with the plan, with --resume, too
     for name in sorted(set(overrides) - allowed):
         option, how = "--" + name.replace("_", "-"), "--resume" if resume else "--plan"
         fix = "Start a new run instead." if resume else f"Change it in {source}, or omit {how}."
         raise S2MNetError(f"{option} {overrides[name]}", f"cannot be combined with {how}: {source} decides it", fix)
-    return Plan.load(source).with_training(**overrides)
+    if start := overrides.pop("start", None):
+        reasons = {**plan.reasons, "start": f"{start}: requested"}
+        plan = plan.model_copy(update={"start": start, "reasons": reasons})
+    return plan.with_training(**overrides)
 
 
 def finish(
@@ -145,6 +159,7 @@ def finish(
         "command": command or command_line(),
         "data": str(folder.root),
         "seed": plan.training.seed,
+        "started from": start.model_dump() if (start := predictor.config.started_from) else None,
         "training precision": training_precision(history),
         "fast forms": ", ".join(history[-1].get("fast_forms", [])) or "none" if history else None,
         "engine": predictor.engine,

@@ -2,10 +2,23 @@
 
 from s2mnet.plan.decide import MILD_AUGMENTATION, PAPER_AUGMENTATION, make_plan
 from s2mnet.plan.machine import Machine, this_machine
-from s2mnet.plan.schema import Augmentation, Extent, Plan, Preprocessing, Preset, Training
+from s2mnet.plan.schema import (
+    IMAGENET,
+    IMAGENET_NETWORK,
+    NO_START,
+    Augmentation,
+    Extent,
+    Plan,
+    Preprocessing,
+    Preset,
+    Training,
+)
 
 __all__ = [
+    "IMAGENET",
+    "IMAGENET_NETWORK",
     "MILD_AUGMENTATION",
+    "NO_START",
     "PAPER_AUGMENTATION",
     "Augmentation",
     "Extent",

@@ -11,7 +11,19 @@ from s2mnet.fingerprint.problems import MIN_SIDE
 from s2mnet.fingerprint.record import AXES
 from s2mnet.loss import DEFAULT_PULL_LIMIT, DEFAULT_WEIGHTING
 from s2mnet.plan.machine import Machine, bytes_per_pixel
-from s2mnet.plan.schema import MAX_SIDE, Augmentation, Extent, Plan, Preprocessing, Preset, Training, checked_training
+from s2mnet.plan.schema import (
+    IMAGENET,
+    IMAGENET_NETWORK,
+    MAX_SIDE,
+    NO_START,
+    Augmentation,
+    Extent,
+    Plan,
+    Preprocessing,
+    Preset,
+    Training,
+    checked_training,
+)
 
 # On Kvasir-SEG (96², 150 steps of 8, MASL) validation Dice was 0.43 with this and 0.36 with the default strengths: a
 # laptop's budget for whole images ends before stronger augmentation helps.
@@ -37,6 +49,7 @@ def make_plan(
     size: int | None = None,
     extent: Extent | None = None,
     machine: Machine | None = None,
+    start: str | None = None,
     **training: Any,
 ) -> Plan:
     """Decide how to train on a folder.
@@ -47,6 +60,8 @@ def make_plan(
         size: side of the square input. None: decided.
         extent: "whole" or "patches". None: decided by the thickness of the foreground.
         machine: the machine that trains. None: a CPU of unknown speed.
+        start: the first weights, see :class:`Plan`; of a model, :mod:`s2mnet.training.start` takes the network, too.
+            None: "none".
         training: fields of :class:`Training` that override the preset.
 
     Raises:
@@ -64,6 +79,7 @@ def make_plan(
     augmentation = _augmentation(fingerprint, preset, extent, visits, machine, reasons)
     reasons["head"] = "stem: keeps features at full resolution, which thin structures need (SPEC 1)"
     paper = preset == "paper"
+    start, reasons["start"] = (start, f"{start}: requested") if start else (NO_START, "none: no --start was given")
     reasons["branch_scale"] = "1: as in the paper" if paper else "0.1: each SSTM starts small, which validates best"
     tta: Literal[1, 4, 8] = 1 if fingerprint.sides else 8 if paper else 4
     reasons["tta"] = {
@@ -76,7 +92,12 @@ def make_plan(
         labels=fingerprint.label_map,
         preprocessing=preprocessing,
         augmentation=augmentation,
-        network={"head": "stem", "branch_scale": 1.0 if paper else 0.1},
+        network={
+            "head": "stem",
+            "branch_scale": 1.0 if paper else 0.1,
+            **(IMAGENET_NETWORK if start == IMAGENET else {}),
+        },
+        start=start,
         loss_options={
             "weighting": "learned" if paper else DEFAULT_WEIGHTING,
             "pull_limit": None if paper else DEFAULT_PULL_LIMIT,

@@ -21,6 +21,8 @@ Extent = Literal["whole", "patches"]
 MAX_SIDE = 8192  # px; beyond it a single image of the first stage takes gigabytes
 Side = Annotated[int, Field(ge=32, le=MAX_SIDE)]
 Share = Annotated[float, Field(ge=0, le=1)]
+NO_START, IMAGENET = "none", "imagenet"
+IMAGENET_NETWORK = {"encoder": "lite0"}  # arguments of the network that the ImageNet weights need
 STEPS_FROM = {"minutes", "epochs", "steps", "repeats", "batch_size"}  # the estimate of the steps depends on these
 
 
@@ -143,6 +145,9 @@ class Plan(Section):
     training: Training = described(Training(), "optimiser, schedule, budget")
     architecture: str = described("s2mnet", "s2mnet, or a class in monai.networks.nets, such as UNet")
     network: dict[str, Any] = described({}, "arguments of the network, besides its channels and classes")
+    start: str = described(
+        NO_START, "first weights: none (random), imagenet, a run or model folder, or a Hugging Face repository"
+    )
     loss: Literal["masl", "dice_ce"] = described("masl", "masl, or dice_ce: plain Dice + cross-entropy")
     loss_options: dict[str, Any] = described({}, "arguments of s2mnet.MASL")
     tta: Literal[1, 4, 8] = described(

@@ -16,7 +16,7 @@ from s2mnet.console import Console
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
 from s2mnet.finite import not_finite
-from s2mnet.modelfolder import ModelConfig, save_model
+from s2mnet.modelfolder import ModelConfig, StartedFrom, save_model
 from s2mnet.plan import Training
 from s2mnet.training.distributed import agreed, is_main
 from s2mnet.training.module import FACTOR, EpochFigures, SegmentationModule
@@ -196,6 +196,15 @@ class KeepBest(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._stop_if_stale(trainer)  # resuming a finished run changes nothing
+
+    def state_dict(self) -> dict[str, Any]:
+        start = self.config.started_from
+        return {"started_from": start.model_dump() if start else None}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        # --resume does not read the start again, which may be gone.
+        start = state["started_from"] and StartedFrom.model_validate(state["started_from"])
+        self.config = self.config.model_copy(update={"started_from": start})
 
     def _epochs_since_best(self) -> int:
         scores = [record["val_dice"] for record in self.history.records]

@@ -26,9 +26,10 @@ from s2mnet.modelfolder import ModelConfig
 from s2mnet.network import S2MNet
 from s2mnet.plan import Plan
 from s2mnet.training.callbacks import History, KeepBest, Schedule
-from s2mnet.training.distributed import connect, is_main, processes, share_of
+from s2mnet.training.distributed import connect, from_main, is_main, processes, share_of
 from s2mnet.training.module import SegmentationModule, build_loss, build_network
 from s2mnet.training.samples import EpochSampler, TrainingSamples
+from s2mnet.training.start import read_start
 from s2mnet.training.state import LAST, STATE, StateFile, damaged
 from s2mnet.training.store import VARIABLE, PreparedCases, cache_folder
 
@@ -54,7 +55,7 @@ def train(
         folder: cases with train and val splits.
         plan: what to do.
         run: folder to write to.
-        resume: continue after the last finished epoch of the run in this folder.
+        resume: continue after the last finished epoch of the run in this folder; the start is not needed any more.
         callbacks: of the trainer, in addition to our own.
         recover: resume from the best model if the last state is not finite.
         device: see :func:`s2mnet.device.choose_device`.
@@ -63,17 +64,20 @@ def train(
         The log, one record for each epoch (``history.json``).
 
     Raises:
-        S2MNetError: the plan asks for a network or a loss that does not exist, and nothing is written; the state to
-            resume is damaged; the loss or a weight became infinite or NaN, and the last good epoch is kept.
+        S2MNetError: the plan asks for a network or a loss that does not exist, or for a start that does not fit, and
+            nothing is written; the state to resume is damaged; the loss or a weight became infinite or NaN, and the
+            last good epoch is kept.
         KeyboardInterrupt: training was interrupted.
     """
     console = console or Console()
     state, chosen = run / STATE / LAST, choose_device(device)
     _quieten()
-    pl.seed_everything(plan.training.seed, workers=True, verbose=False)
     connect(chosen)
     rank, count, local = processes()
+    start = None if resume else from_main(lambda: read_start(plan.start, run))
+    pl.seed_everything(plan.training.seed, workers=True, verbose=False)  # after the start, which builds a network
     network, criterion = _build(plan)
+    started_from = start.fill(network, plan) if start else None
     stored = _prepare(folder, plan, console)
     module = SegmentationModule(plan, network, criterion, stored["val"])
     if is_main():
@@ -95,7 +99,11 @@ def train(
     schedule = Schedule(plan.training)
     history = History(run, schedule, console)
     config = ModelConfig(
-        preprocessing=plan.preprocessing, labels=plan.labels, tta=plan.tta, mirrors=plan.augmentation.both_flips
+        preprocessing=plan.preprocessing,
+        labels=plan.labels,
+        tta=plan.tta,
+        mirrors=plan.augmentation.both_flips,
+        started_from=started_from,
     )
     last = ModelCheckpoint(run / STATE, "last", save_on_train_epoch_end=True, enable_version_counter=False)
     trainer = pl.Trainer(
