@@ -61,6 +61,7 @@ def tiny_plan(data: Path, **changes: object) -> Plan:
         "repeats": 2,
         "precision": "float32",
         "lr": 1e-2,
+        "start": "none",  # of the narrow network
     } | changes
     plan = make_plan(read_folder(find_cases(data)), **options)  # type: ignore[arg-type]
     return plan.model_copy(update={"network": NARROW, "tta": 1, **own})

@@ -23,7 +23,7 @@ from s2mnet.evaluation.folders import evaluate_folders, evaluate_masks, is_data_
 from s2mnet.evaluation.results import Evaluation, evaluate, save, table
 from s2mnet.fingerprint import Fingerprint, read_folder
 from s2mnet.modelfolder import CONFIG
-from s2mnet.plan import Plan, Training, make_plan, this_machine
+from s2mnet.plan import Plan, Training, default_start, encoder_of, make_plan, this_machine
 from s2mnet.prediction import Predictor
 from s2mnet.progress import progress_bar
 from s2mnet.provenance import environment, training_precision
@@ -76,7 +76,7 @@ def run_training(
         fingerprint = from_main(lambda: read_with_progress(folder, rule))
 
         def make() -> Plan:
-            plan = given or make_plan(fingerprint, machine=this_machine(device), **options)
+            plan = given or _new_plan(fingerprint, device, options)
             return plan if resume else with_network_of_start(plan, given is None, run)
 
         plan = from_main(make)
@@ -106,7 +106,7 @@ def write_plan(data: Path, file: Path | None, labels: LabelRule = "auto", device
         raise S2MNetError(file, "already exists", "Choose another name with -o, or delete the file.")
     folder = find_cases(data)
     fingerprint = read_with_progress(folder, labels)
-    plan = with_network_of_start(make_plan(fingerprint, machine=this_machine(device), **options), made=True)
+    plan = with_network_of_start(_new_plan(fingerprint, device, options), made=True)
     describe(Console(), folder, fingerprint, plan)
     if file:
         plan.save(file)
@@ -117,6 +117,12 @@ def read_with_progress(folder: ImageFolder, labels: LabelRule | LabelMap) -> Fin
     """:func:`~s2mnet.fingerprint.read_folder` with a progress bar."""
     with progress_bar("reading") as advance:
         return read_folder(folder, labels, advance)
+
+
+def _new_plan(fingerprint: Fingerprint, device: str, options: Mapping[str, Any]) -> Plan:
+    """A plan for this machine, which trains the network to be planned for a moment to time it."""
+    start = options.get("start") or default_start(options.get("preset"))
+    return make_plan(fingerprint, machine=this_machine(device, encoder=encoder_of(start)), **options)
 
 
 def _given_plan(run: Path, plan_file: Path | None, resume: bool, options: Mapping[str, Any]) -> Plan | None:

@@ -133,7 +133,7 @@ def test_takes_any_size_and_channels(height: int, width: int, channels: int) -> 
 
 @torch.no_grad()
 def test_without_mixers_and_projections_the_decoder_reads_the_encoders_own_maps() -> None:
-    network = S2MNet(encoder="lite0", num_frequencies=0).eval()
+    network = S2MNet(encoder="lite0", channels=WIDTHS, num_frequencies=0).eval()
     x = torch.randn(1, 3, 64, 64)
     maps = network.encode(x)
     assert tuple(map.shape[1] for map in maps) == WIDTHS
@@ -148,7 +148,7 @@ def test_the_mixers_do_not_change_what_the_next_stage_reads() -> None:
     before = maps_of(network.stages, x)[-1]
     last = network.skips[-1]
     network.skips[-1] = nn.Identity()
-    network.skips[0][0].norm.weight.fill_(100.0)
+    network.skips[0][-1].norm.weight.fill_(100.0)
     assert torch.equal(network.encode(x)[-1], before)
     network.skips[-1] = last
 

@@ -14,7 +14,6 @@ from s2mnet.network.mixer import SpectralSelectiveTokenMixer
 from s2mnet.network.mrf import MultiReceptiveFieldSE, conv_norm
 
 ENCODERS = ("mrf", "lite0", "lite1")
-CHANNELS = (24, 32, 64, 80, 128)
 BLOCKS = ("mrf_se", "conv")
 DECODERS = ("bfd", "conv")
 MIN_SIZE = 32
@@ -41,8 +40,8 @@ class S2MNet(
         in_channels: channels of the image.
         num_classes: channels of the logits: 1 for one structure against background (sigmoid), the number of classes
             with background for exclusive classes (softmax), the number of regions for overlapping ones (sigmoid each).
-        channels: width of the five maps that the decoder reads. Default: (24, 32, 64, 80, 128) for ``"mrf"``, and the
-            encoder's own (16, 24, 40, 112, 320) for the others; a 1×1 convolution brings them to any other.
+        channels: width of the five stages, or of the maps that a pretrained encoder's 1×1 convolutions give the
+            decoder; where it is the width of a stage already there is none.
         num_frequencies: K of the SSTM at each of the five stages; one number serves all five; 0 means no SSTM there.
         complex_filter: complex half-plane filters instead of real ones (SPEC 1.1).
         stem_channels: width of the full-resolution stem.
@@ -75,7 +74,7 @@ class S2MNet(
         self,
         in_channels: int = 3,
         num_classes: int = 1,
-        channels: Sequence[int] | None = None,
+        channels: Sequence[int] = (24, 32, 64, 80, 128),
         num_frequencies: int | Sequence[int] = (32, 32, 32, 22, 11),
         complex_filter: bool = True,
         stem_channels: int = 16,
@@ -89,7 +88,6 @@ class S2MNet(
         encoder: str = "mrf",
     ) -> None:
         super().__init__()
-        channels = channels or (CHANNELS if encoder == "mrf" else WIDTHS)
         frequencies = (num_frequencies,) * 5 if isinstance(num_frequencies, int) else tuple(num_frequencies)
         if len(channels) != 5 or len(frequencies) != 5:
             raise ValueError(

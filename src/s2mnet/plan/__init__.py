@@ -1,6 +1,6 @@
 """The plan: all decisions before training, in one short file that people can read and edit."""
 
-from s2mnet.plan.decide import MILD_AUGMENTATION, PAPER_AUGMENTATION, make_plan
+from s2mnet.plan.decide import MILD_AUGMENTATION, PAPER_AUGMENTATION, default_start, encoder_of, make_plan
 from s2mnet.plan.machine import Machine, this_machine
 from s2mnet.plan.schema import (
     IMAGENET,
@@ -27,6 +27,8 @@ __all__ = [
     "Preprocessing",
     "Preset",
     "Training",
+    "default_start",
+    "encoder_of",
     "make_plan",
     "this_machine",
 ]

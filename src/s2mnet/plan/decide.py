@@ -16,6 +16,7 @@ from s2mnet.plan.schema import (
     IMAGENET_NETWORK,
     MAX_SIDE,
     NO_START,
+    PAPER_ENCODER,
     Augmentation,
     Extent,
     Plan,
@@ -35,6 +36,9 @@ PAPER_AUGMENTATION = Augmentation(
     rotate_p=1.0, scale=0.1, shift=0.0625, elastic_alpha=1, elastic_sigma=50, light_p=0.8, brightness=0.4, contrast=0.4,
     tint=0.0, noise_p=0.5, noise=0.05, dropout_p=0.3,
 )  # fmt: skip
+# With a learning rate of 0.001 for all, validation Dice after 200 steps of 8 at 128² was 0.72 in the mean of five sets,
+# and 0.73 with these.
+FINE_TUNING = dict(lr=3e-3, encoder_lr=0.3)
 SAMPLES_PER_EPOCH = 800  # so that validation does not dominate the training of a small set
 THIN_PX = 2.5  # thinner structures are hardly more than the 2 px that a grid can represent
 MILD_VISITS = 100  # of each image; with fewer, the mild augmentation is enough
@@ -61,7 +65,7 @@ def make_plan(
         extent: "whole" or "patches". None: decided by the thickness of the foreground.
         machine: the machine that trains. None: a CPU of unknown speed.
         start: the first weights, see :class:`Plan`; of a model, :mod:`s2mnet.training.start` takes the network, too.
-            None: "none".
+            None: "imagenet" for the default preset, "none" for the paper's.
         training: fields of :class:`Training` that override the preset.
 
     Raises:
@@ -72,14 +76,14 @@ def make_plan(
     if fingerprint.label_map is None:
         raise S2MNetError(fingerprint.name, "has no images with masks", "Inspect a folder with images and masks.")
     reasons = {"labels": fingerprint.label_rule} if fingerprint.label_rule else {}
+    start = _start(preset, start, reasons)
     extent, size = _extent_and_size(fingerprint, preset, size, extent, machine, reasons)
     preprocessing = _preprocessing(fingerprint, preset, extent, size, reasons)
-    schedule = _schedule(fingerprint, preset, preprocessing, machine, training, reasons)
+    schedule = _schedule(fingerprint, preset, preprocessing, machine, start, training, reasons)
     visits = _expected_visits(fingerprint, schedule, preprocessing, machine, reasons)
     augmentation = _augmentation(fingerprint, preset, extent, visits, machine, reasons)
     reasons["head"] = "stem: keeps features at full resolution, which thin structures need (SPEC 1)"
     paper = preset == "paper"
-    start, reasons["start"] = (start, f"{start}: requested") if start else (NO_START, "none: no --start was given")
     reasons["branch_scale"] = "1: as in the paper" if paper else "0.1: each SSTM starts small, which validates best"
     tta: Literal[1, 4, 8] = 1 if fingerprint.sides else 8 if paper else 4
     reasons["tta"] = {
@@ -105,6 +109,27 @@ def make_plan(
         training=schedule,
         tta=tta,
     )
+
+
+def default_start(preset: Preset | None) -> str:
+    """The first weights that a plan takes unless others are requested."""
+    return NO_START if preset == "paper" else IMAGENET
+
+
+def encoder_of(start: str) -> str:
+    """The encoder of the network that these first weights need, as far as no folder has to be read."""
+    return IMAGENET_NETWORK["encoder"] if start == IMAGENET else PAPER_ENCODER
+
+
+def _start(preset: Preset, asked: str | None, reasons: dict[str, str]) -> str:
+    start = asked or default_start(preset)
+    why = "requested" if asked else "the paper's network starts from random weights"
+    if start == IMAGENET and not asked:
+        why = "an encoder that knows photographs validates better at every budget than one that starts from nothing"
+    reasons["start"] = f"{start}: {why}"
+    if start == IMAGENET:
+        reasons["encoder"] = "lite0: EfficientNet-Lite0, for which the weights are; --start none trains the paper's"
+    return start
 
 
 def _extent_and_size(
@@ -186,11 +211,11 @@ def _fundus(fingerprint: Fingerprint) -> str:
 
 
 def _schedule(
-    fingerprint: Fingerprint, preset: Preset, preprocessing: Preprocessing, machine: Machine, asked: dict[str, Any],
-    reasons: dict[str, str],
+    fingerprint: Fingerprint, preset: Preset, preprocessing: Preprocessing, machine: Machine, start: str,
+    asked: dict[str, Any], reasons: dict[str, str],
 ) -> Training:  # fmt: skip
     count, patches = fingerprint.counts["train"], preprocessing.extent == "patches"
-    base: dict[str, Any] = dict(repeats=-(-SAMPLES_PER_EPOCH // count))
+    base: dict[str, Any] = dict(repeats=-(-SAMPLES_PER_EPOCH // count)) | (FINE_TUNING if start == IMAGENET else {})
     if preset == "paper":
         base = dict(
             preset="paper", epochs=150, optimiser="adam", lr=1e-4, warmup=10 / 150, patience=50,

@@ -59,18 +59,19 @@ class Machine:
         return max(1, int(self.memory / 2 // (bytes_per_pixel(outputs) * pixels)))
 
 
-def this_machine(device: str = "auto", measure: bool = True) -> Machine:
+def this_machine(device: str = "auto", measure: bool = True, encoder: str = "mrf") -> Machine:
     """This machine in its present state.
 
     Args:
         device: see :func:`s2mnet.device.choose_device`.
-        measure: train the default network for a second or two to time it.
+        measure: train a network for a second or two to time it.
+        encoder: of that network, see :class:`s2mnet.S2MNet`.
     """
     import torch
 
     chosen = choose_device(device)
     memory = torch.cuda.mem_get_info(chosen)[0] if chosen.type == "cuda" else free_memory()
-    return Machine(chosen.type != "cpu", memory, worker_count(), _speed(chosen) if measure else None)
+    return Machine(chosen.type != "cpu", memory, worker_count(), _speed(chosen, encoder) if measure else None)
 
 
 def free_memory() -> int:
@@ -86,7 +87,7 @@ def free_memory() -> int:
     return known
 
 
-def _speed(device: torch.device) -> float:
+def _speed(device: torch.device, encoder: str) -> float:
     """Pixels per second of forward, loss and backward, after a first step that is not counted."""
     import torch
 
@@ -95,7 +96,7 @@ def _speed(device: torch.device) -> float:
     from s2mnet.network.fast import accelerate
 
     count, side = (4, 128) if device.type == "cpu" else (8, 256)
-    network = accelerate(S2MNet(), "train", device).network
+    network = accelerate(S2MNet(encoder=encoder), "train", device).network
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     criterion = MASL().to(device)
     images = torch.zeros(count, 3, side, side, device=device).contiguous(memory_format=torch.channels_last)

@@ -22,6 +22,7 @@ MAX_SIDE = 8192  # px; beyond it a single image of the first stage takes gigabyt
 Side = Annotated[int, Field(ge=32, le=MAX_SIDE)]
 Share = Annotated[float, Field(ge=0, le=1)]
 NO_START, IMAGENET = "none", "imagenet"
+PAPER_ENCODER = "mrf"
 IMAGENET_NETWORK = {"encoder": "lite0"}  # arguments of the network that the ImageNet weights need
 STEPS_FROM = {"minutes", "epochs", "steps", "repeats", "batch_size"}  # the estimate of the steps depends on these
 
