@@ -16,7 +16,7 @@ from s2mnet.device import Precision, choose_device, multiplies_bf16
 from s2mnet.errors import S2MNetError
 from s2mnet.network import S2MNet
 from s2mnet.network.fast import accelerate
-from s2mnet.network.s2mnet import encode_decode
+from s2mnet.network.s2mnet import decode
 
 EngineName = Literal["auto", "torch", "openvino"]
 INSTALL = 'pip install "s2mnet[openvino]"'
@@ -266,14 +266,16 @@ def _whole(network: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
 def _first(network: S2MNet, x: Tensor) -> tuple[Tensor, ...]:
     """Image → the map after the stem, and the map after the first layers of the first stage."""
     stem = network.stem(x)
-    return stem.permute(0, 2, 3, 1), cast(Any, network.stages[0])[:PRECISE_LAYERS](stem).permute(0, 2, 3, 1)
+    started = cast(Any, network.stages[0])[:PRECISE_LAYERS](network.encoder_input(x, stem))
+    return stem.permute(0, 2, 3, 1), started.permute(0, 2, 3, 1)
 
 
 def _middle(network: S2MNet, x: Tensor) -> tuple[Tensor, ...]:
     """The latter → the start of the last decoder stage, at half resolution, and the boundary maps so far."""
-    stages = [cast(Any, network.stages[0])[PRECISE_LAYERS:], *network.stages[1:]]
-    features, skips, maps = encode_decode(x.permute(0, 3, 1, 2), stages, network.decoder[:-1])
-    return cast(Any, network.decoder[-1]).start(features, skips[-1]).permute(0, 2, 3, 1), *maps
+    first = cast(Any, network.stages[0])[PRECISE_LAYERS:](x.permute(0, 3, 1, 2))
+    maps = [network.skips[0](first), *network.encode(first, 1)]
+    features, boundaries = decode(maps, network.decoder[:-1])
+    return cast(Any, network.decoder[-1]).start(features, maps[0]).permute(0, 2, 3, 1), *boundaries
 
 
 def _last(network: S2MNet, stem: Tensor, started: Tensor) -> tuple[Tensor, ...]:

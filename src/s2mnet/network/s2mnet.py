@@ -7,11 +7,14 @@ from collections.abc import Iterable, Sequence
 from torch import Tensor, nn
 
 from s2mnet.network.decoder import ROUTINGS, BoundaryFocusedDecoderStage, PlainDecoderStage
+from s2mnet.network.efficientnet import WIDTHS, efficientnet_stages
 from s2mnet.network.heads import build_head
 from s2mnet.network.hub import HubNetwork
 from s2mnet.network.mixer import SpectralSelectiveTokenMixer
 from s2mnet.network.mrf import MultiReceptiveFieldSE, conv_norm
 
+ENCODERS = ("mrf", "lite0", "lite1")
+CHANNELS = (24, 32, 64, 80, 128)
 BLOCKS = ("mrf_se", "conv")
 DECODERS = ("bfd", "conv")
 MIN_SIZE = 32
@@ -28,23 +31,29 @@ class S2MNet(
     Every row of the ablations in SPEC 3.2 is a value of one of the arguments: parts are chosen by name; a stage with 0
     frequencies has no mixer.
 
+    With ``encoder="lite0"`` the stages are those of EfficientNet-Lite0, whose weights from ImageNet
+    :func:`s2mnet.network.pretrained.load_imagenet` loads. Then an SSTM mixes each map on its way to the decoder and not
+    between the stages, which keep the maps they were trained on. This network is ours.
+
     It is plain PyTorch; :func:`s2mnet.network.fast.accelerate` makes it train and predict faster.
 
     Args:
         in_channels: channels of the image.
         num_classes: channels of the logits: 1 for one structure against background (sigmoid), the number of classes
             with background for exclusive classes (softmax), the number of regions for overlapping ones (sigmoid each).
-        channels: width of the five stages.
+        channels: width of the five maps that the decoder reads. Default: (24, 32, 64, 80, 128) for ``"mrf"``, and the
+            encoder's own (16, 24, 40, 112, 320) for the others; a 1×1 convolution brings them to any other.
         num_frequencies: K of the SSTM at each of the five stages; one number serves all five; 0 means no SSTM there.
         complex_filter: complex half-plane filters instead of real ones (SPEC 1.1).
         stem_channels: width of the full-resolution stem.
-        block: ``"mrf_se"``, or ``"conv"``: a plain 3×3, BN, ELU instead (no MRF-SE).
+        block: of the encoder ``"mrf"``: ``"mrf_se"``, or ``"conv"``: a plain 3×3, BN, ELU instead (no MRF-SE).
         decoder: ``"bfd"``, or ``"conv"``: the plain U-Net stage instead (no BFD).
         routing: of the BFD: ``"soft"``, ``"hard"``, ``"learned"``, ``"none"``.
         head: ``"stem"`` (ours), ``"light"`` (paper) or ``"released"``.
         branch_scale: start value of the gain of each SSTM's LayerNorm: 0.1 (ours; it validates best), 1 (paper).
         dropout: probability in MRF-SE and SSTM.
         filter_start: the spectral filters before training, see :data:`s2mnet.network.spectral.STARTS`.
+        encoder: ``"mrf"`` (paper), or ``"lite0"`` or ``"lite1"``: see :mod:`s2mnet.network.efficientnet`.
 
     Shape:
         x (B, in_channels, H, W) floating point, any H, W ≥ 32 → logits (B, num_classes, H, W). With
@@ -66,7 +75,7 @@ class S2MNet(
         self,
         in_channels: int = 3,
         num_classes: int = 1,
-        channels: Sequence[int] = (24, 32, 64, 80, 128),
+        channels: Sequence[int] | None = None,
         num_frequencies: int | Sequence[int] = (32, 32, 32, 22, 11),
         complex_filter: bool = True,
         stem_channels: int = 16,
@@ -77,8 +86,10 @@ class S2MNet(
         branch_scale: float = 0.1,
         dropout: float = 0.1,
         filter_start: str = "identity",
+        encoder: str = "mrf",
     ) -> None:
         super().__init__()
+        channels = channels or (CHANNELS if encoder == "mrf" else WIDTHS)
         frequencies = (num_frequencies,) * 5 if isinstance(num_frequencies, int) else tuple(num_frequencies)
         if len(channels) != 5 or len(frequencies) != 5:
             raise ValueError(
@@ -87,28 +98,36 @@ class S2MNet(
             )
         if in_channels < 1 or num_classes < 1:
             raise ValueError(f"in_channels and num_classes must be at least 1, found {in_channels} and {num_classes}")
-        named = (("block", block, BLOCKS), ("decoder", decoder, DECODERS), ("routing", routing, ROUTINGS))
+        named = (("encoder", encoder, ENCODERS), ("block", block, BLOCKS), ("decoder", decoder, DECODERS),
+                 ("routing", routing, ROUTINGS))  # fmt: skip
         for name, value, known in named:
             if value not in known:
                 raise ValueError(f"unknown {name} {value!r}; choose one of {', '.join(map(repr, known))}")
-        self.in_channels, self.num_classes = in_channels, num_classes
+        self.in_channels, self.num_classes, self.encoder = in_channels, num_classes, encoder
+
+        def mixer(width: int, frequencies: int) -> list[nn.Module]:
+            if not frequencies:
+                return []
+            return [
+                SpectralSelectiveTokenMixer(
+                    width,
+                    frequencies,
+                    complex_filter,
+                    dropout=dropout,
+                    branch_scale=branch_scale,
+                    filter_start=filter_start,
+                )
+            ]
 
         def stage(inputs: int, outputs: int, frequencies: int) -> nn.Sequential:
             layers: list[nn.Module] = [conv_norm(inputs, outputs, 3, nn.ELU(inplace=True), stride=2)]
             layers += [MultiReceptiveFieldSE(outputs, dropout=dropout)] if block == "mrf_se" else []
             layers += [conv_norm(outputs, outputs, 3, nn.ELU(inplace=True))] if block == "conv" else []
-            if frequencies:
-                layers.append(
-                    SpectralSelectiveTokenMixer(
-                        outputs,
-                        frequencies,
-                        complex_filter,
-                        dropout=dropout,
-                        branch_scale=branch_scale,
-                        filter_start=filter_start,
-                    )
-                )
-            return nn.Sequential(*layers)
+            return nn.Sequential(*layers, *mixer(outputs, frequencies))
+
+        def skip(inputs: int, outputs: int, frequencies: int) -> nn.Sequential:
+            project = [] if inputs == outputs else [conv_norm(inputs, outputs, 1, nn.ELU(inplace=True))]
+            return nn.Sequential(*project, *mixer(outputs, frequencies))
 
         def up(inputs: int, outputs: int) -> nn.Module:
             if decoder == "bfd":
@@ -116,8 +135,13 @@ class S2MNet(
             return PlainDecoderStage(inputs, outputs, outputs)
 
         self.stem = conv_norm(in_channels, stem_channels, 3, nn.ELU(inplace=True))
-        widths = (stem_channels, *channels)
-        self.stages = nn.ModuleList(stage(*args) for args in zip(widths, channels, frequencies, strict=False))
+        if encoder == "mrf":
+            widths = (stem_channels, *channels)
+            self.stages = nn.ModuleList(stage(*args) for args in zip(widths, channels, frequencies, strict=False))
+            self.skips = nn.ModuleList(nn.Sequential() for _ in channels)
+        else:
+            self.stages = nn.ModuleList(efficientnet_stages(in_channels, encoder))
+            self.skips = nn.ModuleList(skip(*args) for args in zip(WIDTHS, channels, frequencies, strict=True))
         self.decoder = nn.ModuleList(
             up(deep, shallow) for deep, shallow in zip(channels[:0:-1], channels[-2::-1], strict=True)
         )
@@ -134,25 +158,33 @@ class S2MNet(
                 "pad or resize them"
             )
         stem = self.stem(x)
-        features, _, boundaries = encode_decode(stem, self.stages, self.decoder)
+        maps = self.encode(self.encoder_input(x, stem))
+        features, boundaries = decode(maps, self.decoder)
         logits = self.head(features, stem)
         return (logits, boundaries) if return_boundaries else logits
 
+    def encoder_input(self, image: Tensor, stem: Tensor) -> Tensor:
+        """What the first stage reads: the stem's map, but the image if the encoder has a stem of its own."""
+        return stem if self.encoder == "mrf" else image
 
-def encode_decode(
-    x: Tensor, stages: Iterable[nn.Module], decoder: Iterable[nn.Module]
-) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """Run encoder stages, then decoder stages, of which there may be fewer.
+    def encode(self, x: Tensor, first: int = 0) -> list[Tensor]:
+        """The five maps that the decoder reads, finest first, or those from stage ``first`` on."""
+        maps = []
+        for stage, skip in zip(self.stages[first:], self.skips[first:], strict=True):
+            x = stage(x)
+            maps.append(skip(x))
+        return maps
+
+
+def decode(maps: Sequence[Tensor], decoder: Iterable[nn.Module]) -> tuple[Tensor, list[Tensor]]:
+    """Run decoder stages on the maps of the encoder, finest first; there may be fewer stages than maps to join.
 
     Returns:
-        The features of the last decoder stage; the skip maps that no decoder stage used, x first; the boundary maps β,
-        deepest first.
+        The features of the last decoder stage; the boundary maps β, deepest first.
     """
-    skips = [x]
-    for encode in stages:
-        skips.append(encode(skips[-1]))
-    features, boundaries = skips.pop(), []
-    for decode in decoder:
-        features, boundary = decode(features, skips.pop())
+    *skips, features = maps
+    boundaries = []
+    for stage in decoder:
+        features, boundary = stage(features, skips.pop())
         boundaries += [] if boundary is None else [boundary]
-    return features, skips, boundaries
+    return features, boundaries

@@ -123,6 +123,7 @@ class Training(Section):
     min_lr: float = described(1e-6, "lowest learning rate, at the end of the cosine", ge=0)
     weight_decay: float = described(1e-4, "of the network's weights", ge=0)
     filter_lr: float = described(1.0, "learning rate of the spectral filters, as a multiple of lr", gt=0)
+    encoder_lr: float = described(1.0, "learning rate of a pretrained encoder, as a multiple of lr", gt=0)
     warmup: float = described(0.05, "share of the schedule spent on a linear warm-up", ge=0, lt=1)
     clip: float = described(1.0, "largest norm of the gradient", gt=0)
     patience: int = described(

@@ -13,8 +13,10 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from s2mnet.network.decoder import BoundaryFocusedDecoderStage, PlainDecoderStage, UpsampleAndConcat
+from s2mnet.network.efficientnet import HalvingConv2d, InvertedResidual
 from s2mnet.network.fast.depthwise import FastDepthwiseConv2d
 from s2mnet.network.fast.fused import compiler_found
+from s2mnet.network.fast.halving import FastHalvingDepthwise
 from s2mnet.network.fast.mrf import ChunkedMRF, SplitMRF
 from s2mnet.network.fast.operations import FastDropout, FastUpsampleAndConcat
 from s2mnet.network.fast.spectral import FrozenSpectralFilter, KeptTablesFilter
@@ -33,6 +35,7 @@ _BLOCKS = (
     TruncatedSpectralFilter,
     BoundaryFocusedDecoderStage,
     PlainDecoderStage,
+    InvertedResidual,
 )
 
 
@@ -88,6 +91,7 @@ def _prepare_training(network: nn.Module) -> list[str]:
     forms: list[tuple[type[nn.Module], type[nn.Module], str]] = [
         (MultiReceptiveFieldSE, ChunkedMRF, "MRF-SE in chunks" + (", compiled steps" if compiler else "")),
         (nn.Conv2d, FastDepthwiseConv2d, "depthwise gradients"),
+        (HalvingConv2d, FastHalvingDepthwise, "depthwise gradients of stride 2"),
         (TruncatedSpectralFilter, CompiledFilter, "spectral filters in C++")
         if in_cpp
         else (TruncatedSpectralFilter, KeptTablesFilter, "spectral filters with kept tables"),
@@ -98,7 +102,7 @@ def _prepare_training(network: nn.Module) -> list[str]:
     parts = {part for block in network.modules() if isinstance(block, _BLOCKS) for part in block.modules()}
     installed = []
     for plain, fast, name in forms:
-        fits = FastDepthwiseConv2d.fits if plain is nn.Conv2d else lambda part: True
+        fits = getattr(fast, "fits", lambda part: True)
         fitting = [part for part in parts if type(part) in (plain, fast) and fits(cast(Any, part))]
         for part in fitting:
             part.__class__ = fast
