@@ -23,6 +23,7 @@ from s2mnet.data import LabelMap
 from s2mnet.errors import S2MNetError
 from s2mnet.modelfolder import CONFIG, WEIGHTS, ModelConfig, load_model, save_model
 from s2mnet.network import S2MNet
+from s2mnet.network.pretrained import SHIPPED
 from s2mnet.plan import Plan, Preprocessing
 from s2mnet.training.module import build_network
 from s2mnet.training.start import read_start, with_network_of_start
@@ -343,7 +344,6 @@ LITE = NARROW | {"encoder": "lite0"}
 
 
 def test_the_encoder_starts_from_imagenet(tmp_path: Path, tiny_data: Path, s2mnet: Cli) -> None:
-    pretrained = pytest.importorskip("s2mnet.network.pretrained")
     status, _, err = s2mnet("plan", tiny_data, "--start", "imagenet", "-o", tmp_path / "plan.yaml")
     assert status == 0, err
     made = Plan.load(tmp_path / "plan.yaml")
@@ -354,7 +354,7 @@ def test_the_encoder_starts_from_imagenet(tmp_path: Path, tiny_data: Path, s2mne
     plan.save(tmp_path / "plan.yaml")
     status, _, err = s2mnet("train", tiny_data, "-o", tmp_path / "run", "--plan", tmp_path / "plan.yaml")
     assert status == 0, err
-    file = pretrained.SHIPPED["lite0"]
+    file = SHIPPED["lite0"]
     network, config = load_model(tmp_path / "run")
     assert config.started_from is not None and config.started_from.name == "imagenet"
     assert config.started_from.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
@@ -366,7 +366,6 @@ def test_the_encoder_starts_from_imagenet(tmp_path: Path, tiny_data: Path, s2mne
 
 
 def test_both_layers_over_the_image_are_adapted(tmp_path: Path) -> None:
-    pytest.importorskip("s2mnet.network.pretrained")
     network = a_model(tmp_path, arguments=LITE)
     adapted, _ = started(tmp_path, ["grey"], arguments=LITE)
     assert adapted.stem[0].weight.shape[1] == adapted.stages[0][0][0].weight.shape[1] == 1
@@ -382,7 +381,6 @@ def test_both_layers_over_the_image_are_adapted(tmp_path: Path) -> None:
     ],
 )
 def test_imagenet_needs_its_encoder(tmp_path: Path, tiny_data: Path, changes: dict, had: str, s2mnet: Cli) -> None:
-    pytest.importorskip("s2mnet.network.pretrained")
     tiny_plan(tiny_data, epochs=1, **changes).save(tmp_path / "plan.yaml")
     options = ("--plan", tmp_path / "plan.yaml", "--start", "imagenet")
     result = s2mnet("train", tiny_data, "-o", tmp_path / "run", *options)

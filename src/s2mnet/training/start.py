@@ -14,6 +14,7 @@ from s2mnet.architecture import OURS, PeerNetwork, architecture_of
 from s2mnet.errors import S2MNetError
 from s2mnet.modelfolder import WEIGHTS, StartedFrom, find_model, load_model
 from s2mnet.network import S2MNet
+from s2mnet.network.pretrained import SHIPPED, imagenet_checksum, load_imagenet
 from s2mnet.plan import IMAGENET, IMAGENET_NETWORK, NO_START, Plan
 from s2mnet.text import listed
 from s2mnet.training.transfer import TrainedNetwork, Transfer, UnfitError
@@ -103,8 +104,6 @@ class ImageNetStart:
         Raises:
             S2MNetError: it has another encoder.
         """
-        from s2mnet.network.pretrained import SHIPPED, imagenet_checksum, load_imagenet
-
         encoder = str(network.encoder) if isinstance(network, S2MNet) else ""
         if encoder not in SHIPPED or not isinstance(network, S2MNet):
             had = f"encoder {encoder}" if encoder else f"architecture {plan.architecture}"
