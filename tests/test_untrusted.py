@@ -188,7 +188,14 @@ NUMBERS = [-1, -0.5, float("nan"), float("inf"), -float("inf"), 2**63, -(2**63),
 def test_no_field_of_a_plan_takes_a_number_that_makes_no_sense(section: str, tiny_data: Path, tmp_path: Path) -> None:
     plan = tiny_plan(tiny_data, epochs=3)
     content = plan.model_dump(mode="json")
-    unbounded = {"lr", "min_lr", "weight_decay", "filter_lr", "clip"}  # any finite number that is not negative
+    unbounded = {
+        "lr",
+        "min_lr",
+        "weight_decay",
+        "filter_lr",
+        "encoder_lr",
+        "clip",
+    }  # any finite number that is not negative
     for field, before in content[section].items():
         if isinstance(before, bool) or not isinstance(before, int | float) or field == "seed":
             continue

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import NARROW, tiny_plan, train_tiny, untimed
+from tiny import NARROW, tiny_plan, train_tiny, untimed, write_data
 
 from s2mnet.errors import S2MNetError
+from s2mnet.modelfolder import load_model
 from s2mnet.training.distributed import share_of
 from s2mnet.training.samples import EpochSampler
 
@@ -52,6 +54,23 @@ def test_two_processes_train_as_one(tiny_data: Path, tmp_path: Path, loss: str) 
     for file in ("plan.yaml", "report.html", "model.safetensors", "evaluation/test/metrics.json"):
         assert (tmp_path / "both" / file).is_file()
     assert done.stdout.count("epoch   1") == 1  # one of them speaks
+
+
+def test_two_processes_start_from_the_same_weights(tiny_data: Path, tiny_run: Path, tmp_path: Path) -> None:
+    """The last layer starts anew; the rates are next to zero, so that the model kept is what training started from."""
+    data = write_data(tmp_path / "data", (0, 100, 200))
+    network = NARROW | {"dropout": 0.0}
+    changes = dict(epochs=1, repeats=2, lr=1e-12, min_lr=0.0, network=network, start=str(tiny_run))
+    train_tiny(data, tmp_path / "alone", **changes)
+    tiny_plan(data, **changes).save(tmp_path / "plan.yaml")
+    done = launch(2, "train", data, "-o", tmp_path / "both", "--plan", tmp_path / "plan.yaml")
+    assert done.returncode == 0, done.stderr[-3000:]
+    (alone, facts), (both, again) = (load_model(tmp_path / name) for name in ("alone", "both"))
+    for (name, one), two in zip(alone.named_parameters(), both.parameters(), strict=True):
+        torch.testing.assert_close(one, two, rtol=0, atol=1e-9, msg=name)
+    assert facts.started_from == again.started_from is not None
+    before = load_model(tiny_run)[0].state_dict()["decoder.0.out.0.weight"]
+    torch.testing.assert_close(both.state_dict()["decoder.0.out.0.weight"], before, rtol=0, atol=1e-9)
 
 
 @given(st.integers(1, 60), st.integers(1, 4), st.integers(1, 4), st.integers(0, 99))

@@ -23,6 +23,7 @@ from s2mnet.data import LabelMap
 from s2mnet.errors import S2MNetError
 from s2mnet.modelfolder import CONFIG, WEIGHTS, ModelConfig, load_model, save_model
 from s2mnet.network import S2MNet
+from s2mnet.network.pretrained import SHIPPED
 from s2mnet.plan import Plan, Preprocessing
 from s2mnet.training.module import build_network
 from s2mnet.training.start import read_start, with_network_of_start
@@ -335,6 +336,56 @@ def test_the_same_plan_and_start_give_the_same_run(tiny_data: Path, tiny_run: Pa
 def test_a_start_serves_further_training_better_than_chance(tiny_data: Path, tiny_run: Path, tmp_path: Path) -> None:
     first = train_tiny(tiny_data, tmp_path / "run", epochs=1, start=str(tiny_run), lr=1e-4)[0]["train_loss"]
     assert first < 0.8 * train_tiny(tiny_data, tmp_path / "random", epochs=1, lr=1e-4)[0]["train_loss"]
+
+
+# ImageNet -------------------------------------------------------------------------------------------------------------
+
+LITE = NARROW | {"encoder": "lite0"}
+
+
+def test_the_encoder_starts_from_imagenet(tmp_path: Path, tiny_data: Path, s2mnet: Cli) -> None:
+    status, _, err = s2mnet("plan", tiny_data, "--start", "imagenet", "-o", tmp_path / "plan.yaml")
+    assert status == 0, err
+    made = Plan.load(tmp_path / "plan.yaml")
+    assert made.start == "imagenet" and made.network["encoder"] == "lite0"
+    assert made.reasons["start"] == "imagenet: requested"
+
+    plan = tiny_plan(tiny_data, network=NARROW, steps=1, lr=1e-12, min_lr=0.0, start="imagenet")  # names no encoder
+    plan.save(tmp_path / "plan.yaml")
+    status, _, err = s2mnet("train", tiny_data, "-o", tmp_path / "run", "--plan", tmp_path / "plan.yaml")
+    assert status == 0, err
+    file = SHIPPED["lite0"]
+    network, config = load_model(tmp_path / "run")
+    assert config.started_from is not None and config.started_from.name == "imagenet"
+    assert config.started_from.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    parameters = dict(network.named_parameters())
+    shipped = {name: weight.float() for name, weight in load_file(file).items() if name in parameters}
+    assert len(shipped) > 100
+    for name, weight in shipped.items():
+        torch.testing.assert_close(parameters[name], weight, rtol=0, atol=1e-9)
+
+
+def test_both_layers_over_the_image_are_adapted(tmp_path: Path) -> None:
+    network = a_model(tmp_path, arguments=LITE)
+    adapted, _ = started(tmp_path, ["grey"], arguments=LITE)
+    assert adapted.stem[0].weight.shape[1] == adapted.stages[0][0][0].weight.shape[1] == 1
+    x = torch.randn(2, 1, 32, 48, dtype=torch.float64)
+    same(adapted(x), network(x.repeat(1, 3, 1, 1)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "had"),
+    [
+        ({"network": NARROW | {"encoder": "mrf"}}, "encoder mrf. Set encoder: lite0 under network in the plan"),
+        ({"architecture": "UNet", "network": UNET}, "architecture UNet. Omit --plan"),
+    ],
+)
+def test_imagenet_needs_its_encoder(tmp_path: Path, tiny_data: Path, changes: dict, had: str, s2mnet: Cli) -> None:
+    tiny_plan(tiny_data, epochs=1, **changes).save(tmp_path / "plan.yaml")
+    options = ("--plan", tmp_path / "plan.yaml", "--start", "imagenet")
+    result = s2mnet("train", tiny_data, "-o", tmp_path / "run", *options)
+    refused(result, "The start imagenet has weights for the encoder lite0; the plan has ", had)
+    assert not (tmp_path / "run").exists()
 
 
 # Refused --------------------------------------------------------------------------------------------------------------

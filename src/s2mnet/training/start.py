@@ -104,13 +104,12 @@ class ImageNetStart:
         Raises:
             S2MNetError: it has another encoder.
         """
-
         encoder = str(network.encoder) if isinstance(network, S2MNet) else ""
         if encoder not in SHIPPED or not isinstance(network, S2MNet):
             had = f"encoder {encoder}" if encoder else f"architecture {plan.architecture}"
-            fix = f"Set encoder: {next(iter(SHIPPED))} under network in the plan, or use --start {NO_START}."
+            how = f"Set encoder: {next(iter(SHIPPED))} under network in the plan" if encoder else "Omit --plan"
             problem = f"has weights for the encoder {listed(list(SHIPPED))}; the plan has {had}"
-            raise S2MNetError(f"The start {IMAGENET}", problem, fix)
+            raise S2MNetError(f"The start {IMAGENET}", problem, f"{how}, or use --start {NO_START}.")
         load_imagenet(network)
         return StartedFrom(name=IMAGENET, sha256=imagenet_checksum(encoder))
 
