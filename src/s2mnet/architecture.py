@@ -14,13 +14,24 @@ from s2mnet.network.hub import HubNetwork
 
 OURS = "s2mnet"
 PEERS_MODULE = "monai.networks.nets"
+_REGISTERED: dict[str, type[nn.Module]] = {}
+
+
+def register(kind: type[nn.Module]) -> type[nn.Module]:
+    """Make a network class known by its name, besides those of MONAI; a decorator for networks to compare with.
+
+    It is called as MONAI's are: ``kind(spatial_dims=2, in_channels=…, out_channels=…, **arguments)``. A stored model
+    of it loads only where the module that registers it has been imported.
+    """
+    _REGISTERED[kind.__name__] = kind
+    return kind
 
 
 class PeerNetwork(HubNetwork, library_name="s2mnet"):
     """A 2-D network of MONAI, called and stored like :class:`s2mnet.S2MNet`. It has no boundary maps.
 
     Args:
-        architecture: name of a class in ``monai.networks.nets``.
+        architecture: name of a class in ``monai.networks.nets``, or of one that was registered (:func:`register`).
         in_channels, num_classes: as for :class:`s2mnet.S2MNet`.
         arguments: further arguments of the class, as JSON values.
 
@@ -46,7 +57,7 @@ class PeerNetwork(HubNetwork, library_name="s2mnet"):
         arguments: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        kind = getattr(importlib.import_module(PEERS_MODULE), architecture, None)
+        kind = _REGISTERED.get(architecture) or getattr(importlib.import_module(PEERS_MODULE), architecture, None)
         if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
             raise ValueError(f"{architecture!r} is neither {OURS} nor a network class in {PEERS_MODULE}")
         try:

@@ -1,4 +1,4 @@
-"""The networks that S2M-Net is compared with: classes of MONAI, in the widths of their papers."""
+"""The networks that S2M-Net is compared with: classes of MONAI in the widths of their papers, and one of ours."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from s2mnet.architecture import PeerNetwork
 from s2mnet.errors import S2MNetError
+from s2mnet_lab.imagenet_unet import ImageNetUNet
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ PEERS: dict[str, Peer] = {
         {"channels": [16, 32, 64, 128, 256], "strides": [2, 2, 2, 2], "num_res_units": 2},
     ),
     "basic-unet": Peer("basic U-Net, 2.0 M", "BasicUNet"),
+    "imagenet-unet": Peer("U-Net over EfficientNet-Lite0, ImageNet", ImageNetUNet.__name__),
 }
 
 

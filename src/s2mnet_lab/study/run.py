@@ -152,7 +152,8 @@ def make_cell_plan(study: Study, cell: Cell, fingerprint: Fingerprint, lr: float
         S2MNetError: the study sets an option that a plan does not have.
     """
     variant, trial = study.variants[cell.variant], study.search if cell.lr else None
-    options = {**study.plan, **study.data[cell.dataset].plan, **variant.plan, "seed": cell.seed}
+    # Networks are compared from random weights unless the study says otherwise.
+    options = {"start": "none", **study.plan, **study.data[cell.dataset].plan, **variant.plan, "seed": cell.seed}
     options |= {"steps": trial.steps} if trial else {}
     rate = cell.lr or lr
     options |= {"lr": rate} if rate else {}
