@@ -56,6 +56,7 @@ class ModelConfig(BaseModel):
         threshold: probability above which a pixel is foreground, for a network with one output.
         tta: transforms averaged by default, see :func:`s2mnet.inference.dihedral`.
         mirrors: whether more than one may be used: not where mirroring would swap classes.
+        predicts: whether it has a last layer of its own; a pretrained network to start from has none.
         started_from: the weights that its training started from; None: random ones, or unknown.
     """
 
@@ -66,6 +67,7 @@ class ModelConfig(BaseModel):
     threshold: float = Field(0.5, ge=0, le=1)
     tta: Literal[1, 4, 8] = 1
     mirrors: bool = True
+    predicts: bool = True
     started_from: StartedFrom | None = None
 
 

@@ -31,7 +31,7 @@ class Dataset(BaseModel):
             2 · neighbours + 1 slices of the first sequence, in their order, then those of the next.
         orientation: of slices of volumes, the directions in which slices, rows and columns count up, such as "SPL": to
             superior, posterior and left. Volumes are predicted in it.
-        field_of_view, split, source, citation, terms: one sentence each.
+        field_of_view, split, source, citation, terms, licence: one sentence each.
 
     Example:
         >>> drive = Dataset(name="DRIVE", classes={0: "background", 1: "vessel"}, ignore=255)
@@ -55,6 +55,7 @@ class Dataset(BaseModel):
     source: str = ""
     citation: str = ""
     terms: str = ""
+    licence: str = ""
 
     @model_validator(mode="after")
     def _consistent(self) -> Dataset:

@@ -1,0 +1,228 @@
+"""The loop of pretraining: one data set a step, an average that is validated and saved, a state to resume."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from s2mnet.data import LabelMap
+from s2mnet.device import multiplies_bf16
+from s2mnet.errors import S2MNetError
+from s2mnet.files import write_atomically
+from s2mnet.finite import not_finite
+from s2mnet.guard import guarded
+from s2mnet.inference import Inference
+from s2mnet.loss import MASL
+from s2mnet.modelfolder import ModelConfig, StartedFrom, save_model
+from s2mnet.network.fast import accelerate
+from s2mnet.network.pretrained import imagenet_checksum
+from s2mnet.plan import IMAGENET, Preprocessing
+from s2mnet.pretraining.corpus import Source
+from s2mnet.pretraining.network import ENCODER, SharedNetwork, average_of, starting_network
+from s2mnet.training.module import build_loss, targets, validation_dice
+from s2mnet.training.samples import TrainingSamples
+from s2mnet.training.store import PreparedCases, cache_folder
+
+STATE, HISTORY = "pretraining/last.ckpt", "history.json"
+LR, ENCODER_LR = 3e-3, 0.3  # as for training from ImageNet (s2mnet.plan.decide.FINE_TUNING)
+WARM_STEPS = 200
+DECAY_SHARE = 0.2  # of the budget, at its end
+CLIP, WEIGHT_DECAY = 1.0, 1e-4
+SAVE_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When to stop: after steps or minutes, whichever comes first. Both count from the first start."""
+
+    steps: int | None = None
+    minutes: float | None = None
+
+    def progress(self, steps: int, seconds: float) -> float:
+        """The share that is done, 0..1."""
+        shares = [steps / self.steps] if self.steps else []
+        shares += [seconds / 60 / self.minutes] if self.minutes else []
+        return min(1.0, max(shares))
+
+
+def learning_rate(steps: int, progress: float) -> float:
+    """A linear warm-up, then constant, then a line to zero over the last fifth of the budget.
+
+    Example:
+        >>> [learning_rate(*at) for at in ((100, 0.1), (1000, 0.5), (1000, 0.9), (1000, 1.0))]
+        [0.0015, 0.003, 0.0015, 0.0]
+    """
+    return LR * min(1.0, steps / WARM_STEPS) * min(1.0, round((1 - progress) / DECAY_SHARE, 12))
+
+
+class Pretraining:
+    """A pretraining in progress.
+
+    Args:
+        sources: of the corpus.
+        folder: where model, log and state are written.
+        seed: of every random draw.
+        batch_size: images a step.
+    """
+
+    def __init__(self, sources: Sequence[Source], folder: Path, seed: int, batch_size: int) -> None:
+        self.sources, self.folder, self.seed, self.batch_size = list(sources), folder, seed, batch_size
+        torch.manual_seed(seed)
+        self.network = SharedNetwork(sources).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.losses = nn.ModuleDict({str(place): build_loss(source.plan) for place, source in enumerate(sources)})
+        self.average = average_of(self.network)
+        accelerate(self.network, "train", "cpu")
+        encoder = list(self.network.shared.stages.parameters())
+        slow = {id(weight) for weight in encoder}
+        rest = [weight for weight in self.network.parameters() if id(weight) not in slow]
+        self.optimiser = torch.optim.AdamW(
+            [{"params": rest, "factor": 1.0}, {"params": encoder, "factor": ENCODER_LR},
+             {"params": list(self.losses.parameters()), "factor": 1.0}],
+            lr=LR, weight_decay=WEIGHT_DECAY, fused=True,
+        )  # fmt: skip
+        place = cache_folder()
+        self.samples = [
+            TrainingSamples(PreparedCases(s.train, s.plan.preprocessing, s.plan.labels, True, place, s.name), s.plan)
+            for s in self.sources
+        ]
+        self.held_out = [
+            PreparedCases(s.held_out, s.plan.preprocessing, s.plan.labels, False, place, s.name) for s in self.sources
+        ]
+        sizes = np.sqrt([len(source.train) for source in self.sources])
+        self.chances = sizes / sizes.sum()
+        self.steps, self.seconds = 0, 0.0
+        self.records: list[dict[str, Any]] = []
+        self._sums: list[float] = []
+
+    def run(self, budget: Budget, every: int, report: Callable[[dict[str, Any]], None] = print) -> None:
+        """Train until the budget is spent; measure, save the model and report after each ``every`` steps.
+
+        Raises:
+            S2MNetError: the loss or a weight is not finite; the last good state is kept.
+        """
+        started, saved = time.monotonic() - self.seconds, time.monotonic()
+        while (progress := budget.progress(self.steps, self.seconds)) < 1:
+            self._sums.append(self._step(learning_rate(self.steps + 1, progress)))
+            self.steps, self.seconds = self.steps + 1, time.monotonic() - started
+            if self.steps % every == 0 or budget.progress(self.steps, self.seconds) >= 1:
+                report(self._measure())
+                self.save()
+                saved = time.monotonic()
+            elif time.monotonic() - saved > SAVE_SECONDS:
+                self.save()
+                saved = time.monotonic()
+
+    def _step(self, rate: float) -> float:
+        """One step on one data set; every draw follows from the seed and the number of the step."""
+        rng = np.random.default_rng([self.seed, self.steps])
+        torch.manual_seed(self.seed * 100_003 + self.steps)  # of the dropout
+        place = int(rng.choice(len(self.sources), p=self.chances))
+        plan, samples = self.sources[place].plan, self.samples[place]
+        # A case drawn twice gets two views: the sample depends on the index, the case on its remainder.
+        count = len(samples.cases)
+        indices = [int(rng.integers(count)) + count * number for number in range(self.batch_size)]
+        images, masks = (torch.stack(parts) for parts in zip(*(samples[self.steps, i] for i in indices), strict=True))
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * group["factor"]
+        self.network.train()
+        with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bf16("cpu")):
+            logits = self.network(images.contiguous(memory_format=torch.channels_last), self.sources[place].name)
+        criterion = self.losses[str(place)]
+        loss: Tensor = criterion(logits, targets(masks, plan.labels))
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        if isinstance(criterion, MASL):
+            criterion.project_()
+        self.average.update_parameters(self.network)
+        return loss.item()
+
+    def _measure(self) -> dict[str, Any]:
+        """The record of this point: mean loss since the last one, and Dice of each data set's held-out images."""
+        averaged: SharedNetwork = self.average.module.eval()
+        dice = {}
+        for source, cases in zip(self.sources, self.held_out, strict=True):
+            config = ModelConfig(preprocessing=source.plan.preprocessing, labels=source.plan.labels)
+            pairs = [cases[index] for index in range(len(cases))]
+            dice[source.name] = float(np.mean(list(validation_dice(Inference(averaged.of(source.name), config), pairs))))
+        record = {
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "loss": float(np.mean(self._sums)),
+            "dice": dice,
+            "mean_dice": float(np.mean(list(dice.values()))),
+        }
+        self._sums = []
+        wrong = None if math.isfinite(record["loss"]) else "the loss"
+        if wrong := wrong or not_finite(self.network.state_dict()):
+            problem = f"has values that are infinite or not a number after {self.steps} steps ({wrong})"
+            raise S2MNetError(self.folder, problem, "The last good state is kept; continue with --resume.")
+        self.records.append(record)
+        return record
+
+    def save(self) -> None:
+        """Write the state; and, of the last point that was measured, the log and the model."""
+        write_atomically(self.folder / STATE, self._state())
+        if self.records and self.records[-1]["steps"] == self.steps:
+            write_atomically(self.folder / HISTORY, json.dumps(self.records, indent=1).encode())
+            save_model(starting_network(self.average.module), starting_config(self.sources), self.folder)
+
+    def _state(self) -> bytes:
+        buffer = io.BytesIO()
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        known = {"steps": self.steps, "seconds": self.seconds, "records": self.records, "sums": self._sums}
+        known |= {"sources": [source.name for source in self.sources], "seed": self.seed, "batch": self.batch_size}
+        torch.save(parts | known, buffer)
+        return buffer.getvalue()
+
+    def resume(self) -> None:
+        """Go on from the state in the folder.
+
+        Raises:
+            S2MNetError: there is none, it is damaged, or it is of another corpus, seed or batch size.
+        """
+        path = self.folder / STATE
+        if not path.is_file():
+            raise S2MNetError(self.folder, f"has no pretraining to resume: {STATE} is missing", "Start without --resume.")
+        fix = "Delete it and start without --resume."
+        with guarded(path, "is damaged, or not the state of this pretraining", fix):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            own = {"sources": [s.name for s in self.sources], "seed": self.seed, "batch": self.batch_size}
+            other = [name for name, value in own.items() if state[name] != value]
+            if other:
+                problem = f"is of another {' and '.join(other)}"
+                raise S2MNetError(path, problem, "Resume with the same CORPUS, --seed and --batch, or start anew.")
+            for name, part in self._parts().items():
+                part.load_state_dict(state[name])
+            self.steps, self.seconds = state["steps"], state["seconds"]
+            self.records, self._sums = state["records"], state["sums"]
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "network": self.network,
+            "average": self.average,
+            "losses": self.losses,
+            "optimiser": self.optimiser,
+        }
+
+
+def starting_config(sources: Sequence[Source]) -> ModelConfig:
+    """The configuration of a model to start from: it has no classes, so it cannot predict."""
+    size = sources[0].plan.preprocessing.size
+    return ModelConfig(
+        preprocessing=Preprocessing(extent="whole", size=size, channels=3, normalisation="image"),
+        labels=LabelMap(kind="classes", values=[0, 1], names=["background", "no class: this network is to start from"]),
+        started_from=StartedFrom(name=IMAGENET, sha256=imagenet_checksum(ENCODER)),
+        predicts=False,
+    )

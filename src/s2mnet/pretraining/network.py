@@ -1,0 +1,72 @@
+"""One network with a last layer for each data set, and its running average."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from s2mnet.network import S2MNet
+from s2mnet.network.pretrained import load_imagenet
+from s2mnet.pretraining.corpus import COLOURS, Source
+
+ENCODER = "lite0"
+DECAY = 0.999  # of the average, once enough steps are behind it
+LAST = "head.classify."  # names of the weights that each data set has of its own
+
+
+class SharedNetwork(nn.Module):
+    """S2M-Net over the ImageNet encoder without its last layer, and the last layers of all data sets.
+
+    Args:
+        sources: of the corpus; each has its own number of outputs.
+
+    Shape:
+        x (B, 3, H, W), name of a data set → logits (B, its outputs, H, W).
+    """
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        super().__init__()
+        self.shared = S2MNet(COLOURS, encoder=ENCODER)
+        load_imagenet(self.shared)
+        width = self.shared.head.classify.in_channels
+        self.shared.head.classify = nn.Identity()
+        self.last = nn.ModuleDict(
+            {_key(source.name): nn.Conv2d(width, source.plan.labels.num_outputs, 1) for source in sources}
+        )
+
+    def forward(self, x: Tensor, name: str) -> Tensor:
+        return self.last[_key(name)](self.shared(x))
+
+    def of(self, name: str) -> nn.Module:
+        """The network of one data set."""
+        return nn.Sequential(self.shared, self.last[_key(name)])
+
+
+def average_of(network: SharedNetwork) -> AveragedModel:
+    """A running average of all weights and running statistics, in which the first steps are soon forgotten."""
+
+    def blend(average: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        keep = min(DECAY, (1 + int(count)) / (10 + int(count)))
+        return average.lerp(current, 1 - keep) if current.is_floating_point() else current
+
+    return AveragedModel(network, avg_fn=blend, use_buffers=True)
+
+
+def starting_network(average: SharedNetwork) -> S2MNet:
+    """What others start from: the averaged weights under a last layer of zeros, which belongs to no classes."""
+    network = S2MNet(COLOURS, encoder=ENCODER)
+    nn.init.zeros_(network.head.classify.weight)
+    nn.init.zeros_(network.head.classify.bias)
+    state = average.shared.state_dict()
+    missing, unexpected = network.load_state_dict(state, strict=False)
+    if unexpected or any(not name.startswith(LAST) for name in missing):
+        raise ValueError(f"the average has other weights than S2MNet: {missing} {unexpected}")
+    return network
+
+
+def _key(name: str) -> str:
+    """A data set's name as the name of a module, which must hold no dot."""
+    return name.replace(".", "_")
