@@ -39,7 +39,7 @@ Start = Annotated[
     str | None,
     Option(
         help="First weights: none (random), imagenet, a run or model folder, or a Hugging Face repository (user/model)."
-        " Default: none."
+        " Default: imagenet, none for the paper preset."
     ),
 ]
 Tta = Annotated[
@@ -152,6 +152,33 @@ def train(
     with exit_on_interrupt("s2mnet train … --resume continues after the last finished epoch"):
         report = run_training(data, output, plan, labels, resume, device=device, **options)
     say(f"report: {report}")
+
+
+@app.command()
+def pretrain(
+    corpus: Annotated[Path, Argument(help="Folder of data folders, each with images, masks and a dataset.yaml.")],
+    output: Annotated[Path, Option("--output", "-o", help="Folder of the model to start from, and of its state.")],
+    minutes: Annotated[float | None, Option(help="Stop after this time, counted from the first start.")] = None,
+    steps: Annotated[int | None, Option(help="Stop after this many steps, counted from the first start.")] = None,
+    size: Annotated[int, Option(help="Side of the square input in px, at least 32.")] = 128,
+    batch_size: Annotated[int, Option(help="Number of images per step.")] = 8,
+    seed: Annotated[int, Option(help="Seed of all random numbers.")] = 42,
+    every: Annotated[int, Option(help="Number of steps between two measurements.")] = 500,
+    resume: Annotated[bool, Option("--resume", help="Continue the pretraining in --output.")] = False,
+) -> None:
+    """Train one network on many data sets, as a model for `train --start`."""
+    from s2mnet.pretraining.loop import Budget
+    from s2mnet.pretraining.run import run_pretraining
+    from s2mnet.workflow import command_line
+
+    for option, value in (("--minutes", minutes), ("--steps", steps), ("--batch-size", batch_size), ("--every", every)):
+        if value is not None and value <= 0:
+            raise S2MNetError(f"{option} {value}", "is not above 0", "Choose a larger number.")
+    with exit_on_interrupt("s2mnet pretrain … --resume continues"):
+        page = run_pretraining(
+            corpus, output, Budget(steps, minutes), resume, size, seed, batch_size, every, command_line()
+        )
+    say(f"page: {page}")
 
 
 @app.command()

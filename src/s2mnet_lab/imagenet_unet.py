@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -57,14 +58,14 @@ class ImageNetUNet(nn.Module):
             deeper = width
         self.blocks = nn.ModuleList(blocks)
         self.head = nn.Conv2d(deeper, out_channels, 3, padding=1)
-        for part in [part for block in self.blocks for part in block if isinstance(part, nn.Conv2d)]:
+        for part in [part for part in self.blocks.modules() if isinstance(part, nn.Conv2d)]:
             nn.init.kaiming_uniform_(part.weight, mode="fan_in", nonlinearity="relu")
         nn.init.xavier_uniform_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        nn.init.constant_(cast(nn.Parameter, self.head.bias), 0)
 
     def forward(self, x: Tensor) -> Tensor:
         sizes, maps = [x.shape[2:]], []
-        stem, *rest = self.stages[0]
+        stem, *rest = cast(nn.Sequential, self.stages[0])
         y = stem(x)
         maps.append(y)
         for stage in (nn.Sequential(*rest), *self.stages[1:]):

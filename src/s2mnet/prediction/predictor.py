@@ -9,6 +9,7 @@ import numpy as np
 from s2mnet.data import read_image
 from s2mnet.device import Precision
 from s2mnet.engines import EngineName, build, choose
+from s2mnet.errors import S2MNetError
 from s2mnet.inference import Inference, Prediction
 from s2mnet.modelfolder import checksum, find_model, load_model
 
@@ -49,6 +50,9 @@ class Predictor(Inference):
         self.engine, device, self.notice = choose(engine, device)
         folder = find_model(model)
         self.network, config = load_model(folder, device)
+        if not config.predicts:
+            fix = f"Train from it: s2mnet train DATA -o RUN --start {model}"
+            raise S2MNetError(model, "is a network to start from and has no classes to predict", fix)
         super().__init__(build(self.network, self.engine, precision), config)
         self.precision, self.checksum = precision, checksum(folder)
 

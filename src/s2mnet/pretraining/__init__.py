@@ -1,1 +1,1 @@
-"""Pretraining on many data sets at once, for weights that other trainings start from: corpus → network → model folder."""
+"""Pretraining on many data sets at once: from a corpus to weights that other trainings start from."""

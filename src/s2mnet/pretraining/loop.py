@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -150,21 +150,23 @@ class Pretraining:
 
     def _measure(self) -> dict[str, Any]:
         """The record of this point: mean loss since the last one, and Dice of each data set's held-out images."""
-        averaged: SharedNetwork = self.average.module.eval()
+        averaged = self._averaged().eval()
         dice = {}
         for source, cases in zip(self.sources, self.held_out, strict=True):
             config = ModelConfig(preprocessing=source.plan.preprocessing, labels=source.plan.labels)
-            pairs = [cases[index] for index in range(len(cases))]
-            dice[source.name] = float(np.mean(list(validation_dice(Inference(averaged.of(source.name), config), pairs))))
-        record = {
+            inference = Inference(averaged.of(source.name), config)
+            scores = list(validation_dice(inference, [cases[index] for index in range(len(cases))]))
+            dice[source.name] = float(np.mean(scores))
+        loss = float(np.mean(self._sums))
+        record: dict[str, Any] = {
             "steps": self.steps,
             "seconds": self.seconds,
-            "loss": float(np.mean(self._sums)),
+            "loss": loss,
             "dice": dice,
             "mean_dice": float(np.mean(list(dice.values()))),
         }
         self._sums = []
-        wrong = None if math.isfinite(record["loss"]) else "the loss"
+        wrong = None if math.isfinite(loss) else "the loss"
         if wrong := wrong or not_finite(self.network.state_dict()):
             problem = f"has values that are infinite or not a number after {self.steps} steps ({wrong})"
             raise S2MNetError(self.folder, problem, "The last good state is kept; continue with --resume.")
@@ -176,7 +178,10 @@ class Pretraining:
         write_atomically(self.folder / STATE, self._state())
         if self.records and self.records[-1]["steps"] == self.steps:
             write_atomically(self.folder / HISTORY, json.dumps(self.records, indent=1).encode())
-            save_model(starting_network(self.average.module), starting_config(self.sources), self.folder)
+            save_model(starting_network(self._averaged()), starting_config(self.sources), self.folder)
+
+    def _averaged(self) -> SharedNetwork:
+        return cast(SharedNetwork, self.average.module)
 
     def _state(self) -> bytes:
         buffer = io.BytesIO()
@@ -194,7 +199,9 @@ class Pretraining:
         """
         path = self.folder / STATE
         if not path.is_file():
-            raise S2MNetError(self.folder, f"has no pretraining to resume: {STATE} is missing", "Start without --resume.")
+            raise S2MNetError(
+                self.folder, f"has no pretraining to resume: {STATE} is missing", "Start without --resume."
+            )
         fix = "Delete it and start without --resume."
         with guarded(path, "is damaged, or not the state of this pretraining", fix):
             state = torch.load(path, map_location="cpu", weights_only=True)

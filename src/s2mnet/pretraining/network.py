@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
-import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -31,7 +31,7 @@ class SharedNetwork(nn.Module):
         super().__init__()
         self.shared = S2MNet(COLOURS, encoder=ENCODER)
         load_imagenet(self.shared)
-        width = self.shared.head.classify.in_channels
+        width = cast(nn.Conv2d, self.shared.head.classify).in_channels
         self.shared.head.classify = nn.Identity()
         self.last = nn.ModuleDict(
             {_key(source.name): nn.Conv2d(width, source.plan.labels.num_outputs, 1) for source in sources}
@@ -58,8 +58,8 @@ def average_of(network: SharedNetwork) -> AveragedModel:
 def starting_network(average: SharedNetwork) -> S2MNet:
     """What others start from: the averaged weights under a last layer of zeros, which belongs to no classes."""
     network = S2MNet(COLOURS, encoder=ENCODER)
-    nn.init.zeros_(network.head.classify.weight)
-    nn.init.zeros_(network.head.classify.bias)
+    for weight in cast(nn.Conv2d, network.head.classify).parameters():
+        nn.init.zeros_(weight)
     state = average.shared.state_dict()
     missing, unexpected = network.load_state_dict(state, strict=False)
     if unexpected or any(not name.startswith(LAST) for name in missing):

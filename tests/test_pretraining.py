@@ -1,0 +1,221 @@
+"""Pretraining on a corpus: what it learns, keeps, resumes, records, and gives to trainings that start from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import load_file
+from tiny import Cli, refused, write_data
+
+from s2mnet.data import find_cases
+from s2mnet.pretraining.corpus import read_corpus
+from s2mnet.pretraining.loop import STATE, Budget, Pretraining, learning_rate
+from s2mnet.pretraining.network import average_of, starting_network
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sets of discs: colours with one structure, and grey with two classes."""
+    root = tmp_path_factory.mktemp("corpus")
+    for name, values, grey in (("one.colour", (0, 255), False), ("two", (0, 1, 2), True)):
+        made = write_data(root / "made" / name, values)
+        for kind in ("images", "masks"):
+            (root / name / kind).mkdir(parents=True)
+            for file in made.glob(f"*/{kind}/*.png"):
+                picture = Image.open(file)
+                (picture.convert("L") if grey else picture).save(root / name / kind / file.name)
+        classes = {value: "background" if index == 0 else f"disc {index}" for index, value in enumerate(values)}
+        facts = {
+            "name": name,
+            "classes": classes,
+            "licence": "CC BY 4.0",
+            "citation": "A | B, 2020",
+            "modality": "discs",
+        }
+        (root / name / "dataset.yaml").write_text(yaml.safe_dump(facts))
+    shutil.rmtree(root / "made")
+    return root
+
+
+def pretraining(corpus: Path, folder: Path, seed: int = 1) -> Pretraining:
+    return Pretraining(read_corpus(corpus, 32, seed, 2), folder, seed, 2)
+
+
+def test_every_image_is_trained_on_or_held_out(corpus: Path) -> None:
+    for source in read_corpus(corpus, 32, 1, 2):
+        train, held_out = ({case.image for case in cases} for cases in (source.train, source.held_out))
+        assert train and held_out and not train & held_out
+        assert train | held_out == {case.image for case in find_cases(corpus / source.name).cases_of("all")}
+        assert len(source.plan.preprocessing.channels) == 3
+
+
+def test_the_rate_rises_stays_and_falls_to_nothing() -> None:
+    rates = [learning_rate(step, step / 2000) for step in range(1, 2001)]
+    assert np.all(np.diff(rates[:200]) > 0) and len(set(rates[200:1600])) == 1
+    assert np.all(np.diff(rates[1601:]) < 0) and rates[-1] == 0
+
+
+def test_a_budget_ends_at_the_first_of_both() -> None:
+    assert Budget(steps=10, minutes=1).progress(5, 0.0) == 0.5
+    assert Budget(steps=10, minutes=1).progress(1, 60.0) == 1.0
+    assert Budget(minutes=2).progress(10**6, 30.0) == 0.25
+
+
+def test_the_average_is_that_of_its_definition(corpus: Path, tmp_path: Path) -> None:
+    network = pretraining(corpus, tmp_path).network
+    average = average_of(network)
+    name = "shared.stem.0.weight"
+    expected = network.state_dict()[name].double().clone()
+    for step in range(4):
+        with torch.no_grad():
+            network.shared.stem[0].weight.add_(1.0)
+        average.update_parameters(network)
+        current = network.state_dict()[name].double()
+        keep = min(0.999, (1 + step) / (10 + step))
+        expected = current if step == 0 else keep * expected + (1 - keep) * current
+    torch.testing.assert_close(average.module.state_dict()[name].double(), expected, rtol=0, atol=1e-6)
+
+
+def test_interrupted_and_resumed_it_gives_the_same_weights(corpus: Path, tmp_path: Path) -> None:
+    whole = pretraining(corpus, tmp_path / "whole")
+    whole.run(Budget(steps=6), every=3, report=lambda record: None)
+    parts = pretraining(corpus, tmp_path / "parts")
+    with pytest.raises(_Stop):
+        parts.run(Budget(steps=6), every=3, report=_stop_at(3))
+    again = pretraining(corpus, tmp_path / "parts")
+    again.resume()
+    assert again.steps == 3
+    again.run(Budget(steps=6), every=3, report=lambda record: None)
+    models = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "parts")]
+    assert models[0] == models[1]
+    untimed = [[{**record, "seconds": 0} for record in one.records] for one in (whole, again)]
+    assert untimed[0] == untimed[1]
+
+
+class _Stop(Exception):
+    pass
+
+
+def _stop_at(steps: int) -> Callable[[dict], None]:
+    """A report that ends the run, as a kill would, after the state of that step was written."""
+
+    def report(record: dict) -> None:
+        if record["steps"] > steps:
+            raise _Stop
+
+    return report
+
+
+def test_what_it_learns_is_in_the_model_but_no_last_layer(corpus: Path, tmp_path: Path) -> None:
+    training = pretraining(corpus, tmp_path)
+    training.run(Budget(steps=4), every=4, report=lambda record: None)
+    stored = load_file(tmp_path / "model.safetensors")
+    averaged = training.average.module.shared.state_dict()
+    assert stored.keys() - averaged.keys() == {"head.classify.weight", "head.classify.bias"}
+    assert all(torch.equal(stored[name], averaged[name]) for name in averaged)
+    assert not stored["head.classify.weight"].any()
+    fresh = starting_network(pretraining(corpus, tmp_path / "fresh").average.module)
+    assert not torch.equal(stored["stages.0.0.0.weight"], fresh.state_dict()["stages.0.0.0.weight"])
+
+
+def test_the_loss_falls(corpus: Path, tmp_path: Path) -> None:
+    training = pretraining(corpus, tmp_path)
+    training.run(Budget(steps=60), every=20, report=lambda record: None)
+    assert training.records[-1]["loss"] < 0.95 * training.records[0]["loss"]
+    assert set(training.records[-1]["dice"]) == {"one.colour", "two"}
+
+
+def test_the_command_writes_model_ledger_and_page_and_training_starts_from_it(
+    corpus: Path, tiny_data: Path, tmp_path: Path, s2mnet: Cli
+) -> None:
+    model = tmp_path / "open"
+    status, _, err = s2mnet(
+        "pretrain", str(corpus), "-o", str(model), "--steps", "2", "--size", "32", "--batch-size", "2", "--every", "1"
+    )
+    assert status == 0, err
+    ledger = (model / "LEDGER.md").read_text()
+    content = hashlib.sha256()
+    for image in sorted((corpus / "two" / "images").iterdir()):
+        content.update(image.read_bytes() + (corpus / "two" / "masks" / image.name).read_bytes())
+    assert content.hexdigest() in ledger and "CC BY 4.0" in ledger and "A \\| B, 2020" in ledger
+    page = (model / "report.html").read_text()
+    assert "one.colour" in page and "<svg" not in page and "data:image/svg" in page
+    refused(s2mnet("predict", str(model), str(tiny_data / "test/images"), "-o", str(tmp_path / "out")), "--start")
+    refused(s2mnet("pretrain", str(corpus), "-o", str(model), "--steps", "2"), "--resume")
+    run = tmp_path / "run"
+    status, _, err = s2mnet(
+        "train",
+        str(tiny_data),
+        "-o",
+        str(run),
+        "--start",
+        str(model),
+        "--epochs",
+        "1",
+        "--size",
+        "32",
+        "--device",
+        "cpu",
+    )
+    assert status == 0, err
+    started = json.loads((run / "config.json").read_text())["s2mnet"]["started_from"]
+    assert started == {"name": "open", "sha256": hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--steps", "0"], ["--steps 0", "is not above 0"]),
+        ([], ["has no budget", "--minutes or --steps"]),
+        (["--steps", "2", "--resume"], ["no pretraining to resume", "Start without --resume"]),
+    ],
+)
+def test_bad_calls_are_refused(
+    corpus: Path, tmp_path: Path, s2mnet: Cli, arguments: list[str], words: list[str]
+) -> None:
+    refused(s2mnet("pretrain", str(corpus), "-o", str(tmp_path / "out"), "--size", "32", *arguments), *words)
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_a_folder_without_data_sets_is_refused(tiny_data: Path, tmp_path: Path, s2mnet: Cli) -> None:
+    refused(
+        s2mnet("pretrain", str(tiny_data), "-o", str(tmp_path / "out"), "--steps", "2"),
+        "holds no data folder with a dataset.yaml",
+    )
+
+
+def test_a_state_of_another_seed_or_a_cut_one_is_refused(corpus: Path, tmp_path: Path, s2mnet: Cli) -> None:
+    training = pretraining(corpus, tmp_path)
+    training.run(Budget(steps=1), every=1, report=lambda record: None)
+    call = [
+        "pretrain",
+        str(corpus),
+        "-o",
+        str(tmp_path),
+        "--steps",
+        "2",
+        "--size",
+        "32",
+        "--batch-size",
+        "2",
+        "--resume",
+    ]
+    refused(s2mnet(*call, "--seed", "2"), "is of another seed")
+    state = tmp_path / STATE
+    state.write_bytes(state.read_bytes()[:-100])
+    refused(s2mnet(*call, "--seed", "1"), "is damaged", "Delete it")
+
+
+def test_the_open_corpus_can_be_read(shared_data: Path) -> None:
+    sources = read_corpus(shared_data / "open", 64, 1, 2)
+    assert len(sources) == 30 and sum(len(source.train) + len(source.held_out) for source in sources) == 1002
+    assert all(source.dataset.licence for source in sources)
