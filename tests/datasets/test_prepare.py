@@ -129,6 +129,15 @@ def test_an_interruption_leaves_nothing(drive: Path, tmp_path: Path) -> None:
     assert left(tmp_path) == ["source"]
 
 
+def test_the_next_call_deletes_what_a_kill_left_beside_a_whole_output(drive: Path, tmp_path: Path) -> None:
+    prepare("DRIVE", drive, tmp_path / "out")
+    (tmp_path / ".s2mnet-out.lock").touch()
+    (tmp_path / ".s2mnet-out.part").mkdir()
+    with pytest.raises(S2MNetError, match="already exists"):
+        prepare("DRIVE", drive, tmp_path / "out")
+    assert left(tmp_path) == ["out", "source"]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="a folder that cannot be made, by a file in its way")
 def test_an_output_that_cannot_be_written(drive: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")

@@ -62,9 +62,10 @@ def prepare(
     public, source, output = named(name), Path(source), Path(output).absolute()
     if neighbours < 0:
         raise S2MNetError("--neighbours", f"is {neighbours}", "Give the slices on either side, such as 1.")
-    if (output.is_dir() and any(output.iterdir())) or output.is_file():
-        raise S2MNetError(output, "already exists", "Choose a new or an empty folder.")
     with partial_folder(output) as scratch:
+        # Inside, so that a refusal too deletes what a killed call left beside its finished output.
+        if (output.is_dir() and any(output.iterdir())) or output.is_file():
+            raise S2MNetError(output, "already exists", "Choose a new or an empty folder.")
         try:
             download = public.reader(public, open_source(source, public, scratch))
         except OSError as error:

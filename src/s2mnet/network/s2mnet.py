@@ -165,6 +165,14 @@ class S2MNet(
         """What the first stage reads: the stem's map, but the image if the encoder has a stem of its own."""
         return stem if self.encoder == "mrf" else image
 
+    @property
+    def mixers(self) -> list[SpectralSelectiveTokenMixer | None]:
+        """The SSTM of each stage, None where there is none."""
+        layers = ([*stage, *skip] for stage, skip in zip(self.stages, self.skips, strict=True))  # type: ignore[misc]
+        return [
+            next((layer for layer in stage if isinstance(layer, SpectralSelectiveTokenMixer)), None) for stage in layers
+        ]
+
     def encode(self, x: Tensor, first: int = 0) -> list[Tensor]:
         """The five maps that the decoder reads, finest first, or those from stage ``first`` on."""
         maps = []

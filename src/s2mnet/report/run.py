@@ -12,9 +12,9 @@ from torch import nn
 from s2mnet.evaluation.examples import CaseFigure
 from s2mnet.evaluation.records import Evaluation
 from s2mnet.fingerprint import Fingerprint
-from s2mnet.network import SpectralSelectiveTokenMixer
+from s2mnet.network import S2MNet
 from s2mnet.pages.render import write_page
-from s2mnet.plan import Plan
+from s2mnet.plan import PAPER_ENCODER, Plan
 from s2mnet.report.content import Report
 from s2mnet.report.page import render
 from s2mnet.text import counted
@@ -89,7 +89,9 @@ def _settings(plan: Plan, network: nn.Module) -> dict[str, object]:
         "preset": training.preset,
         "input": f"{preprocessing.extent}, {preprocessing.size[0]} × {preprocessing.size[1]} px",
         "channels": ", ".join(preprocessing.channels) + (" with CLAHE" if preprocessing.clahe else ""),
-        "network": _with_options(plan.architecture, plan.network),
+        "network": _title(network, plan.architecture),
+        "start": plan.start,
+        "options of the network": _with_options(plan.architecture, plan.network),
         "parameters": f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f} million",
         "loss": _with_options(plan.loss, plan.loss_options),
         "optimiser": f"{training.optimiser}, learning rate {training.lr:g}, batches of {training.batch_size}",
@@ -99,14 +101,19 @@ def _settings(plan: Plan, network: nn.Module) -> dict[str, object]:
     }
 
 
+def _title(network: nn.Module, architecture: str) -> str:
+    if not isinstance(network, S2MNet):
+        return f"{architecture} of MONAI"
+    if network.encoder == PAPER_ENCODER:
+        return "S2M-Net with the paper's encoder"
+    return f"S2M-Net over EfficientNet-{network.encoder.capitalize()}: our encoder, not the paper's"
+
+
 def _with_options(name: str, options: Mapping[str, object]) -> str:
     return ", ".join([name, *(f"{key} = {value}" for key, value in options.items())])
 
 
 def _filters(network: nn.Module) -> list[Any]:
     """|W| of each of the five stages, None where a stage has no mixer."""
-    stages = []
-    for stage in getattr(network, "stages", []):
-        mixers = [module for module in stage.modules() if isinstance(module, SpectralSelectiveTokenMixer)]
-        stages.append(mixers[0].spectral.response().abs().detach().cpu().numpy() if mixers else None)
-    return stages
+    mixers = network.mixers if isinstance(network, S2MNet) else []
+    return [mixer.spectral.response().abs().detach().cpu().numpy() if mixer else None for mixer in mixers]

@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from s2mnet.network import MultiReceptiveFieldSE, S2MNet, SpectralSelectiveTokenMixer, TruncatedSpectralFilter
+from s2mnet.network import MultiReceptiveFieldSE, S2MNet, TruncatedSpectralFilter
 from s2mnet.plan import Plan
 from s2mnet.training.module import build_loss, build_network, targets
 from s2mnet.training.samples import TrainingSamples
@@ -77,12 +77,12 @@ def _signals(network: S2MNet, plan: Plan, samples: TrainingSamples, batches: int
 
 def _gradients(network: S2MNet) -> Iterator[tuple[str, Tensor]]:
     """Flat float64 gradients by stage and part, those of filters also pooled."""
-    for number, stage in enumerate(network.stages, 1):
+    for number, (stage, mixer) in enumerate(zip(network.stages, network.mixers, strict=True), 1):
+        if mixer:
+            for name, gradient in _filter_gradients(mixer.spectral):
+                yield f"stage {number}: filters, {name}", gradient
+            yield f"stage {number}: 1×1 of the mixer", _flat([mixer.fuse.weight])
         for part in stage.modules():
-            if isinstance(part, SpectralSelectiveTokenMixer):
-                for name, gradient in _filter_gradients(part.spectral):
-                    yield f"stage {number}: filters, {name}", gradient
-                yield f"stage {number}: 1×1 of the mixer", _flat([part.fuse.weight])
             if isinstance(part, MultiReceptiveFieldSE):
                 yield f"stage {number}: depthwise fields", _flat(part.fields.parameters())
     yield "decoder", _flat(network.decoder.parameters())

@@ -40,7 +40,7 @@ def feature_spectrum(network: S2MNet, batches: Iterable[Tensor], ks: Sequence[in
         >>> [stage and (stage.height, stage.width) for stage in stages]
         [(16, 24), (8, 12), None, None, None]
     """
-    mixers = _mixers(network)
+    mixers = network.mixers
     probes = [None if mixer is None else _Probe(ks) for mixer in mixers]
     parameter = next(network.parameters())
     training = network.training
@@ -73,7 +73,7 @@ def filter_summary(network: S2MNet, size: tuple[int, int] | None = None) -> list
         ([1.0, 1.0, 1.0], 0.0, None)
     """
     side = min(size) if size else None
-    return [_filter(stage, mixer, side) if mixer else None for stage, mixer in enumerate(_mixers(network), 1)]
+    return [_filter(stage, mixer, side) if mixer else None for stage, mixer in enumerate(network.mixers, 1)]
 
 
 class _Probe:
@@ -122,13 +122,6 @@ class _Probe:
             spectral_rms=rms["spectral"],
             gate_rms=rms["gate"],
         )
-
-
-def _mixers(network: S2MNet) -> list[SpectralSelectiveTokenMixer | None]:
-    return [
-        next((module for module in stage.modules() if isinstance(module, SpectralSelectiveTokenMixer)), None)
-        for stage in network.stages
-    ]
 
 
 def _filter(stage: int, mixer: SpectralSelectiveTokenMixer, side: int | None) -> FilterSummary:
