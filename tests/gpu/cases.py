@@ -21,9 +21,12 @@ SMALL: dict[str, Any] = {"channels": (8, 8, 8, 8, 8), "num_frequencies": 4, "ste
 
 
 @pytest.fixture(autouse=True)
-def _gpu() -> Iterator[None]:
-    with pretend_gpu():
+def _gpu(request: pytest.FixtureRequest) -> Iterator[None]:
+    with pretend_gpu(kind=getattr(request, "param", "cuda")):
         yield
+
+
+mps = pytest.mark.parametrize("_gpu", ["mps"], indirect=True)
 
 
 def step(network: nn.Module, criterion: nn.Module, images: Tensor, target: Tensor, bf16: bool = False) -> Tensor:
@@ -64,6 +67,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no routing": {"routing": "none"},
     "light head": {"head": "light"},
     "released head": {"head": "released"},
+    "pretrained encoder": {"encoder": "lite0"},
 }
 
 
@@ -105,6 +109,65 @@ def test_every_loss_and_weight_rule(name: str) -> None:
     assert there_loss.item() == pytest.approx(step(here, build(), images, target).item(), rel=1e-5)
     if hasattr(criterion, "project_"):
         criterion.project_()
+
+
+@mps
+@pytest.mark.parametrize("encoder", ["mrf", "lite0"])
+def test_a_training_step_on_a_mac(encoder: str) -> None:
+    images, target = batch()
+    here = S2MNet(**SMALL, encoder=encoder)
+    there, criterion = copy.deepcopy(here).to("mps"), MASL().to("mps")
+    loss = step(there, criterion, images.to("mps"), target.to("mps"))
+    assert loss.device.type == "mps"
+    assert loss.item() == pytest.approx(step(here, MASL(), images, target).item(), rel=1e-5)
+
+
+@mps
+def test_training_and_prediction_on_a_mac(tmp_path: Path) -> None:
+    from tiny import quiet, tiny_plan, write_data
+
+    from s2mnet import Predictor
+    from s2mnet.data import find_cases
+    from s2mnet.plan import this_machine
+    from s2mnet.training.run import train
+
+    assert this_machine("mps", measure=False).gpu
+    data = write_data(tmp_path / "data")
+    train(find_cases(data), tiny_plan(data, epochs=1), tmp_path / "run", False, quiet(), device="mps")
+    image = next((data / "test" / "images").iterdir())
+    there = Predictor(tmp_path / "run", device="mps", engine="torch")
+    assert next(there.network.parameters()).device.type == "mps"
+    here = Predictor(tmp_path / "run", device="cpu", engine="torch")
+    assert abs(there.predict(image).probabilities - here.predict(image).probabilities).max() < 1e-4
+
+
+def _unchanged(_: object, bucket: Any) -> torch.futures.Future[Tensor]:
+    """The exchange of gradients of a single process."""
+    exchanged: torch.futures.Future[Tensor] = torch.futures.Future()
+    exchanged.set_result(bucket.buffer())
+    return exchanged
+
+
+@pytest.mark.parametrize("encoder", ["mrf", "lite0"])
+def test_a_training_step_of_one_of_several_processes(encoder: str) -> None:
+    from torch.distributed import destroy_process_group, init_process_group
+    from torch.nn.parallel import DistributedDataParallel
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    images, target = batch()
+    here = S2MNet(**SMALL, encoder=encoder)
+    network = copy.deepcopy(here).to("cuda")
+    init_process_group("fake", store=FakeStore(), rank=0, world_size=1)
+    try:
+        wrapped = DistributedDataParallel(network)
+        wrapped.register_comm_hook(None, _unchanged)
+        loss = step(wrapped, MASL().to("cuda"), images.to("cuda"), target.to("cuda"))
+    finally:
+        destroy_process_group()
+    assert loss.item() == pytest.approx(step(here, MASL(), images, target).item(), rel=1e-5)
+    for (name, a), b in zip(here.named_parameters(), network.parameters(), strict=True):
+        if a.grad is not None:
+            assert b.grad is not None and torch.allclose(a.grad, b.grad.cpu(), rtol=1e-3, atol=1e-6), name
 
 
 def test_planning() -> None:
