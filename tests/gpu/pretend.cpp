@@ -1,9 +1,12 @@
 // What a CPU build of PyTorch lacks before tensors may say that they are on a GPU: guards for the devices, hooks that
-// report one CUDA device, and an accelerator for autograd to ask for streams. Preloaded, since the accelerator is
+// report one device, and an accelerator for autograd to ask for streams. Preloaded, since the accelerator is
 // decided when PyTorch is compiled: the definition here stands before PyTorch's own.
 #include <ATen/detail/CUDAHooksInterface.h>
+#include <ATen/detail/MPSHooksInterface.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 
+#include <cstdlib>
+#include <cstring>
 #include <optional>
 
 namespace {
@@ -24,7 +27,10 @@ C10_REGISTER_GUARD_IMPL(MPS, OneDevice<c10::DeviceType::MPS>)
 
 namespace at {
 namespace accelerator {
-std::optional<c10::DeviceType> getAccelerator(bool) { return c10::DeviceType::CUDA; }
+std::optional<c10::DeviceType> getAccelerator(bool) {
+  const char* kind = std::getenv("PRETENDED_GPU");
+  return kind && std::strcmp(kind, "mps") == 0 ? c10::DeviceType::MPS : c10::DeviceType::CUDA;
+}
 }  // namespace accelerator
 
 struct CUDAHooks : CUDAHooksInterface {
@@ -32,4 +38,9 @@ struct CUDAHooks : CUDAHooksInterface {
   bool hasPrimaryContext(DeviceIndex) const override { return true; }
 };
 REGISTER_CUDA_HOOKS(CUDAHooks)
+
+struct MPSHooks : MPSHooksInterface {
+  bool hasPrimaryContext(DeviceIndex) const override { return true; }
+};
+REGISTER_MPS_HOOKS(MPSHooks)
 }  // namespace at

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import os
+import platform
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
@@ -120,7 +122,7 @@ def _save(module: nn.Module, file: str) -> None:
 
 @contextlib.contextmanager
 def pretend_gpu(bf16: bool = True, kind: str = "cuda") -> Iterator[None]:
-    """PyTorch as it is on a machine with one GPU with 16 GB, 12 of them free."""
+    """PyTorch as it is on a machine with one GPU with 16 GB, 12 of them free; ``kind``: "cuda" or "mps"."""
     cuda: dict[str, Any] = {
         "_lazy_init": lambda: None,
         "is_available": lambda: kind == "cuda",
@@ -142,9 +144,12 @@ def pretend_gpu(bf16: bool = True, kind: str = "cuda") -> Iterator[None]:
     }
     read_back.clear()
     with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.dict(os.environ, PRETENDED_GPU=kind))  # for pretend.cpp
         for name, value in cuda.items():
             stack.enter_context(mock.patch.object(torch.cuda, name, value))
         stack.enter_context(mock.patch.object(torch.backends.mps, "is_available", lambda: kind == "mps"))
+        if kind == "mps":
+            stack.enter_context(mock.patch.object(platform, "processor", lambda: "arm"))  # Lightning asks
         stack.enter_context(mock.patch.object(Tensor, "pin_memory", lambda tensor, device=None: tensor))
         stack.enter_context(mock.patch.object(nn.Module, "_apply", _apply))
         stack.enter_context(mock.patch.object(safetensors.torch, "save_model", _save))

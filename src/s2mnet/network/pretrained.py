@@ -52,6 +52,7 @@ def adapted(weight: Tensor, channels: int) -> Tensor:
         (outputs, 3, k, k) → (outputs, channels, k, k).
 
     Example:
+        >>> import torch
         >>> adapted(torch.ones(8, 3, 3, 3), 1)[0, 0, 0], adapted(torch.ones(8, 3, 3, 3), 6)[0, :2, 0, 0]
         (tensor([3., 3., 3.]), tensor([0.5000, 0.5000]))
     """

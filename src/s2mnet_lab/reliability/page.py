@@ -8,7 +8,7 @@ from pathlib import Path
 from s2mnet.files import write_atomically
 from s2mnet.provenance import environment
 
-TITLE = "# Reliability\n\nThe last figures of `s2mnet-lab reliability`. A short form of each command is in the tests.\n"
+TITLE = "# Reliability\n\nThe last figures of the commands below. A short form of each command is in the tests.\n"
 
 
 def write_section(page: Path, title: str, text: str) -> None:
