@@ -124,7 +124,7 @@ def _start(preset: Preset, asked: str | None, reasons: dict[str, str]) -> str:
     start = asked or default_start(preset)
     why = "requested" if asked else "the paper's network starts from random weights"
     if start == IMAGENET and not asked:
-        why = "an encoder that knows photographs validates better at every budget than one that starts from nothing"
+        why = "an encoder trained on photographs validates far better after minutes of training than random weights"
     reasons["start"] = f"{start}: {why}"
     if start == IMAGENET:
         reasons["encoder"] = "lite0: EfficientNet-Lite0, for which the weights are; --start none trains the paper's"
