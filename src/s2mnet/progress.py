@@ -32,7 +32,8 @@ def progress_bar(description: str, show: bool = True) -> Iterator[Progress]:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     started = last = time.monotonic()
-    with Bar(*columns, console=console, transient=True, disable=not (show and console.is_terminal)) as bar:
+    bar = Bar(*columns, console=console, transient=True, disable=not (show and console.is_terminal))
+    with contextlib.nullcontext() if bar.disable else bar:  # rich below 14.1 ends a disabled one with an empty line
         task = bar.add_task(description, total=None)
 
         def advance(done: int, total: int) -> None:

@@ -188,9 +188,8 @@ def decode(maps: Sequence[Tensor], decoder: Iterable[nn.Module]) -> tuple[Tensor
     Returns:
         The features of the last decoder stage; the boundary maps β, deepest first.
     """
-    *skips, features = maps
-    boundaries = []
-    for stage in decoder:
-        features, boundary = stage(features, skips.pop())
+    features, boundaries = maps[-1], []
+    for stage, skip in zip(decoder, maps[-2::-1], strict=False):
+        features, boundary = stage(features, skip)
         boundaries += [] if boundary is None else [boundary]
     return features, boundaries

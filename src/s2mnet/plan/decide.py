@@ -36,7 +36,7 @@ PAPER_AUGMENTATION = Augmentation(
     rotate_p=1.0, scale=0.1, shift=0.0625, elastic_alpha=1, elastic_sigma=50, light_p=0.8, brightness=0.4, contrast=0.4,
     tint=0.0, noise_p=0.5, noise=0.05, dropout_p=0.3,
 )  # fmt: skip
-# A pretrained encoder has less to learn than the rest, and random weights need more than its 0.001: studies/recipe.yaml.
+# A pretrained encoder has less to learn than the rest, whose random weights need a high rate: studies/recipe.yaml.
 FINE_TUNING = dict(lr=3e-3, encoder_lr=0.3)
 SAMPLES_PER_EPOCH = 800  # so that validation does not dominate the training of a small set
 THIN_PX = 2.5  # thinner structures are hardly more than the 2 px that a grid can represent
