@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from tiny import Cli, refused, write_data
 
 from s2mnet.data import find_cases
+from s2mnet.errors import S2MNetError
 from s2mnet.pretraining.corpus import read_corpus
 from s2mnet.pretraining.loop import STATE, Budget, Pretraining, learning_rate
 from s2mnet.pretraining.network import average_of, starting_network
@@ -213,6 +214,24 @@ def test_a_state_of_another_seed_or_a_cut_one_is_refused(corpus: Path, tmp_path:
     state = tmp_path / STATE
     state.write_bytes(state.read_bytes()[:-100])
     refused(s2mnet(*call, "--seed", "1"), "is damaged", "Delete it")
+
+
+def test_nothing_that_is_not_finite_is_written(corpus: Path, tmp_path: Path) -> None:
+    training = pretraining(corpus, tmp_path)
+    training.run(Budget(steps=1), every=1, report=lambda record: None)
+    good = (tmp_path / STATE).read_bytes()
+    with torch.no_grad():
+        training.network.shared.stem[0].weight[0, 0, 0, 0] = torch.nan
+    for write in (training.save, lambda: training.run(Budget(steps=2), every=1, report=lambda record: None)):
+        with pytest.raises(S2MNetError, match=r"not a number.*Continue from the last good state with --resume"):
+            write()
+        assert (tmp_path / STATE).read_bytes() == good
+
+
+def test_another_size_is_refused(corpus: Path, tmp_path: Path) -> None:
+    pretraining(corpus, tmp_path).save()
+    with pytest.raises(S2MNetError, match="of another size"):
+        Pretraining(read_corpus(corpus, 64, 1, 2), tmp_path, 1, 2).resume()
 
 
 def test_the_open_corpus_can_be_read(shared_data: Path) -> None:

@@ -157,7 +157,7 @@ class Pretraining:
             inference = Inference(averaged.of(source.name), config)
             scores = list(validation_dice(inference, [cases[index] for index in range(len(cases))]))
             dice[source.name] = float(np.mean(scores))
-        loss = float(np.mean(self._sums))
+        loss = float(np.mean(self._sums)) if self._sums else math.nan
         record: dict[str, Any] = {
             "steps": self.steps,
             "seconds": self.seconds,
@@ -165,16 +165,25 @@ class Pretraining:
             "dice": dice,
             "mean_dice": float(np.mean(list(dice.values()))),
         }
+        self._check_finite()
         self._sums = []
-        wrong = None if math.isfinite(loss) else "the loss"
-        if wrong := wrong or not_finite(self.network.state_dict()):
-            problem = f"has values that are infinite or not a number after {self.steps} steps ({wrong})"
-            raise S2MNetError(self.folder, problem, "The last good state is kept; continue with --resume.")
         self.records.append(record)
         return record
 
+    def _check_finite(self) -> None:
+        """Refuse values that are not finite before anything of them is written: the last good state stays."""
+        wrong = None if all(map(math.isfinite, self._sums)) else "the loss"
+        if wrong := wrong or not_finite(self.network.state_dict()) or not_finite(self.optimiser.state_dict()):
+            problem = f"has values that are infinite or not a number after {self.steps} steps ({wrong})"
+            raise S2MNetError(self.folder, problem, "Continue from the last good state with --resume.")
+
     def save(self) -> None:
-        """Write the state; and, of the last point that was measured, the log and the model."""
+        """Write the state; and, of the last point that was measured, the log and the model.
+
+        Raises:
+            S2MNetError: a value is not finite, and nothing is written; or the folder cannot be written to.
+        """
+        self._check_finite()
         write_atomically(self.folder / STATE, self._state())
         if self.records and self.records[-1]["steps"] == self.steps:
             write_atomically(self.folder / HISTORY, json.dumps(self.records, indent=1).encode())
@@ -188,6 +197,7 @@ class Pretraining:
         parts = {name: part.state_dict() for name, part in self._parts().items()}
         known = {"steps": self.steps, "seconds": self.seconds, "records": self.records, "sums": self._sums}
         known |= {"sources": [source.name for source in self.sources], "seed": self.seed, "batch": self.batch_size}
+        known["size"] = self._size()
         torch.save(parts | known, buffer)
         return buffer.getvalue()
 
@@ -206,14 +216,20 @@ class Pretraining:
         with guarded(path, "is damaged, or not the state of this pretraining", fix):
             state = torch.load(path, map_location="cpu", weights_only=True)
             own = {"sources": [s.name for s in self.sources], "seed": self.seed, "batch": self.batch_size}
+            own |= {"size": self._size()} if "size" in state else {}  # the first states had none
             other = [name for name, value in own.items() if state[name] != value]
             if other:
                 problem = f"is of another {' and '.join(other)}"
-                raise S2MNetError(path, problem, "Resume with the same CORPUS, --seed and --batch, or start anew.")
+                raise S2MNetError(
+                    path, problem, "Resume with the same CORPUS, --seed, --batch-size and --size, or start anew."
+                )
             for name, part in self._parts().items():
                 part.load_state_dict(state[name])
             self.steps, self.seconds = state["steps"], state["seconds"]
             self.records, self._sums = state["records"], state["sums"]
+
+    def _size(self) -> list[int]:
+        return list(self.sources[0].plan.preprocessing.size)
 
     def _parts(self) -> dict[str, Any]:
         return {

@@ -67,4 +67,7 @@ def run_pretraining(
             write_report(sources, [*training.records], folder, command)
 
         training.run(budget, every, report)
+        if not training.records:
+            fix = "Resume with a larger --minutes or --steps."
+            raise S2MNetError(folder, "has spent its budget before anything was measured", fix)
         return write_report(sources, training.records, folder, command)
