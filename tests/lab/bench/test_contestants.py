@@ -39,6 +39,7 @@ MILLIONS = {
     "unetr": (86, 106),
     "residual-unet": (1.55, 1.7),
     "basic-unet": (1.9, 2.1),
+    "imagenet-unet": (5.1, 5.3),
 }
 MILLIONS |= {f"{name}-openvino": size for name, size in MILLIONS.items() if f"{name}-openvino" in CONTESTANTS}
 

@@ -135,5 +135,5 @@ def test_the_results_of_the_repository_are_those_of_its_studies() -> None:
         assert bool(volumes) == (result.dataset == "ACDC")
         assert {name.rsplit("_slice", 1)[0] for name in result.test.names if volumes} == set(volumes)
     files = [file for file in (ROOT / "results").rglob("*.json") if file.parent.name != "spectral"]
-    assert len(results) == len(files) == 183
+    assert len(results) == len(files) == 197
     assert sum(file.stat().st_size for file in (ROOT / "results").rglob("*.json")) < 2.5e6

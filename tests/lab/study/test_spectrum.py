@@ -236,7 +236,7 @@ def test_an_identity_network_shows_the_image_itself() -> None:
     network = small()
     network.stem = nn.Identity()
     mixer = SpectralSelectiveTokenMixer(3, num_frequencies=8)
-    network.stages = nn.ModuleList([nn.Sequential(nn.Identity(), mixer), *[nn.Identity()] * 4])
+    network.stages = nn.ModuleList([nn.Sequential(mixer), *(nn.Sequential() for _ in range(4))])
     network.forward = lambda x: network.stages[0](network.stem(x))  # type: ignore[method-assign]
     images = torch.from_numpy(noise(2, 3, 40, 50)).float()
     first, *rest = feature_spectrum(network, [images], ks=[8, 24, 64])
