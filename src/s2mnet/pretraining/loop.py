@@ -29,15 +29,13 @@ from s2mnet.network.pretrained import imagenet_checksum
 from s2mnet.plan import IMAGENET, Preprocessing
 from s2mnet.pretraining.corpus import Source
 from s2mnet.pretraining.network import ENCODER, SharedNetwork, average_of, starting_network
-from s2mnet.training.module import build_loss, targets, validation_dice
+from s2mnet.training.module import FACTOR, build_loss, build_optimiser, targets, validation_dice
 from s2mnet.training.samples import TrainingSamples
 from s2mnet.training.store import PreparedCases, cache_folder
 
 STATE, HISTORY = "pretraining/last.ckpt", "history.json"
-LR, ENCODER_LR = 3e-3, 0.3  # as for training from ImageNet (s2mnet.plan.decide.FINE_TUNING)
 WARM_STEPS = 200
 DECAY_SHARE = 0.2  # of the budget, at its end
-CLIP, WEIGHT_DECAY = 1.0, 1e-4
 SAVE_SECONDS = 300.0
 
 
@@ -55,14 +53,14 @@ class Budget:
         return min(1.0, max(shares))
 
 
-def learning_rate(steps: int, progress: float) -> float:
+def learning_rate(steps: int, progress: float, highest: float) -> float:
     """A linear warm-up, then constant, then a line to zero over the last fifth of the budget.
 
     Example:
-        >>> [learning_rate(*at) for at in ((100, 0.1), (1000, 0.5), (1000, 0.9), (1000, 1.0))]
-        [0.0015, 0.003, 0.0015, 0.0]
+        >>> [learning_rate(*at, 1.0) for at in ((100, 0.1), (1000, 0.5), (1000, 0.9), (1000, 1.0))]
+        [0.5, 1.0, 0.5, 0.0]
     """
-    return LR * min(1.0, steps / WARM_STEPS) * min(1.0, round((1 - progress) / DECAY_SHARE, 12))
+    return highest * min(1.0, steps / WARM_STEPS) * min(1.0, round((1 - progress) / DECAY_SHARE, 12))
 
 
 class Pretraining:
@@ -82,14 +80,8 @@ class Pretraining:
         self.losses = nn.ModuleDict({str(place): build_loss(source.plan) for place, source in enumerate(sources)})
         self.average = average_of(self.network)
         accelerate(self.network, "train", "cpu")
-        encoder = list(self.network.shared.stages.parameters())
-        slow = {id(weight) for weight in encoder}
-        rest = [weight for weight in self.network.parameters() if id(weight) not in slow]
-        self.optimiser = torch.optim.AdamW(
-            [{"params": rest, "factor": 1.0}, {"params": encoder, "factor": ENCODER_LR},
-             {"params": list(self.losses.parameters()), "factor": 1.0}],
-            lr=LR, weight_decay=WEIGHT_DECAY, fused=True,
-        )  # fmt: skip
+        self.training = self.sources[0].plan.training  # alike in all plans but for the repeats, which nothing uses
+        self.optimiser = build_optimiser(self.network, self.losses, self.training)
         place = cache_folder()
         self.samples = [
             TrainingSamples(PreparedCases(s.train, s.plan.preprocessing, s.plan.labels, True, place, s.name), s.plan)
@@ -102,7 +94,7 @@ class Pretraining:
         self.chances = sizes / sizes.sum()
         self.steps, self.seconds = 0, 0.0
         self.records: list[dict[str, Any]] = []
-        self._sums: list[float] = []
+        self._losses: list[float] = []
 
     def run(self, budget: Budget, every: int, report: Callable[[dict[str, Any]], None] = print) -> None:
         """Train until the budget is spent; measure, save the model and report after each ``every`` steps.
@@ -112,7 +104,7 @@ class Pretraining:
         """
         started, saved = time.monotonic() - self.seconds, time.monotonic()
         while (progress := budget.progress(self.steps, self.seconds)) < 1:
-            self._sums.append(self._step(learning_rate(self.steps + 1, progress)))
+            self._losses.append(self._step(learning_rate(self.steps + 1, progress, self.training.lr)))
             self.steps, self.seconds = self.steps + 1, time.monotonic() - started
             if self.steps % every == 0 or budget.progress(self.steps, self.seconds) >= 1:
                 report(self._measure())
@@ -133,14 +125,14 @@ class Pretraining:
         indices = [int(rng.integers(count)) + count * number for number in range(self.batch_size)]
         images, masks = (torch.stack(parts) for parts in zip(*(samples[self.steps, i] for i in indices), strict=True))
         for group in self.optimiser.param_groups:
-            group["lr"] = rate * group["factor"]
+            group["lr"] = rate * group.get(FACTOR, 1.0)
         self.network.train()
         with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bf16("cpu")):
             logits = self.network(images.contiguous(memory_format=torch.channels_last), self.sources[place].name)
         criterion = self.losses[str(place)]
         loss: Tensor = criterion(logits, targets(masks, plan.labels))
         loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.training.clip)
         self.optimiser.step()
         self.optimiser.zero_grad()
         if isinstance(criterion, MASL):
@@ -150,6 +142,7 @@ class Pretraining:
 
     def _measure(self) -> dict[str, Any]:
         """The record of this point: mean loss since the last one, and Dice of each data set's held-out images."""
+        self._check_finite()
         averaged = self._averaged().eval()
         dice = {}
         for source, cases in zip(self.sources, self.held_out, strict=True):
@@ -157,22 +150,20 @@ class Pretraining:
             inference = Inference(averaged.of(source.name), config)
             scores = list(validation_dice(inference, [cases[index] for index in range(len(cases))]))
             dice[source.name] = float(np.mean(scores))
-        loss = float(np.mean(self._sums)) if self._sums else math.nan
         record: dict[str, Any] = {
             "steps": self.steps,
             "seconds": self.seconds,
-            "loss": loss,
+            "loss": float(np.mean(self._losses)),
             "dice": dice,
             "mean_dice": float(np.mean(list(dice.values()))),
         }
-        self._check_finite()
-        self._sums = []
+        self._losses = []
         self.records.append(record)
         return record
 
     def _check_finite(self) -> None:
         """Refuse values that are not finite before anything of them is written: the last good state stays."""
-        wrong = None if all(map(math.isfinite, self._sums)) else "the loss"
+        wrong = None if all(map(math.isfinite, self._losses)) else "the loss"
         if wrong := wrong or not_finite(self.network.state_dict()) or not_finite(self.optimiser.state_dict()):
             problem = f"has values that are infinite or not a number after {self.steps} steps ({wrong})"
             raise S2MNetError(self.folder, problem, "Continue from the last good state with --resume.")
@@ -195,17 +186,15 @@ class Pretraining:
     def _state(self) -> bytes:
         buffer = io.BytesIO()
         parts = {name: part.state_dict() for name, part in self._parts().items()}
-        known = {"steps": self.steps, "seconds": self.seconds, "records": self.records, "sums": self._sums}
-        known |= {"sources": [source.name for source in self.sources], "seed": self.seed, "batch": self.batch_size}
-        known["size"] = self._size()
-        torch.save(parts | known, buffer)
+        known = {"steps": self.steps, "seconds": self.seconds, "records": self.records, "losses_since": self._losses}
+        torch.save(parts | known | self._identity(), buffer)
         return buffer.getvalue()
 
     def resume(self) -> None:
         """Go on from the state in the folder.
 
         Raises:
-            S2MNetError: there is none, it is damaged, or it is of another corpus, seed or batch size.
+            S2MNetError: there is none, it is damaged, or it is of another corpus, seed, batch size or size.
         """
         path = self.folder / STATE
         if not path.is_file():
@@ -215,8 +204,7 @@ class Pretraining:
         fix = "Delete it and start without --resume."
         with guarded(path, "is damaged, or not the state of this pretraining", fix):
             state = torch.load(path, map_location="cpu", weights_only=True)
-            own = {"sources": [s.name for s in self.sources], "seed": self.seed, "batch": self.batch_size}
-            own |= {"size": self._size()} if "size" in state else {}  # the first states had none
+            own = self._identity()
             other = [name for name, value in own.items() if state[name] != value]
             if other:
                 problem = f"is of another {' and '.join(other)}"
@@ -226,10 +214,16 @@ class Pretraining:
             for name, part in self._parts().items():
                 part.load_state_dict(state[name])
             self.steps, self.seconds = state["steps"], state["seconds"]
-            self.records, self._sums = state["records"], state["sums"]
+            self.records, self._losses = state["records"], state["losses_since"]
 
-    def _size(self) -> list[int]:
-        return list(self.sources[0].plan.preprocessing.size)
+    def _identity(self) -> dict[str, Any]:
+        """What a state must share with the pretraining that goes on from it."""
+        return {
+            "sources": [source.name for source in self.sources],
+            "seed": self.seed,
+            "batch": self.batch_size,
+            "size": list(self.sources[0].plan.preprocessing.size),
+        }
 
     def _parts(self) -> dict[str, Any]:
         return {

@@ -64,7 +64,7 @@ def run_pretraining(
                 f"step {record['steps']:>7,}  {record['seconds'] / 60:6.1f} min  loss {record['loss']:.4f}  "
                 f"held-out Dice {record['mean_dice']:.4f}  {left * record['seconds'] / 60:.0f} min left"
             )
-            write_report(sources, [*training.records], folder, command)
+            write_report(sources, training.records, folder, command)
 
         training.run(budget, every, report)
         if not training.records:

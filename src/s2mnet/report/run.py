@@ -103,7 +103,7 @@ def _settings(plan: Plan, network: nn.Module) -> dict[str, object]:
 
 def _title(network: nn.Module, architecture: str) -> str:
     if not isinstance(network, S2MNet):
-        return f"{architecture} of MONAI"
+        return architecture
     if network.encoder == PAPER_ENCODER:
         return "S2M-Net with the paper's encoder"
     return f"S2M-Net over EfficientNet-{network.encoder.capitalize()}: our encoder, not the paper's"
