@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import subprocess
 import tempfile
@@ -70,13 +71,16 @@ def kill(count: int, seed: int, names: tuple[str, ...], progress: Callable[[str]
             whole = Path(folder, job.name, "whole", "out")
             seconds = _run_to_end(job, whole)
             share = count // len(names) + (place < count % len(names))
-            while tally.stops < share:
-                out = Path(folder, job.name, str(tally.ends), "out")
+            attempts = itertools.count()
+            while (before := tally.stops) < share:
+                out = Path(folder, job.name, str(next(attempts)), "out")
                 out.parent.mkdir(parents=True)
                 for _ in range(min(KILLS_OF_ONE, share - tally.stops)):
                     if not _killed(job, out, chance.uniform(0, seconds)):
                         break
                     tally.stops += 1
+                if tally.stops == before:
+                    continue  # it ended before its kill, which shows nothing
                 _finish(job, out, whole, tally)
                 progress(f"{job.name}: {tally.stops} kills, {tally.different} outputs differ")
     return tallies
