@@ -310,6 +310,48 @@ def test_only_masks_of_the_same_model_image_and_options_are_kept(tmp_path: Path,
     assert [mask.read_bytes() for mask in masks] == [mask.read_bytes() for mask in fresh]
 
 
+@pytest.mark.parametrize("other", ["another model", "the same shard", "a shard of the same model"])
+def test_one_model_at_a_time_writes_into_a_folder(tmp_path: Path, tiny_data: Path, other: str) -> None:
+    images, out = copies(tmp_path / "images", tiny_data, 3), tmp_path / "out"
+    predictor = write_model(tmp_path / "model", [0, 10, 20])
+    second = write_model(tmp_path / "second", [0, 30, 20]) if other == "another model" else predictor
+    mine, theirs = (1, 2), (2, 2) if other == "a shard of the same model" else (1, 2)
+    out.mkdir()
+    (out / ".s2mnet-0123456789ab-1-1.lock").touch()  # of a killed process
+    ended: list[str] = []
+
+    def meanwhile(done: int, count: int) -> None:
+        if not ended:
+            try:
+                predict_folder(second, images, out, shard=theirs)
+                ended.append("fine")
+            except S2MNetError as error:
+                ended.append(str(error))
+
+    predict_folder(predictor, images, out, shard=mine, progress=meanwhile)
+    expected = {
+        "another model": "another model or other options",
+        "the same shard": "being written by another process",
+        "a shard of the same model": "fine",
+    }
+    assert expected[other] in ended[0]
+    assert len(list(out.glob(".*"))) == 1  # the stale one
+
+
+def test_images_in_subfolders_are_said_to_be_skipped(
+    tiny_run: Path, tiny_data: Path, tmp_path: Path, s2mnet: Cli
+) -> None:
+    images = copies(tmp_path / "images", tiny_data, 2)
+    command = ("predict", tiny_run, images, "-o", images / "out")
+    for _ in range(2):  # the second time OUT holds images
+        assert "not predicted" not in s2mnet(*command)[2]
+    (images / "deeper").mkdir()
+    shutil.copy(images / "case0.png", images / "deeper" / "case7.png")
+    status, out, err = s2mnet(*command)
+    assert status == 0 and "2 masks" in out
+    assert "case7.png, were not predicted" in " ".join(err.split())
+
+
 def test_contours_are_as_thick_as_a_large_image_needs(tmp_path: Path) -> None:
     predictor = write_model(tmp_path / "model", [0, 10, 20])
     image = np.asarray(Image.fromarray(noise(8, 10, 3)).resize((1200, 1000), Image.Resampling.BICUBIC))

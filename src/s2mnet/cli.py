@@ -223,6 +223,7 @@ def predict(
     precision: PrecisionOption = "float32",
 ) -> None:
     """Predict masks in the size of the images and the label values of the training masks; of a volume as NIfTI."""
+    from s2mnet.data.cases import image_below
     from s2mnet.prediction import Predictor, predict_folder
     from s2mnet.volumes import is_volume, mask_stem, predict_volume
 
@@ -247,6 +248,9 @@ def predict(
     with exit_on_interrupt(hint), progress_bar("predicting") as progress:
         done = predict_folder(predictor, images, output, overlays, probabilities, tta, progress, part)
     say(f"{len(done)} masks in {output / 'masks'}")
+    if images.is_dir() and (skipped := image_below(images, leave_out=output)):
+        which = f"{images}, such as {skipped.relative_to(images)}"
+        say(f"note: images in subfolders of {which}, were not predicted; choose a subfolder", err=True)
 
 
 @app.command()

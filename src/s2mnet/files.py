@@ -170,6 +170,19 @@ def locked(file: Path, work: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
+def is_locked(file: Path) -> bool:
+    """Whether another process holds the lock file. A file that a killed process left is not held."""
+    lock = FileLock(file, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        return True
+    except OSError:  # gone, or not ours to open
+        return False
+    lock.release()
+    return False
+
+
 @functools.cache
 def sweep(folder: Path) -> None:
     """Delete leftover temporary files, once in a process. A process that is still writing one writes it again."""

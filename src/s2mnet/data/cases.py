@@ -157,11 +157,17 @@ def find_images(path: Path) -> list[Path]:
     return images
 
 
+def image_below(folder: Path, leave_out: Path | None = None) -> Path | None:
+    """An image in a subfolder, which is not read; None if there is none but in hidden folders and in ``leave_out``."""
+    below = sorted(Path(entry) for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    files = (file for inner in below for file in sorted(inner.rglob("*")) if is_image_file(file))
+    own = leave_out.resolve() if leave_out else None
+    return next((file for file in files if own not in file.resolve().parents), None)
+
+
 def check_subfolders(folder: Path) -> None:
     """Raise if there are images in subfolders, which are not read."""
-    below = sorted(Path(entry) for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
-    image = next((file for inner in below for file in sorted(inner.rglob("*")) if is_image_file(file)), None)
-    if image:
+    if image := image_below(folder):
         problem = f"has images in subfolders, which are not read, such as {image.relative_to(folder)}"
         raise S2MNetError(folder, problem, "Move the images up, or choose the subfolder; move other files elsewhere.")
 

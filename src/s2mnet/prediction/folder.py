@@ -22,6 +22,7 @@ from s2mnet.files import prefetch, write_picture, write_png
 from s2mnet.names import safe_stems
 from s2mnet.overlay import overlay
 from s2mnet.prediction.predictor import Predictor
+from s2mnet.prediction.sharing import shared_by_one_model
 from s2mnet.version import __version__
 
 _ENDS = b"IEND\xaeB`\x82", b"\xff\xd9"  # of a whole PNG or JPEG
@@ -59,7 +60,8 @@ def predict_folder(
 
     Raises:
         S2MNetError: no image; images that cannot be read or do not fit in memory (raised after all others are done,
-            naming each); two images with the same stem; an ``out`` whose data would be overwritten; no such shard.
+            naming each); two images with the same stem; an ``out`` whose data would be overwritten, or into which
+            another model is predicting; no such shard.
     """
     paths = find_images(images)
     _check_output(paths[0].parent, out)
@@ -67,12 +69,24 @@ def predict_folder(
     if shard:
         paths = _part(paths, *shard)
     writer = _Writer(predictor, out, overlays, probabilities, tta)
-    read = partial(_read, writer, shard is not None)
+    with shared_by_one_model(out, writer.made_by, shard or (1, 1)):
+        return _predict(writer, images, paths, tta, shard is not None, progress)
+
+
+def _predict(
+    writer: _Writer,
+    images: Path,
+    paths: list[Path],
+    tta: int | None,
+    resume: bool,
+    progress: Callable[[int, int], None] | None,
+) -> list[Path]:
+    read = partial(_read, writer, resume)
     problems: list[S2MNetError] = []
     done = 0
     with _threads() as reading, _threads() as writing:
         images_read = (image for _, image in prefetch(reading, read, paths, AHEAD))
-        predicted = (_run(predictor, image, tta) for image in images_read)
+        predicted = (_run(writer.predictor, image, tta) for image in images_read)
         for _, problem in prefetch(writing, writer.write, predicted, AHEAD):
             if problem:  # one bad file does not lose the work on the others
                 problems.append(problem)
@@ -84,7 +98,7 @@ def predict_folder(
         raise problems[0]
     if problems:
         listed = "\n  - ".join(map(str, problems))
-        fix = f"{done} of {len(paths)} images were predicted into {out}. Fix the others:\n  - {listed}"
+        fix = f"{done} of {len(paths)} images were predicted into {writer.out}. Fix the others:\n  - {listed}"
         raise S2MNetError(images, f"contains {len(problems)} files that cannot be predicted", fix)
     return [writer.mask_of(path) for path in paths]
 
