@@ -79,13 +79,12 @@ def test_learning_rate_of_the_paper() -> None:
     assert learning_rate(1.0, paper) == pytest.approx(1e-6)
 
 
-def test_progress_is_of_steps_or_of_time_whichever_is_further(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_of_steps_or_of_time_whichever_is_further() -> None:
     clock = [1000.0]
-    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
 
     def progress(step: int, seconds: float, **budget: float) -> float:
         clock[0] = 1000.0
-        schedule = Schedule(Training(**budget))
+        schedule = Schedule(Training(**budget), lambda: clock[0])
         trainer = SimpleNamespace(global_step=step, num_training_batches=20, should_stop=False)
         schedule.on_train_start(trainer, None)  # type: ignore[arg-type]
         clock[0] += seconds
@@ -98,11 +97,10 @@ def test_progress_is_of_steps_or_of_time_whichever_is_further(monkeypatch: pytes
     assert progress(500, 0, epochs=10) == 1.0
 
 
-def test_time_goes_on_where_a_run_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_goes_on_where_a_run_stopped() -> None:
     clock = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     trainer = SimpleNamespace(global_step=0, num_training_batches=20, should_stop=False)
-    first, second = Schedule(Training(minutes=1)), Schedule(Training(minutes=1))
+    first, second = (Schedule(Training(minutes=1), lambda: clock[0]) for _ in range(2))
     first.on_train_start(trainer, None)  # type: ignore[arg-type]
     clock[0] = 24
     state = first.state_dict()
@@ -283,6 +281,19 @@ def test_minutes_bound_a_run_within_an_epoch(tiny_data: Path, tmp_path: Path) ->
     assert spent >= 3
     again = run_module.train(find_cases(tiny_data), plan, tmp_path / "run", resume=True, console=quiet())
     assert again == history  # resumed after its time, it is as it was
+
+
+def test_other_work_takes_nothing_from_a_budget_of_processor_time(tiny_data: Path, tmp_path: Path) -> None:
+    class Busy(pl.Callback):
+        def on_train_batch_start(self, *_: object) -> None:
+            time.sleep(0.05)  # as if another process had the core
+
+    plan, started = tiny_plan(tiny_data, minutes=0.01, repeats=5000), time.process_time()
+    run_module.train(
+        find_cases(tiny_data), plan, tmp_path / "run", console=quiet(), callbacks=[Busy()], clock=time.process_time
+    )
+    (record,) = json.loads((tmp_path / "run" / "history.json").read_text())
+    assert 0.6 <= record["seconds"] <= time.process_time() - started
 
 
 def test_the_model_kept_is_that_of_the_best_epoch(tiny_data: Path, tiny_run: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,17 @@ def learning_rate(progress: float, training: Training) -> float:
 
 
 class Schedule(pl.Callback):
-    """Learning rate and end of the budget, by progress: in time or in steps, whichever is further."""
+    """Learning rate and end of the budget, by progress: in time or in steps, whichever is further.
 
-    def __init__(self, training: Training) -> None:
-        self.training = training
+    Args:
+        training: the budget, and the rates.
+        clock: gives the time in seconds.
+    """
+
+    def __init__(self, training: Training, clock: Callable[[], float] = time.monotonic) -> None:
+        self.training, self.clock = training, clock
         self.elapsed = 0.0  # seconds of training before a resume
-        self.started = time.monotonic()
+        self.started = clock()
 
     def progress(self, trainer: pl.Trainer) -> float:
         """The share of the schedule that is done, 0..1."""
@@ -63,10 +69,10 @@ class Schedule(pl.Callback):
 
     def seconds(self) -> float:
         """Seconds of training so far."""
-        return self.elapsed + time.monotonic() - self.started
+        return self.elapsed + self.clock() - self.started
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.started = time.monotonic()
+        self.started = self.clock()
         self._stop_if_spent(trainer)  # resuming a finished run changes nothing
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, _: Any, batch_index: int) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -45,6 +46,7 @@ def train(
     callbacks: Sequence[pl.Callback] = (),
     recover: bool = False,
     device: str = "auto",
+    clock: Callable[[], float] = time.monotonic,
 ) -> list[dict[str, Any]]:
     """Train and write the best model by validation Dice, the plan, the log and the state for --resume to ``run``.
 
@@ -59,6 +61,8 @@ def train(
         callbacks: of the trainer, in addition to our own.
         recover: resume from the best model if the last state is not finite.
         device: see :func:`s2mnet.device.choose_device`.
+        clock: gives the time in seconds by which a budget of minutes is spent. With :func:`time.process_time`, other
+            work on the machine takes nothing from the budget.
 
     Returns:
         The log, one record for each epoch (``history.json``).
@@ -96,7 +100,7 @@ def train(
     # Each case is validated by one process. A range serves as a Dataset.
     numbers = cast("Dataset[int]", range(rank, len(stored["val"]), count))
     validation = DataLoader(numbers, plan.training.batch_size, collate_fn=list)
-    schedule = Schedule(plan.training)
+    schedule = Schedule(plan.training, clock)
     history = History(run, schedule, console)
     config = ModelConfig(
         preprocessing=plan.preprocessing,

@@ -217,7 +217,8 @@ def _run_cell(
     plan = make_cell_plan(study, cell, fingerprint, best_trial.lr if best_trial else None)
     if (run / PLAN).is_file() and Plan.load(run / PLAN) != plan:
         shutil.rmtree(run / STATE, ignore_errors=True)  # left by an earlier form of the study
-    history = train(_without_test(folder), plan, run, has_finished_epoch(run), console, [end])
+    clock = time.process_time if study.clock == "processor" else time.monotonic
+    history = train(_without_test(folder), plan, run, has_finished_epoch(run), console, [end], clock=clock)
     best = max(history, key=lambda record: record["val_dice"])
     started = time.monotonic()
     # No test image is opened before this point, where the model has been chosen.

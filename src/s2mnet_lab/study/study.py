@@ -94,6 +94,8 @@ class Study(_Section):
         data: data sets by name.
         others: data sets that are only tested on.
         plan: options of the plan for all cells.
+        clock: what spends a budget of minutes: wall, or the processor time of the training, from which other work on
+            the machine takes nothing. On a core of its own a training spends the same by both.
         tta: transforms averaged when testing.
         split: what is measured. A study to choose by measures val and leaves the test split unread.
         variants: by short name; the others are compared with the first.
@@ -116,6 +118,7 @@ class Study(_Section):
     data: dict[str, DataChoice] = Field(min_length=1)
     others: dict[str, DataChoice] = {}
     plan: PlanOptions = {}
+    clock: Literal["wall", "processor"] = "wall"
     tta: Literal[1, 4, 8] = 1
     split: Literal["test", "val"] = "test"
     variants: dict[str, Variant] = {}
