@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 import yaml
 from PIL import Image
 from safetensors.torch import load_file
 from tiny import Cli, refused, write_data
+from torch import Tensor
 
 from s2mnet.data import find_cases
+from s2mnet.device import multiplies_bf16
 from s2mnet.errors import S2MNetError
 from s2mnet.pretraining.corpus import read_corpus
 from s2mnet.pretraining.loop import STATE, Budget, Pretraining, learning_rate
 from s2mnet.pretraining.network import average_of, starting_network
+from s2mnet.training.module import build_loss
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two sets of discs: colours with one structure, and grey with two classes."""
+    """Sets of discs: colours with one structure, and grey with two classes; with names that modules cannot have."""
     root = tmp_path_factory.mktemp("corpus")
-    for name, values, grey in (("one.colour", (0, 255), False), ("two", (0, 1, 2), True)):
+    for name, values, grey in (("keys", (0, 255), False), ("one.colour", (0, 255), False), ("two", (0, 1, 2), True)):
         made = write_data(root / "made" / name, values)
         for kind in ("images", "masks"):
             (root / name / kind).mkdir(parents=True)
@@ -102,6 +109,69 @@ def test_interrupted_and_resumed_it_gives_the_same_weights(corpus: Path, tmp_pat
     assert untimed[0] == untimed[1]
 
 
+def test_a_batch_mixes_data_sets_and_its_loss_is_the_mean_over_its_images(corpus: Path, tmp_path: Path) -> None:
+    sources = read_corpus(corpus, 32, 1, 8)
+    training = Pretraining(sources, tmp_path, 1, 8)
+    seen: list[Tensor] = []
+    training.network.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[1]))
+    for module in training.network.modules():
+        if isinstance(module, torch.nn.Dropout2d | torch.nn.Dropout):
+            module.p = 0.0
+    before = copy.deepcopy(training.network)
+    loss = training._step(1e-3)
+    (places,) = seen
+    assert len(places) == 8 and len(places.unique()) > 1
+    rng = np.random.default_rng([1, 0])
+    assert rng.choice(3, size=8, p=training.chances).tolist() == places.tolist()
+    images, masks = zip(*(training._draw(int(p), i, rng) for i, p in enumerate(places)), strict=True)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bf16("cpu")):
+        maps = before.shared(torch.stack(images).contiguous(memory_format=torch.channels_last))
+        each = [
+            build_loss(sources[p].plan)(before.last[p](maps[i : i + 1]), masks[i][None])
+            for i, p in enumerate(places.tolist())
+        ]
+    assert loss == pytest.approx(float(torch.stack(each).mean()), abs=2e-3)
+
+
+def test_ctrl_c_keeps_the_last_step(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = pretraining(corpus, tmp_path / "whole")
+    whole.run(Budget(steps=5), every=5, report=lambda record: None)
+    training, original = pretraining(corpus, tmp_path / "parts"), Pretraining._step
+
+    def press(self: Pretraining, rate: float) -> float:
+        if self.steps == 2:
+            os.kill(os.getpid(), signal.SIGINT)  # in the middle of the third step
+        return original(self, rate)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pretraining, "_step", press)
+        with pytest.raises(KeyboardInterrupt):
+            training.run(Budget(steps=5), every=5, report=lambda record: None)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    again = pretraining(corpus, tmp_path / "parts")
+    again.resume()
+    assert again.steps == 3
+    again.run(Budget(steps=5), every=5, report=lambda record: None)
+    models = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "parts")]
+    assert models[0] == models[1]
+
+
+def test_the_model_is_that_of_the_best_measurement(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training, dice, models = pretraining(corpus, tmp_path), iter([0.1, 0.9, 0.5]), []
+
+    def measure(self: Pretraining) -> dict:
+        self.records.append({"steps": self.steps, "mean_dice": next(dice)})
+        return self.records[-1]
+
+    monkeypatch.setattr(Pretraining, "_measure", measure)
+    for steps in (1, 2, 3):
+        training.run(Budget(steps=steps), every=1, report=lambda record: None)
+        models.append((tmp_path / "model.safetensors").read_bytes())
+    assert models[0] != models[1] == models[2]
+
+
 class _Stop(Exception):
     pass
 
@@ -132,7 +202,7 @@ def test_the_loss_falls(corpus: Path, tmp_path: Path) -> None:
     training = pretraining(corpus, tmp_path)
     training.run(Budget(steps=60), every=20, report=lambda record: None)
     assert training.records[-1]["loss"] < 0.95 * training.records[0]["loss"]
-    assert set(training.records[-1]["dice"]) == {"one.colour", "two"}
+    assert set(training.records[-1]["dice"]) == {"keys", "one.colour", "two"}
 
 
 def test_the_command_writes_model_ledger_and_page_and_training_starts_from_it(
@@ -226,6 +296,35 @@ def test_nothing_that_is_not_finite_is_written(corpus: Path, tmp_path: Path) -> 
         with pytest.raises(S2MNetError, match=r"not a number.*Continue from the last good state with --resume"):
             write()
         assert (tmp_path / STATE).read_bytes() == good
+
+
+def test_changed_data_are_another_corpus(corpus: Path, tmp_path: Path) -> None:
+    changed = shutil.copytree(corpus, tmp_path / "corpus")
+    pretraining(changed, tmp_path / "model").save()
+    image = min((changed / "two" / "images").iterdir())
+    Image.fromarray(255 - np.asarray(Image.open(image))).save(image)
+    with pytest.raises(S2MNetError, match="of another corpus"):
+        pretraining(changed, tmp_path / "model").resume()
+
+
+def test_images_of_a_patient_are_all_trained_on_or_all_held_out(corpus: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(corpus / "two", tmp_path / "corpus" / "two")
+    names = sorted(file.name for file in (copied / "images").iterdir())
+    rows = [f"{Path(name).stem},p{number // 2}" for number, name in enumerate(names)]
+    (copied / "cases.csv").write_text("name,patient\n" + "\n".join(rows) + "\n")
+    (source,) = read_corpus(tmp_path / "corpus", 32, 1, 2)
+    train, held_out = ({case.facts.patient for case in cases} for cases in (source.train, source.held_out))
+    assert train and held_out and not train & held_out
+
+
+def test_a_set_with_other_channels_is_named(corpus: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(corpus / "two", tmp_path / "corpus" / "two")
+    for image in list((copied / "images").iterdir()):
+        planes = np.stack([np.asarray(Image.open(image))] * 2)
+        image.unlink()
+        tifffile.imwrite(image.with_suffix(".tif"), planes, imagej=True, metadata={"axes": "CYX"})
+    with pytest.raises(S2MNetError, match=r"two has images of 2 channels.*move two out"):
+        read_corpus(tmp_path / "corpus", 32, 1, 2)
 
 
 def test_another_size_is_refused(corpus: Path, tmp_path: Path) -> None:

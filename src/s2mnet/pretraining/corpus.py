@@ -15,6 +15,7 @@ from s2mnet.plan import IMAGENET, Plan, make_plan
 from s2mnet.progress import progress_bar
 
 KEPT = (0.85, 1.0)  # train below the first, held out above: shares of the range of SHA-1
+MANY_STEPS = 1_000_000  # each image is seen often, so that the plan has the strong augmentation
 COLOURS = 3  # inputs of the network
 
 
@@ -26,7 +27,8 @@ class Source:
         name: of its folder.
         dataset: its ``dataset.yaml``.
         plan: preprocessing, augmentation, labels and loss; three input channels.
-        train, held_out: cases, about 85 and 15 %, by the SHA-1 of the file stem.
+        train, held_out: cases, about 85 and 15 %, by the SHA-1 of the patient, the volume or the file stem.
+        checksum: SHA-256 of all images and masks, in the order of their names.
     """
 
     name: str
@@ -34,14 +36,7 @@ class Source:
     plan: Plan
     train: list[Case]
     held_out: list[Case]
-
-    def checksum(self) -> str:
-        """SHA-256 of all images and masks, in the order of their names."""
-        total = hashlib.sha256()
-        for case in sorted([*self.train, *self.held_out], key=lambda case: case.image.name):
-            total.update(case.image.read_bytes())
-            total.update(case.mask.read_bytes() if case.mask else b"")
-        return total.hexdigest()
+    checksum: str
 
 
 def read_corpus(folder: Path, size: int, seed: int, batch_size: int) -> list[Source]:
@@ -69,21 +64,29 @@ def read_corpus(folder: Path, size: int, seed: int, batch_size: int) -> list[Sou
 
 def _read(path: Path, size: int, seed: int, batch_size: int) -> Source:
     found = find_cases(path)
-    plan = make_plan(read_folder(found), size=size, start=IMAGENET, seed=seed, batch_size=batch_size)
-    split = by_share([case.image.stem for case in found.cases_of("all")], KEPT)
-    train, held_out = (
-        [case for case in found.cases_of("all") if split[case.image.stem] == name] for name in ("train", "val")
-    )
-    return Source(path.name, found.dataset, _in_colour(plan), train, held_out)
+    fingerprint = read_folder(found)
+    plan = make_plan(fingerprint, size=size, start=IMAGENET, seed=seed, batch_size=batch_size, steps=MANY_STEPS)
+    cases = found.cases_of("all")
+    split = by_share({case.group for case in cases}, KEPT)
+    train, held_out = ([case for case in cases if split[case.group] == name] for name in ("train", "val"))
+    return Source(path.name, found.dataset, _in_colour(plan, path), train, held_out, _checksum(cases))
 
 
-def _in_colour(plan: Plan) -> Plan:
+def _checksum(cases: Sequence[Case]) -> str:
+    total = hashlib.sha256()
+    for case in sorted(cases, key=lambda case: case.image.name):
+        total.update(case.image.read_bytes())
+        total.update(case.mask.read_bytes() if case.mask else b"")
+    return total.hexdigest()
+
+
+def _in_colour(plan: Plan, path: Path) -> Plan:
     """A plan whose single channel, grey or green, is all three inputs of a network for colours."""
     preprocessing = plan.preprocessing
     count = len(preprocessing.channels)
     if count not in (1, COLOURS):
-        fix = "Pretrain on grey and colour images."
-        raise S2MNetError("A data set", f"of the corpus has images of {count} channels", fix)
+        fix = f"Pretrain on grey and colour images; move {path.name} out of the corpus."
+        raise S2MNetError(path, f"has images of {count} channels", fix)
 
     def three(values: Sequence[object]) -> list[object]:
         return [*values] * (COLOURS // count)

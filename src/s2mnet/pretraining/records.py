@@ -11,6 +11,7 @@ from s2mnet.pages.drawing import BLUE, ORANGE, draw_figure
 from s2mnet.pages.embed import Picture, plot
 from s2mnet.pages.render import render, write_page
 from s2mnet.pretraining.corpus import Source
+from s2mnet.pretraining.loop import best_of
 from s2mnet.provenance import environment
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def write_ledger(sources: Sequence[Source], folder: Path) -> Path:
             str(len(source.held_out)),
             source.dataset.source,
             source.dataset.citation,
-            source.checksum(),
+            source.checksum,
         )
         for source in sources
     ]
@@ -59,13 +60,14 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def write_report(sources: Sequence[Source], records: Sequence[Mapping[str, Any]], folder: Path, command: str) -> Path:
-    """Write the page with the curves of the loss and of Dice on held-out images, and a table of the data sets."""
+    """Write the page with the curves of the loss and of Dice on held-out images, of each data set too, and a table."""
     last = records[-1]
     page = render(
         "pretraining/report.html",
         sources=sources,
         last=last,
-        best={name: max(record["dice"][name] for record in records) for name in last["dice"]},
+        best=best_of(records),
+        curves=_curves(records),
         figures=[_curve(records, "mean_dice", "mean Dice of held-out images", BLUE),
                  _curve(records, "loss", "training loss", ORANGE)],
         provenance={"command": command, **environment()},
@@ -82,3 +84,23 @@ def _curve(records: Sequence[Mapping[str, Any]], key: str, label: str, colour: s
         axes.set(xlabel="step", ylabel=label)
 
     return plot(draw_figure(draw), label, f"{label[0].upper()}{label[1:]}, by step.")
+
+
+def _curves(records: Sequence[Mapping[str, Any]]) -> Picture:
+    """Small curves of all data sets, with the same axes."""
+    names, steps = list(records[-1]["dice"]), [record["steps"] for record in records]
+    columns = 5
+    rows = -(-len(names) // columns)
+
+    def draw(figure: Figure) -> None:
+        grid = list(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat)
+        for axes, name in zip(grid, names, strict=False):
+            axes.plot(steps, [record["dice"][name] for record in records], color=BLUE)
+            axes.set_title(name, fontsize=8)
+            axes.set_ylim(0, 1)
+            axes.tick_params(labelsize=7)
+        for axes in grid[len(names) :]:
+            axes.set_axis_off()
+
+    drawn = draw_figure(draw, size=(11.0, 0.5 + 1.2 * rows))
+    return plot(drawn, "Dice of held-out images of each data set", "Dice of held-out images, by step.")
