@@ -3,6 +3,7 @@ give no result."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 import time
@@ -19,7 +20,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny import Cli, refused, tiny_plan
 
-from s2mnet import Predictor, S2MNetError
+from s2mnet import Predictor, S2MNet, S2MNetError
 from s2mnet.data import Case, Dataset, LabelMap, find_cases
 from s2mnet.jsonfile import read_json
 from s2mnet.modelfolder import load_model, save_model
@@ -108,6 +109,27 @@ def test_a_configuration_outside_its_range_is_one_message(place: str, value: Any
         load_model(changed(model, place, value))
     assert caught.value.where in (str(model / "config.json"), str(model / "model.safetensors"))
     assert len(str(caught.value)) < 1500 and time.process_time() - start < 20
+
+
+HOSTILE: list[Any] = [
+    None, "x", "", -1, 0, 1, 3, 0.5, 2**31, 1e308, float("nan"), float("-inf"), True, False, [], {}, [[]], [0, 0],
+    ["x"] * 5, [1e9] * 2, [-5] * 5, {"a": {"b": 1}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("argument", sorted(inspect.signature(S2MNet).parameters))
+def test_every_argument_of_a_configuration_is_refused_or_predicts(argument: str, model: Path) -> None:
+    images = torch.rand(1, 3, 32, 32)
+    for value in HOSTILE:
+        try:
+            network, _ = load_model(changed(model, argument, value))
+        except S2MNetError:
+            continue
+        with torch.inference_mode():
+            assert network(images).isfinite().all(), value
+        default = inspect.signature(S2MNet).parameters[argument].default
+        kinds = {bool: bool, str: str, float: (int, float), int: int, tuple: (int, list)}[type(default)]
+        assert isinstance(value, kinds) and isinstance(value, bool) == isinstance(default, bool), value
 
 
 @pytest.mark.parametrize("labels", [

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, cast, get_type_hints
 
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from s2mnet.network import S2MNet
@@ -90,8 +91,32 @@ def build_architecture(
         [4.7, 2.0]
     """
     if name == OURS:
-        return S2MNet(in_channels, num_classes, **arguments)
+        return S2MNet(in_channels, num_classes, **checked_types(arguments))
     return PeerNetwork(name, in_channels, num_classes, dict(arguments))
+
+
+def checked_types(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Arguments of :class:`s2mnet.S2MNet` from a file, after a look at their types.
+
+    Raises:
+        ValueError: one has another type than the constructor declares. Python would take it and fail in the forward
+            pass, or compute something else.
+
+    Example:
+        >>> checked_types({"dropout": 0, "channels": [8] * 5})["dropout"]
+        0
+        >>> checked_types({"complex_filter": "no"})
+        Traceback (most recent call last):
+        ValueError: complex_filter is 'no': Input should be a valid boolean
+    """
+    declared = get_type_hints(S2MNet.__init__)
+    for name in arguments.keys() & declared.keys():
+        try:
+            TypeAdapter(declared[name]).validate_python(arguments[name], strict=True)
+        except ValidationError as error:
+            shown = repr(arguments[name])[:40]
+            raise ValueError(f"{name} is {shown}: {error.errors()[0]['msg']}") from None
+    return arguments
 
 
 def architecture_of(network: S2MNet | PeerNetwork) -> tuple[str, dict[str, Any]]:

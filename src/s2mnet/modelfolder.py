@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import load_model as load_weights
 from safetensors.torch import save
 
-from s2mnet.architecture import PeerNetwork
+from s2mnet.architecture import PeerNetwork, checked_types
 from s2mnet.data import LabelMap
 from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically
@@ -167,7 +167,8 @@ def _build(content: dict[str, Any], config: ModelConfig, weights: Path) -> S2MNe
     ):
         if arguments[name] != needed:
             raise ValueError(f"{name} is {arguments[name]}; labels and preprocessing need {needed}")
-    if kind is S2MNet:  # sized before memory is taken; networks of MONAI cannot all be built without
+    if kind is S2MNet:  # checked and sized before memory is taken; networks of MONAI cannot all be built without
+        checked_types(arguments)
         with torch.device("meta"):
             parameters = sum(parameter.numel() for parameter in kind(**arguments).parameters())
         size = weights.stat().st_size
