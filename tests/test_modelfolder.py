@@ -81,7 +81,8 @@ def test_a_model_saved_again_keeps_its_preprocessing_and_labels(tmp_path: Path, 
     first, again = Predictor(tmp_path / "run"), Predictor(tmp_path / "twice")
     assert again.config == first.config == CONFIGURATION
     stored = [json.loads((tmp_path / name / CONFIG).read_text(encoding="utf-8")) for name in ("run", "once", "twice")]
-    assert stored[0] == stored[1] == stored[2] and stored[0]["format_version"] == 1
+    assert stored[0] == stored[1] == stored[2] and stored[0]["s2mnet"]["format_version"] == 1
+    S2MNet(**{name: value for name, value in stored[0].items() if name != "s2mnet"})
     image = (torch.rand(40, 56) * 255).byte().numpy()
     assert (first.predict(image).probabilities == again.predict(image).probabilities).all()
 
@@ -97,10 +98,11 @@ def test_a_network_that_was_trained_further_keeps_them_too(folder: Path, tmp_pat
 
 def test_another_format_is_refused_and_none_is_the_first(folder: Path) -> None:
     stored = json.loads((folder / CONFIG).read_text())
-    (folder / CONFIG).write_text(json.dumps({**stored, "format_version": 2}))
+    (folder / CONFIG).write_text(json.dumps({**stored, "s2mnet": {**stored["s2mnet"], "format_version": 2}}))
     with pytest.raises(S2MNetError, match=r"config\.json has the format 2; this version of s2mnet reads 1"):
         load_model(folder)
-    (folder / CONFIG).write_text(json.dumps({name: part for name, part in stored.items() if name != "format_version"}))
+    del stored["s2mnet"]["format_version"]
+    (folder / CONFIG).write_text(json.dumps(stored))
     assert load_model(folder)[1] == CONFIGURATION
 
 

@@ -30,7 +30,9 @@ from s2mnet.text import shown
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 KEY = "s2mnet"  # our section of config.json, next to the arguments of the network
-FORMAT_KEY, FORMAT = "format_version", 1  # of config.json; increase it when older versions would misread a new file
+# In that section, so that the rest is what S2MNet(**arguments) takes. Increase it when older versions would misread a
+# new file.
+FORMAT_KEY, FORMAT = "format_version", 1
 
 
 class StartedFrom(BaseModel):
@@ -81,7 +83,7 @@ def save_model(network: S2MNet | PeerNetwork, config: ModelConfig, folder: Path)
     """
     _check_finite(network, folder / WEIGHTS)
     arguments = cast("dict[str, Any]", network._hub_mixin_config)
-    content = dict(sorted(arguments.items())) | {KEY: config.model_dump(mode="json"), FORMAT_KEY: FORMAT}
+    content = dict(sorted(arguments.items())) | {KEY: {FORMAT_KEY: FORMAT, **config.model_dump(mode="json")}}
     write_atomically(
         folder / WEIGHTS, save(_unshared({name: value.cpu() for name, value in network.state_dict().items()}))
     )
@@ -137,7 +139,7 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[S2MNet
     fix = "Copy the file again, or train again."
     with guarded(folder / CONFIG, "is not the configuration of a model", fix):
         content = read_json(folder / CONFIG)
-        version = content.get(FORMAT_KEY, FORMAT)  # the first models had none
+        version = content[KEY].get(FORMAT_KEY, FORMAT)  # the first models had none
         if version != FORMAT:
             problem = f"has the format {str(version)[:20]}; this version of s2mnet reads {FORMAT}"
             raise S2MNetError(folder / CONFIG, problem, "Install the version of s2mnet that wrote it.")

@@ -216,7 +216,7 @@ def test_masks_that_are_not_of_the_volume_are_refused(tmp_path: Path) -> None:
     volume = read_volume(write_series(tmp_path / "in", stack_of(3), along_z(3), **STUDY))
     mask, out = classes_of(volume.array), tmp_path / "out.dcm"
     for wrong, word in [
-        (mask[1:], "shape"), (mask * 0.5, "float64"), (mask * np.uint16(150), "0 to 300"),
+        (mask[1:], "shape"), (mask * 0.5, "float64"), (mask.astype(np.uint16) * 150, "0 to 300"),
         (mask.astype(np.int8) - 1, "-1 to 1"),
     ]:  # fmt: skip
         with pytest.raises(S2MNetError, match=word):
