@@ -82,7 +82,7 @@ def test_a_model_saved_again_keeps_its_preprocessing_and_labels(tmp_path: Path, 
     assert again.config == first.config == CONFIGURATION
     stored = [json.loads((tmp_path / name / CONFIG).read_text(encoding="utf-8")) for name in ("run", "once", "twice")]
     assert stored[0] == stored[1] == stored[2] and stored[0]["s2mnet"]["format_version"] == 1
-    S2MNet(**{name: value for name, value in stored[0].items() if name != "s2mnet"})
+    kind(**{name: value for name, value in stored[0].items() if name != "s2mnet"})
     image = (torch.rand(40, 56) * 255).byte().numpy()
     assert (first.predict(image).probabilities == again.predict(image).probabilities).all()
 
