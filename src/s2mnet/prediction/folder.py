@@ -69,7 +69,7 @@ def predict_folder(
     if shard:
         paths = _part(paths, *shard)
     writer = _Writer(predictor, out, overlays, probabilities, tta)
-    with shared_by_one_model(out, writer.made_by, shard or (1, 1)):
+    with shared_by_one_model(out, writer.made_by):
         return _predict(writer, images, paths, tta, shard is not None, progress)
 
 
