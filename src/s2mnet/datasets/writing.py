@@ -19,8 +19,8 @@ from s2mnet.volumes.slices import with_neighbours
 def write_record(record: Record, folder: Path, neighbours: int = 0) -> tuple[dict[str, CaseFacts], str]:
     """Write ``folder/images`` and ``folder/masks`` of a record.
 
-    An image or a mask that is a file is copied unchanged. Slices of a volume that are all zero and have no foreground are left
-    out, but still serve as neighbours.
+    An image or a mask that is a file is copied unchanged. Slices of a volume that are all zero and have no foreground
+    are left out, but still serve as neighbours.
 
     Args:
         record: the image or volume.

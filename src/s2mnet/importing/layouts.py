@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from s2mnet.errors import S2MNetError
-from s2mnet.importing import nnunet
+from s2mnet.importing import nnunet, objects, paired
 from s2mnet.importing.content import Layout
 from s2mnet.text import listed
 
@@ -13,10 +13,15 @@ DESCRIBED = (
     Layout("nnunet", "a raw data set of nnU-Net or the Medical Segmentation Decathlon", nnunet.fits, nnunet.read),
 )
 """Layouts that a file of the tool, or an unmistakable name, announces."""
-ARRANGED: tuple[Layout, ...] = ()
+ARRANGED = (
+    Layout("folders", "images and masks in folders of equal structure", paired.folders_fit, paired.read_folders),
+    Layout("suffix", "images and masks side by side, told apart by their names", paired.names_fit, paired.read_names),
+    Layout("objects", "one folder for each image, one mask file for each object", objects.fits, objects.read),
+)
 """Layouts that only the names of images and masks show. They count where none of the others fits."""
 LAYOUTS = {layout.name: layout for layout in (*DESCRIBED, *ARRANGED)}
 
+OWN_FILES = ("dataset.yaml", "dataset.yml", "cases.csv")
 _SEE = "docs/sources.md shows each layout."
 
 
@@ -34,6 +39,10 @@ def find_layout(root: Path, name: str = "") -> Layout:
         if name not in LAYOUTS:
             raise S2MNetError(f"--as {name}", "is not a layout", f"Choose one of {listed(sorted(LAYOUTS))}.")
         return LAYOUTS[name]
+    own = next((file for file in OWN_FILES if (root / file).is_file() and not (root / nnunet.FILE).is_file()), None)
+    if own:
+        problem = f"is a data folder already: it has a {own}"
+        raise S2MNetError(root, problem, "Use it as it is, or copy it as another layout with --as.")
     fitting = [layout for layout in DESCRIBED if layout.fits(root)]
     fitting = fitting or [layout for layout in ARRANGED if layout.fits(root)]
     if len(fitting) == 1:
@@ -42,7 +51,7 @@ def find_layout(root: Path, name: str = "") -> Layout:
         titles = listed([f"{layout.title} ({layout.name})" for layout in fitting])
         fix = f"Say which with {' or '.join(f'--as {layout.name}' for layout in fitting)}."
         raise S2MNetError(root, f"can be read in {len(fitting)} ways: {titles}", fix)
-    fix = f"List images and masks in a table and use --pairs TABLE. {_SEE}"
+    fix = f"List images and masks in a table and use --pairs TABLE. {_SEE} `s2mnet datasets` lists public sets."
     raise S2MNetError(root, "has none of the known layouts", fix)
 
 

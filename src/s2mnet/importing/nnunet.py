@@ -18,7 +18,7 @@ from s2mnet.importing.pictures import Pair, PairSet
 from s2mnet.jsonfile import read_json
 from s2mnet.volumes.nifti import is_nifti_name, read_nifti_grid
 
-_FILE = "dataset.json"
+FILE = "dataset.json"
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
 _CORRECT = "Correct the file."
 _PARTS: tuple[tuple[str, Split], ...] = (("Tr", "train"), ("Ts", "test"))
@@ -26,11 +26,11 @@ _PARTS: tuple[tuple[str, Split], ...] = (("Tr", "train"), ("Ts", "test"))
 
 def fits(root: Path) -> bool:
     """Whether a folder has ``dataset.json`` and ``labelsTr``, or a ``dataset.json`` that lists cases."""
-    return (root / _FILE).is_file() and ((root / "labelsTr").is_dir() or bool(_stated(root).get("dataset")))
+    return (root / FILE).is_file() and ((root / "labelsTr").is_dir() or bool(_stated(root).get("dataset")))
 
 
 def _stated(root: Path) -> dict[str, Any]:
-    file = root / _FILE
+    file = root / FILE
     with guarded(file, "is not JSON", _CORRECT):
         content = read_json(file, largest=100_000_000)
         if not isinstance(content, dict):
@@ -45,7 +45,7 @@ def read(root: Path) -> Content:
         S2MNetError: ``dataset.json`` is wrong, or no image has its labels.
     """
     stated = _stated(root)
-    file = root / _FILE
+    file = root / FILE
     with guarded(file, "does not describe a data set of nnU-Net or the Decathlon", _CORRECT):
         classes, regions, ignore = _labels(stated.get("labels", {}))
         channels = _channel_names(stated)
@@ -84,7 +84,7 @@ def _depth(pair: Pair) -> int:
 
 
 def _labels(stated: dict[str, Any]) -> tuple[dict[int, str], dict[str, list[int]], int | None]:
-    """Names of label values, regions, and the value to ignore; version 2 maps names to values, version 1 the reverse."""
+    """Names of values, regions, and the value to ignore. Version 2 maps names to values, version 1 the reverse."""
     backwards = all(key.strip().lstrip("-").isdecimal() for key in stated)
     named = {str(name): value for value, name in stated.items()} if backwards else dict(stated)
     if len(named) < len(stated):
@@ -157,7 +157,7 @@ def _stem(file: Path, ending: str) -> str:
 def _listed(root: Path, stated: dict[str, Any]) -> tuple[list[Pair], list[str]]:
     """The cases that the field ``dataset`` of version 2 lists, with paths relative to the folder."""
     pairs = []
-    with guarded(root / _FILE, "has a field dataset that is no list of cases", _CORRECT):
+    with guarded(root / FILE, "has a field dataset that is no list of cases", _CORRECT):
         for name, case in stated["dataset"].items():
             images = tuple(root / str(image) for image in case["images"])
             pairs.append(Pair(name, images, root / str(case["label"])))

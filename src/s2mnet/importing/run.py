@@ -111,8 +111,10 @@ def _check_names(root: Path, records: list[Record]) -> None:
 def _write_all(
     content: Content, folder: Path, flat: bool, progress: Progress | None
 ) -> tuple[dict[str, int], dict[str, CaseFacts]]:
-    records, facts = content.records, {}
-    counts = {"all": 0} if flat else {split: 0 for split in SPLITS if any(r.split == split for r in records)}
+    records = content.records
+    facts: dict[str, CaseFacts] = {}
+    held = {record.split for record in records}
+    counts: dict[str, int] = {"all": 0} if flat else {split: 0 for split in SPLITS if split in held}
     workers = worker_count()
     pool = ThreadPoolExecutor(workers)
     try:

@@ -1,4 +1,7 @@
-"""A table of images and masks: CSV with the columns image and mask, and optionally split, patient and name."""
+"""A table of images and masks: CSV with the columns image and mask, and optionally split, patient and name.
+
+An image may be several files, one for each channel, separated by semicolons.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 
 from s2mnet.errors import S2MNetError
 from s2mnet.guard import guarded
-from s2mnet.importing.content import Content, Layout, no_pairs, split_named, unique_names
+from s2mnet.importing.content import Content, Layout, no_pairs, split_named, stem_of, unique_names
 from s2mnet.importing.pictures import Pair, PairSet
 from s2mnet.text import from_cell
 
@@ -30,17 +33,18 @@ def read(file: Path, root: Path) -> Content:
         S2MNetError: the file is not such a table, or names a file that does not exist or a split that is none.
     """
     rows = _rows(file)
-    given: dict[Path, dict[str, str]] = {}
+    given: dict[tuple[Path, ...], dict[str, str]] = {}
     for number, row in enumerate(rows, start=2):
-        image = _path(file, number, row["image"], root)
-        if image in given:
-            raise S2MNetError(f"{file}, row {number}", f"has {image.name} a second time", "Remove one of the two rows.")
-        given[image] = row | {"row": str(number)}
-    common = root if all(image.is_relative_to(root) for image in given) else Path(root.anchor)
-    names = unique_names(list(given), common) if all(not row.get("name") for row in given.values()) else {}
+        images = tuple(_path(file, number, text.strip(), root) for text in row["image"].split(";"))
+        if images in given:
+            problem = f"has {images[0].name} a second time"
+            raise S2MNetError(f"{file}, row {number}", problem, "Remove one of the two rows.")
+        given[images] = row
+    first = [images[0] for images in given]
+    common = root if all(image.is_relative_to(root) for image in first) else Path(root.anchor)
+    names = unique_names(first, common) if len(set(first)) == len(first) else {}
     pairs, without = [], []
-    for image, row in given.items():
-        number = int(row["row"])
+    for number, (images, row) in enumerate(given.items(), start=2):
         if not row.get("mask"):
             without.append(row["image"])
             continue
@@ -48,8 +52,8 @@ def read(file: Path, root: Path) -> Content:
         if split is None:
             problem = f"has the split {row['split']!r}"
             raise S2MNetError(f"{file}, row {number}", problem, "Use train, val or test.")
-        name = names.get(image) or row.get("name") or image.stem
-        pairs.append(Pair(name, (image,), _path(file, number, row["mask"], root), split, row.get("patient", "")))
+        name = row.get("name") or names.get(images[0]) or stem_of(images[0])
+        pairs.append(Pair(name, images, _path(file, number, row["mask"], root), split, row.get("patient", "")))
     if not pairs:
         raise no_pairs(file, "row with an image and its mask")
     together = PairSet(pairs)
