@@ -13,70 +13,16 @@ from s2mnet.data.splits import Split
 from s2mnet.importing.content import split_named
 
 Role = Literal["image", "mask", ""]
-_MASK_WORDS = frozenset(
-    [
-        "mask",
-        "masks",
-        "msk",
-        "label",
-        "labels",
-        "lbl",
-        "seg",
-        "segs",
-        "segm",
-        "segmentation",
-        "segmentations",
-        "gt",
-        "gts",
-        "groundtruth",
-        "truth",
-        "truths",
-        "anno",
-        "annos",
-        "annot",
-        "annotation",
-        "annotations",
-        "annotated",
-        "manual",
-        "manuals",
-        "contour",
-        "contours",
-        "target",
-        "targets",
-        "roi",
-        "rois",
-    ]
-)
-_IMAGE_WORDS = frozenset(
-    [
-        "image",
-        "images",
-        "img",
-        "imgs",
-        "input",
-        "inputs",
-        "original",
-        "originals",
-        "orig",
-        "raw",
-        "scan",
-        "scans",
-        "volume",
-        "volumes",
-        "photo",
-        "photos",
-        "picture",
-        "pictures",
-        "frame",
-        "frames",
-        "ct",
-        "mr",
-        "mri",
-        "us",
-        "rgb",
-        "jpegimages",
-    ]
-)
+_MASK_WORDS = frozenset({
+    "mask", "masks", "msk", "label", "labels", "lbl", "seg", "segs", "segm", "segmentation", "segmentations", "gt",
+    "gts", "groundtruth", "truth", "truths", "anno", "annos", "annot", "annotation", "annotations", "annotated",
+    "manual", "manuals", "contour", "contours", "target", "targets",
+})  # fmt: skip
+_IMAGE_WORDS = frozenset({
+    "image", "images", "img", "imgs", "input", "inputs", "original", "originals", "orig", "raw", "scan", "scans",
+    "volume", "volumes", "photo", "photos", "picture", "pictures", "frame", "frames", "ct", "mr", "mri", "us",
+    "rgb", "jpegimages",
+})  # fmt: skip
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _MOST = 12  # names of one base: a base of more is what all names begin or end with
 _NUMBER = re.compile(r"[_\-. ]?\(?\d+\)?")
@@ -127,8 +73,8 @@ def patient_of(path: PurePath) -> str:
     """The patient that a folder or the beginning of a file name states; "" if none does.
 
     Example:
-        >>> patient_of(PurePath("train/patient007/a.png")), patient_of(PurePath("sub-01_T1.nii")), patient_of(PurePath("12.png"))
-        ('patient007', 'sub-01', '')
+        >>> [patient_of(PurePath(path)) for path in ("train/patient007/a.png", "sub-01_T1.nii", "12.png")]
+        ['patient007', 'sub-01', '']
     """
     held = (match[0] for part in path.parts if (match := _PATIENT.match(part)))
     return next(held, "")

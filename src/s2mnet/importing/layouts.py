@@ -5,12 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from s2mnet.errors import S2MNetError
-from s2mnet.importing import nnunet, objects, paired
+from s2mnet.importing import coco, cvat, labelme, nnunet, objects, paired, voc, yolo
 from s2mnet.importing.content import Layout
 from s2mnet.text import listed
 
 DESCRIBED = (
     Layout("nnunet", "a raw data set of nnU-Net or the Medical Segmentation Decathlon", nnunet.fits, nnunet.read),
+    Layout("coco", "COCO json", coco.fits, coco.read),
+    Layout("labelme", "labelme json", labelme.fits, labelme.read),
+    Layout("yolo", "YOLO polygons", yolo.fits, yolo.read),
+    Layout("cvat", "CVAT for images 1.1", cvat.fits, cvat.read),
+    Layout("voc", "masks with the colours of labelmap.txt (Pascal VOC)", voc.fits, voc.read),
 )
 """Layouts that a file of the tool, or an unmistakable name, announces."""
 ARRANGED = (

@@ -70,8 +70,8 @@ def read(root: Path) -> Content:
         message = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise S2MNetError(file, f"has labels that cannot be used: {message}", _CORRECT) from None
     together = PairSet(pairs, dataset.label_map())
-    dataset = dataset.model_copy(update={"orientation": together.orientation})
-    return Content(together.records(), dataset, without, together.notes)
+    dataset = dataset.model_copy(update={"orientation": together.plane.recorded})
+    return Content(together.records(), dataset, without, together.plane.notes)
 
 
 def _depth(pair: Pair) -> int:

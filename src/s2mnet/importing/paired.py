@@ -208,7 +208,7 @@ def _content(root: Path, matched: Matched) -> Content:
         if len(masks) > 1:
             group = patients[image] or names[image]
             records.append(Record(names[image], splits[image], group, image, partial(union, masks)))
-    notes = [*together.notes]
+    notes = [*together.plane.notes]
     if any(patients.values()):
         held = sorted(set(patients.values()))
         notes.append(f"{counted(len(held), 'patient')} by the names of files: {listed(held, most=3)}.")

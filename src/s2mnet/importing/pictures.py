@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -14,13 +13,8 @@ from s2mnet.data import Dataset, LabelMap, read_image, read_mask
 from s2mnet.data.images import is_image_file
 from s2mnet.data.splits import Split
 from s2mnet.datasets.record import Record
-from s2mnet.datasets.volumes import Slices
 from s2mnet.errors import S2MNetError
-from s2mnet.text import listed
-from s2mnet.volumes import Volume, check_same_grid, read_volume, to_uint8
-from s2mnet.volumes.nifti import is_nifti_name, orientation_of, read_nifti_channels, read_nifti_grid, whole_numbers
-
-_SAME = "Save all channels of a case in one grid."
+from s2mnet.importing.stacks import Plane, read_label_stack, read_stack
 
 
 @dataclass(frozen=True)
@@ -59,34 +53,14 @@ class PairSet:
     labels: LabelMap | None = None
 
     @cached_property
-    def _shown(self) -> Counter[str]:
-        """The ways in which `predict` would show the volumes, with the number of volumes."""
-        files = [pair.images[0] for pair in self.pairs if pair.is_volume]
-        return Counter(shown_orientation(read_nifti_grid(file)) for file in files if is_nifti_name(file))
-
-    @property
-    def plane(self) -> str:
-        """The directions of slices, rows and columns for all volumes, such as "SPL"; "" if none is known."""
-        known = [(count, way) for way, count in self._shown.items() if way]
-        return max(known)[1] if known else ""
-
-    @property
-    def orientation(self) -> str:
-        """The plane, if the header of every volume allows to slice in it."""
-        return "" if "" in self._shown else self.plane
+    def plane(self) -> Plane:
+        """The plane of the volumes among them."""
+        return Plane.of([pair.images[0] for pair in self.pairs if pair.is_volume])
 
     @property
     def dataset(self) -> Dataset:
         """What is known of the pairs."""
-        return Dataset(orientation=self.orientation)
-
-    @property
-    def notes(self) -> list[str]:
-        """What is to be said of the slices."""
-        if self._shown and not self.orientation:
-            return ["The orientation of the slices is not recorded: not every volume states it."]
-        ways = sorted(self._shown)
-        return [f"Volumes would be shown as {listed(ways)}; all are sliced as {self.plane}."] if len(ways) > 1 else []
+        return Dataset(orientation=self.plane.recorded)
 
     def records(self) -> list[Record]:
         """One record for each pair."""
@@ -95,62 +69,12 @@ class PairSet:
     def _record(self, pair: Pair) -> Record:
         group = pair.patient or pair.name
         if pair.is_volume:
-            image = partial(read_stack, pair.images, pair.mask, self.plane)
-            labels = partial(read_label_stack, pair.mask, self.plane, self.labels)
+            image = partial(read_stack, pair.images, pair.mask, self.plane.letters)
+            labels = partial(read_label_stack, pair.mask, self.plane.letters, self.labels)
             return Record(pair.name, pair.split, group, image, labels)
         mask = partial(_checked_mask, pair.mask, self.labels) if self.labels else pair.mask
         one = len(pair.images) == 1
         return Record(pair.name, pair.split, group, pair.images[0] if one else partial(_channels, pair.images), mask)
-
-
-def shown_orientation(volume: Volume) -> str:
-    """The directions in which slices, rows and columns of a volume count up; "" if unknown."""
-    from nibabel.orientations import aff2axcodes
-
-    if volume.affine is None or (volume.header is not None and not orientation_of(volume)):
-        return ""
-    opposite = dict(zip("LRAPSI", "RLPAIS", strict=True))
-    codes = [str(aff2axcodes(volume.affine)[axis]) for axis in volume.axes]
-    return "".join(opposite[code] if place in volume.flipped else code for place, code in enumerate(codes))
-
-
-def read_stack(images: Sequence[Path], mask: Path | None, plane: str) -> Slices:
-    """Read a volume in 8 bits, with one window for each channel, as ``predict`` does.
-
-    Args:
-        images: one volume, whose fourth axis are channels if there is one; or one for each channel.
-        mask: a NIfTI volume that must have the same grid.
-        plane: the directions of slices, rows and columns.
-
-    Raises:
-        S2MNetError: a file cannot be read, or the grids differ.
-    """
-    channels = [volume for file in images for volume in _volumes(file, plane)]
-    if mask is not None:
-        check_same_grid(channels[0], read_nifti_grid(mask, plane))
-    for other in channels[1:]:
-        if other.array.shape != channels[0].array.shape:
-            sizes = [" × ".join(map(str, volume.array.shape)) for volume in (other, channels[0])]
-            raise S2MNetError(other.path, f"has {sizes[0]} voxels; {channels[0].path.name} has {sizes[1]}", _SAME)
-    pixels = [to_uint8(volume) for volume in channels]
-    stacked = pixels[0] if len(pixels) == 1 else np.stack(pixels, axis=-1)
-    return Slices(stacked, channels[0].spacing, shown_orientation(channels[0]))
-
-
-def _volumes(file: Path, plane: str) -> list[Volume]:
-    return read_nifti_channels(file, plane) if is_nifti_name(file) else [read_volume(file, plane)]
-
-
-def read_label_stack(mask: Path, plane: str, labels: LabelMap | None = None) -> np.ndarray:
-    """Read the labels of a volume (slices, H, W), as they are in the file.
-
-    Raises:
-        S2MNetError: the file cannot be read, or holds a value that is no label.
-    """
-    raw = whole_numbers(read_volume(mask, plane))
-    if labels is not None:
-        labels.encode(raw, mask)
-    return raw
 
 
 def _checked_mask(mask: Path, labels: LabelMap) -> np.ndarray:
@@ -166,5 +90,9 @@ def _channels(images: Sequence[Path]) -> np.ndarray:
     for file, array in arrays.items():
         if array.shape != arrays[first].shape or array.ndim != 2:
             shapes = [" × ".join(map(str, arrays[each].shape)) for each in (file, first)]
-            raise S2MNetError(file, f"has the shape {shapes[0]}; {first.name} has {shapes[1]}", _SAME)
+            raise S2MNetError(
+                file,
+                f"has the shape {shapes[0]}; {first.name} has {shapes[1]}",
+                "Save all channels of a case alike, in grey.",
+            )
     return np.stack(list(arrays.values()), axis=-1)

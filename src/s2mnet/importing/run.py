@@ -80,7 +80,7 @@ def import_data(
     if (output.is_dir() and any(output.iterdir())) or output.is_file():
         raise S2MNetError(output, "already exists", "Choose a new or an empty folder.")
     try:
-        root = inner_folder(Path(source))
+        root = inner_folder(Path(source).absolute())
         layout = of_table(Path(pairs)) if pairs else find_layout(root, name)
         content = layout.read(root)
     except OSError as error:

@@ -57,7 +57,7 @@ def read(file: Path, root: Path) -> Content:
     if not pairs:
         raise no_pairs(file, "row with an image and its mask")
     together = PairSet(pairs)
-    return Content(together.records(), together.dataset, without, together.notes)
+    return Content(together.records(), together.dataset, without, together.plane.notes)
 
 
 def _rows(file: Path) -> list[dict[str, str]]:
