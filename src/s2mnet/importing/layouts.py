@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from s2mnet.errors import S2MNetError
-from s2mnet.importing import coco, cvat, labelme, nnunet, objects, paired, voc, yolo
+from s2mnet.importing import coco, cvat, dicomseries, labelme, nnunet, objects, paired, voc, yolo
 from s2mnet.importing.content import Layout
 from s2mnet.text import listed
 
@@ -16,6 +16,7 @@ DESCRIBED = (
     Layout("yolo", "YOLO polygons", yolo.fits, yolo.read),
     Layout("cvat", "CVAT for images 1.1", cvat.fits, cvat.read),
     Layout("voc", "masks with the colours of labelmap.txt (Pascal VOC)", voc.fits, voc.read),
+    Layout("dicom", "DICOM series with labels", dicomseries.fits, dicomseries.read),
 )
 """Layouts that a file of the tool, or an unmistakable name, announces."""
 ARRANGED = (

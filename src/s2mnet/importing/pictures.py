@@ -90,9 +90,6 @@ def _channels(images: Sequence[Path]) -> np.ndarray:
     for file, array in arrays.items():
         if array.shape != arrays[first].shape or array.ndim != 2:
             shapes = [" × ".join(map(str, arrays[each].shape)) for each in (file, first)]
-            raise S2MNetError(
-                file,
-                f"has the shape {shapes[0]}; {first.name} has {shapes[1]}",
-                "Save all channels of a case alike, in grey.",
-            )
+            problem = f"has the shape {shapes[0]}; {first.name} has {shapes[1]}"
+            raise S2MNetError(file, problem, "Save all channels of a case alike, in grey.")
     return np.stack(list(arrays.values()), axis=-1)

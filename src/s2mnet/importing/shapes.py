@@ -82,7 +82,7 @@ def draw(
     return result
 
 
-def polygon(points: Sequence[Sequence[float]], size: tuple[int, int]) -> np.ndarray:
+def polygon(points: Sequence[Sequence[float]] | np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The pixels whose centre lies in a polygon, bool (H, W).
 
     Args:
