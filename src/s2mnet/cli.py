@@ -108,8 +108,24 @@ def import_source(
     say(f"{source} is read as {done.layout.title} (--as {done.layout.name})")
     for note in done.notes:
         say(f"note: {note}")
-    say(f"{done.labels}")
+    say(done.labels)
     say(f"{done.summary} in {done.folder}")
+
+
+@app.command("export-data")
+def export_data_folder(
+    data: DataFolder,
+    layout: Annotated[Literal["nnunet", "coco"], Option("--as", help="Layout to write.")],
+    output: Annotated[Path, Option("--output", "-o", help="Folder to write.")],
+) -> None:
+    """Write a data folder in the layout of another tool, to try that tool on the same images and splits."""
+    from s2mnet.dataexport import export_data
+
+    with progress_bar("exporting") as progress:
+        done = export_data(data, output, layout, progress)
+    for note in done.notes:
+        say(f"note: {note}")
+    say(f"{', '.join(f'{count} {split}' for split, count in done.counts.items())} in {done.folder}")
 
 
 @app.command()

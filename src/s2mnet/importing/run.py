@@ -7,10 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from s2mnet.data import Dataset, find_cases, infer_labels, read_mask
+from s2mnet.data import Dataset, find_cases
 from s2mnet.data.casetable import UNKNOWN, CaseFacts, write_case_table
-from s2mnet.data.images import check_palettes
-from s2mnet.data.label_rules import histogram
+from s2mnet.data.pairs import labels_of
 from s2mnet.data.splits import SPLITS
 from s2mnet.datasets.record import Record
 from s2mnet.datasets.writing import write_record
@@ -134,14 +133,9 @@ def _write_all(
 
 def _labels(folder: Path, dataset: Dataset) -> tuple[str, list[str]]:
     """One sentence on the classes, and what training would refuse."""
-    known = dataset.label_map()
     try:
-        cases = find_cases(folder).cases_of("all")
-        if known is None:
-            masks = {case.mask: histogram(read_mask(case.mask)) for case in cases if case.mask}
-            check_palettes(masks)
-            known = infer_labels(masks, read=read_mask)
-        return known.describe(), []
+        return labels_of(find_cases(folder)).describe(), []
     except S2MNetError as error:
+        known = dataset.label_map()
         described = known.describe() if known else "labels of unknown meaning"
         return described, [f"Training would refuse this folder: {error}"]
