@@ -53,9 +53,8 @@ def write(folder: ImageFolder, labels: LabelMap, output: Path, progress: Progres
 
 def _description(folder: ImageFolder, labels: LabelMap, channels: int, ignore: int) -> dict[str, Any]:
     names = folder.dataset.channels
-    names = (
-        names if len(names) == channels else ["R", "G", "B"] if channels == 3 else [f"c{n}" for n in range(channels)]
-    )
+    if len(names) != channels:
+        names = ["R", "G", "B"] if channels == 3 else [f"channel {number}" for number in range(channels)]
     stated: dict[str, Any] = {"background": 0}
     order: list[int] = []
     if labels.regions:

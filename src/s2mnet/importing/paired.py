@@ -90,7 +90,8 @@ def _in_folders(root: Path) -> Matched:
         images, masks = _by_content(root)
     keys: tuple[Key, ...] = (without_roles, split_of_folder, lambda _: None)
     matches = [_match(root, images, masks, key) for key in keys]
-    return max(matches, key=lambda matched: len(matched.pairs))
+    # The strictest key that fits: with a looser one, images of one name in two splits would share their masks.
+    return next(filter(_worth, matches), matches[0])
 
 
 def _by_content(root: Path) -> tuple[list[Path], list[Path]]:
