@@ -27,6 +27,17 @@ def painted(objects: list[Object]) -> np.ndarray:
     return mask
 
 
+def border(mask: np.ndarray) -> list[tuple[int, int]]:
+    """The outermost pixels (x, y) of one object, in their order along its edge, as OpenCV's findContours gives them."""
+    corners = outline(mask)
+    inside = {(1, 0): (0, 0), (0, 1): (-1, 0), (-1, 0): (-1, -1), (0, -1): (0, -1)}
+    pixels = []
+    for (x, y), (next_x, next_y) in zip(corners, corners[1:] + corners[:1], strict=True):
+        dx, dy = inside[next_x - x, next_y - y]
+        pixels.append((x + dx, y + dy))
+    return pixels
+
+
 def outline(mask: np.ndarray) -> list[tuple[int, int]]:
     """The corners (x, y) of one object, in their order along its edge."""
     padded = np.pad(mask, 1).astype(int)

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from outlines import objects_of, outline, painted
+from outlines import border, objects_of, outline, painted
 from PIL import Image
 from sources import HEIGHT, WIDTH, described, imported, noise, save, write_json
 
@@ -140,7 +140,7 @@ def test_labelme(tmp_path: Path, kind: str, embedded: bool) -> None:
         shapes: list[dict[str, Any]] = [{"label": "cell", "shape_type": "line", "points": [[0, 0], [5, 5]]}]
         objects = objects_of(number)
         for value, where in objects:
-            shape = {"label": NAMES[value - 1], "shape_type": kind, "points": outline(where)}
+            shape = {"label": NAMES[value - 1], "shape_type": kind, "points": border(where)}
             if kind == "mask":
                 rows, columns = np.nonzero(where.any(axis=1))[0], np.nonzero(where.any(axis=0))[0]
                 corners = [[int(columns[0]), int(rows[0])], [int(columns[-1]), int(rows[-1])]]
@@ -169,8 +169,8 @@ def test_labelme_rectangles_circles_and_ignored_parts(tmp_path: Path) -> None:
     write_json(tmp_path / "src/a.json", {"shapes": shapes, "imagePath": "a.png"})
     import_data(tmp_path / "src", tmp_path / "data")
     y, x = np.mgrid[:HEIGHT, :WIDTH]
-    expected = np.where((x >= 2) & (x < 10) & (y >= 4) & (y < 9), 1, 0)
-    expected[(x + 0.5 - 30) ** 2 + (y + 0.5 - 20) ** 2 <= 64] = 255
+    expected = np.where((x >= 2) & (x <= 10) & (y >= 4) & (y <= 9), 1, 0)
+    expected[(x - 30) ** 2 + (y - 20) ** 2 <= 64] = 255
     check(tmp_path / "data", {"a": expected})
     assert described(tmp_path / "data")["ignore"] == 255
 
@@ -184,7 +184,7 @@ def test_yolo(tmp_path: Path, places: str) -> None:
         save(folder / f"im{number}.png", noise(number))
         objects = objects_of(number) if number else []  # an empty file: no objects
         lines = [
-            " ".join([str(value - 1), *(f"{x / WIDTH:.6f} {y / HEIGHT:.6f}" for x, y in outline(where))])
+            " ".join([str(value - 1), *(f"{x / WIDTH:.6f} {y / HEIGHT:.6f}" for x, y in border(where))])
             for value, where in objects
         ]
         labels = tmp_path / "src" / places.format(split).replace("images", "labels") / f"im{number}.txt"

@@ -21,7 +21,7 @@ from s2mnet.guard import guarded
 from s2mnet.importing.affixes import split_of_folder
 from s2mnet.importing.content import Content, no_pairs, unique_names, visible
 from s2mnet.importing.imagefiles import Images
-from s2mnet.importing.shapes import Drawn, class_names, class_values, draw, ellipse, ignored_value, polygon
+from s2mnet.importing.shapes import Drawn, class_names, class_values, draw, drawn_polygon, ellipse, ignored_value
 from s2mnet.jsonfile import read_json
 from s2mnet.text import listed
 
@@ -43,7 +43,8 @@ def _files(root: Path) -> list[Path]:
 def read(root: Path) -> Content:
     """List the images of all json files. Classes are in the order of ``labels.txt`` if there is one, else sorted.
 
-    Lines and points have no area and are left out. An image without shapes is background.
+    Polygons are filled as labelme itself does: corners are pixels, and belong to the object. Lines and points have no
+    area and are left out. An image without shapes is background.
 
     Raises:
         S2MNetError: a json is not labelme's, or an image does not exist.
@@ -112,13 +113,13 @@ def _object(file: Path, shape: dict[str, Any], left_out: Counter[str]) -> Drawn 
     label = str(shape["label"])
     if kind == "rectangle" and len(points) == 2:
         (left, top), (right, bottom) = points
-        return Drawn(label, partial(polygon, [(left, top), (right, top), (right, bottom), (left, bottom)]))
+        return Drawn(label, partial(drawn_polygon, [(left, top), (right, top), (right, bottom), (left, bottom)]))
     if kind in ("polygon", "rectangle", "oriented_rectangle") and len(points) >= 3:
-        return Drawn(label, partial(polygon, points))
+        return Drawn(label, partial(drawn_polygon, points))
     if kind == "circle":
         (x, y), edge = points
         radius = math.dist((x, y), edge)
-        return Drawn(label, partial(ellipse, (x, y), (radius, radius), 0.0))
+        return Drawn(label, partial(ellipse, (x + 0.5, y + 0.5), (radius, radius), 0.0))
     if kind == "mask":
         left, top = (round(value) for value in points[0])
         return Drawn(label, partial(_placed, file, str(shape["mask"]), top, left))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from s2mnet.data import IGNORE_INDEX, read_image
 from s2mnet.errors import S2MNetError
@@ -97,6 +98,22 @@ def polygon(points: Sequence[Sequence[float]] | np.ndarray, size: tuple[int, int
 
     corners = np.asarray(points, np.float64).reshape(-1, 2)
     return np.asarray(polygon2mask(size, corners[:, ::-1] - 0.5), bool)
+
+
+def drawn_polygon(points: Sequence[Sequence[float]] | np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The pixels within a polygon and on its outline, bool (H, W).
+
+    Args:
+        points: (x, y) in pixels; (0, 0) is the centre of the first pixel.
+        size: height and width.
+
+    Example:
+        >>> drawn_polygon([(1, 0), (3, 0), (3, 1), (1, 1)], (2, 4)).astype(int).tolist()
+        [[0, 1, 1, 1], [0, 1, 1, 1]]
+    """
+    picture = Image.new("1", size[::-1])
+    ImageDraw.Draw(picture).polygon([(float(x), float(y)) for x, y in points], fill=1, outline=1)
+    return np.array(picture)
 
 
 def ellipse(centre: tuple[float, float], radii: tuple[float, float], angle: float, size: tuple[int, int]) -> np.ndarray:

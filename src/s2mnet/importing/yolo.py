@@ -16,7 +16,7 @@ from s2mnet.guard import guarded
 from s2mnet.importing.affixes import split_of_folder
 from s2mnet.importing.content import Content, no_pairs, unique_names, visible
 from s2mnet.importing.imagefiles import Images
-from s2mnet.importing.shapes import Drawn, class_names, class_values, draw, polygon
+from s2mnet.importing.shapes import Drawn, class_names, class_values, draw, drawn_polygon
 from s2mnet.yamlfile import read_yaml
 
 _LABELS, _IMAGES = "labels", "images"
@@ -137,4 +137,5 @@ def _objects(file: Path, names: dict[int, str]) -> list[Drawn]:
 
 
 def _scaled(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return polygon(points * np.array(size[::-1]), size)
+    """As Ultralytics fills it: corners are pixels, and belong to the object."""
+    return drawn_polygon(np.rint(points * np.array(size[::-1])), size)
