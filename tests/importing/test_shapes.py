@@ -102,7 +102,7 @@ def test_coco_in_two_pieces_with_splits(tmp_path: Path) -> None:
         ),
         (
             {"annotations": [{"id": 3, "image_id": 7, "category_id": 10, "bbox": [1, 2, 3, 4]}]},
-            "annotation 3 has a box and no segmentation",
+            "has 1 boxes and no segmentation",
         ),
         (
             {"annotations": [
@@ -170,8 +170,10 @@ def test_labelme_rectangles_circles_and_ignored_parts(tmp_path: Path) -> None:
     import_data(tmp_path / "src", tmp_path / "data")
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     expected = np.where((x >= 2) & (x <= 10) & (y >= 4) & (y <= 9), 1, 0)
-    expected[(x - 30) ** 2 + (y - 20) ** 2 <= 64] = 255
-    check(tmp_path / "data", {"a": expected})
+    mask = imported(tmp_path / "data")["a"][1]
+    radius = np.hypot(x - 30, y - 20)
+    np.testing.assert_array_equal(mask[:, :20], expected[:, :20])
+    assert (mask[radius <= 7.5] == 255).all() and (mask[(radius > 8.5) & (x > 10)] == 0).all()
     assert described(tmp_path / "data")["ignore"] == 255
 
 
@@ -183,7 +185,7 @@ def test_yolo(tmp_path: Path, places: str) -> None:
         folder = tmp_path / "src" / places.format(split)
         save(folder / f"im{number}.png", noise(number))
         objects = objects_of(number) if number else []  # an empty file: no objects
-        lines = [
+        lines = ["0 0.5 0.5 0.2 0.2"] * (number == 2) + [
             " ".join([str(value - 1), *(f"{x / WIDTH:.6f} {y / HEIGHT:.6f}" for x, y in border(where))])
             for value, where in objects
         ]
@@ -197,6 +199,7 @@ def test_yolo(tmp_path: Path, places: str) -> None:
     )
     done = import_data(tmp_path / "src", tmp_path / "data")
     assert done.layout.name == "yolo" and any("unlabelled.png" in note for note in done.notes)
+    assert "Left out: 1 boxes among the polygons." in done.notes
     assert done.counts == {"train": 3, "val": 1}
     for part, held in truth.items():
         check(tmp_path / "data", held, part)
@@ -206,7 +209,7 @@ def test_yolo(tmp_path: Path, places: str) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("0 0.5 0.5 0.2 0.2", "line 1 has a box after the class"),
+        ("0 0.5 0.5 0.2 0.2", "has 1 boxes and no polygons"),
         ("5 0 0 0 1 1 1", "the class 5, which has no name"),
         ("0 0 0 0 40 1 1", "coordinates outside 0 to 1"),
         ("0 0 0 0 nan 1 1", "coordinates outside 0 to 1"),

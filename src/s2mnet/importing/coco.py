@@ -46,8 +46,8 @@ def read(root: Path) -> Content:
     image without an annotation is background.
 
     Raises:
-        S2MNetError: pycocotools is not installed, a json is not COCO's, an image does not exist, or an object has no
-            outline.
+        S2MNetError: pycocotools is not installed, a json is not COCO's, an image does not exist, or there are only
+            boxes.
     """
     _library(root)
     files = _files(root)
@@ -67,13 +67,18 @@ def read(root: Path) -> Content:
             where[image] = own, partial(draw, image, content.objects[number], values, size)
     if not where:
         raise no_pairs(root, "json file of COCO with images")
+    boxes = sum(content.boxes for content in contents.values())
+    if boxes and not any(any(content.objects.values()) for content in contents.values()):
+        raise S2MNetError(root, f"has {boxes} boxes and no segmentation", "Export polygons or masks.")
+    notes = [f"Left out: {boxes} boxes without a segmentation."] if boxes else []
     stems = unique_names(list(where), root)
     records = [Record(stems[image], split, stems[image], image, mask) for image, (split, mask) in where.items()]
-    return Content(records, Dataset(name=root.resolve().name, classes=class_names(values)), images.rest(where))
+    dataset = Dataset(name=root.resolve().name, classes=class_names(values))
+    return Content(records, dataset, images.rest(where), notes)
 
 
 class _Coco:
-    """The images, the categories and the objects by image of one json file."""
+    """The images, the categories, the objects by image, and the number of boxes without an outline of one file."""
 
     def __init__(self, file: Path) -> None:
         with guarded(file, "is not a json of COCO", _CORRECT):
@@ -84,12 +89,14 @@ class _Coco:
             groups = {entry.get("supercategory") for entry in order}  # Roboflow lists the group as a category too
             order = [entry for entry in order if entry["id"] in used or entry["name"] not in groups]
             self.categories = {entry["id"]: str(entry["name"]) for entry in order}
+            self.boxes = 0
             self.objects: dict[int, list[Drawn]] = defaultdict(list)
             for entry in stated["annotations"]:
                 label = self.categories[entry["category_id"]]
                 outline = entry.get("segmentation")
                 if not outline:
-                    raise ValueError(f"annotation {entry.get('id')} has a box and no segmentation")
+                    self.boxes += 1
+                    continue
                 if entry["image_id"] not in self.images:
                     raise ValueError(f"annotation {entry.get('id')} is of an image that is not listed")
                 self.objects[entry["image_id"]].append(Drawn(label, partial(_decoded, file, outline)))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from s2mnet.data import Dataset
 from s2mnet.datasets.record import Record
@@ -21,7 +21,7 @@ from s2mnet.guard import guarded
 from s2mnet.importing.affixes import split_of_folder
 from s2mnet.importing.content import Content, no_pairs, unique_names, visible
 from s2mnet.importing.imagefiles import Images
-from s2mnet.importing.shapes import Drawn, class_names, class_values, draw, drawn_polygon, ellipse, ignored_value
+from s2mnet.importing.shapes import Drawn, class_names, class_values, draw, drawn_polygon, ignored_value
 from s2mnet.jsonfile import read_json
 from s2mnet.text import listed
 
@@ -43,8 +43,8 @@ def _files(root: Path) -> list[Path]:
 def read(root: Path) -> Content:
     """List the images of all json files. Classes are in the order of ``labels.txt`` if there is one, else sorted.
 
-    Polygons are filled as labelme itself does: corners are pixels, and belong to the object. Lines and points have no
-    area and are left out. An image without shapes is background.
+    Shapes are filled as labelme itself fills them: corners are pixels, and belong to the object. Lines and points have
+    no area and are left out. An image without shapes is background.
 
     Raises:
         S2MNetError: a json is not labelme's, or an image does not exist.
@@ -119,12 +119,18 @@ def _object(file: Path, shape: dict[str, Any], left_out: Counter[str]) -> Drawn 
     if kind == "circle":
         (x, y), edge = points
         radius = math.dist((x, y), edge)
-        return Drawn(label, partial(ellipse, (x + 0.5, y + 0.5), (radius, radius), 0.0))
+        return Drawn(label, partial(_circle, x, y, radius))
     if kind == "mask":
-        left, top = (round(value) for value in points[0])
+        left, top = (int(value) for value in points[0])
         return Drawn(label, partial(_placed, file, str(shape["mask"]), top, left))
     left_out[kind] += 1
     return None
+
+
+def _circle(x: float, y: float, radius: float, size: tuple[int, int]) -> np.ndarray:
+    picture = Image.new("1", size[::-1])
+    ImageDraw.Draw(picture).ellipse((x - radius, y - radius, x + radius, y + radius), fill=1, outline=1)
+    return np.array(picture)
 
 
 def _placed(file: Path, text: str, top: int, left: int, size: tuple[int, int]) -> np.ndarray:

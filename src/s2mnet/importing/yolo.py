@@ -53,7 +53,7 @@ def read(root: Path) -> Content:
     """List the images that have a text file; an empty one is an image without objects.
 
     Raises:
-        S2MNetError: a line is no polygon, its class has no name, or an image does not exist.
+        S2MNetError: there are only boxes, a line is no polygon, its class has no name, or an image does not exist.
     """
     files, source = _label_files(root), _names_file(root)
     if not files or source is None:
@@ -72,12 +72,17 @@ def read(root: Path) -> Content:
         held.setdefault((image.parent, image.stem), []).append(image)
     pairs = {_image(file, root, held): file for file in files}
     stems = unique_names(list(pairs), root)
-    records = []
+    records, boxes, polygons = [], 0, 0
     for image, file in pairs.items():
-        mask = partial(draw, image, _objects(file, names), values, None)
+        objects, others = _objects(file, names)
+        polygons, boxes = polygons + len(objects), boxes + others
+        mask = partial(draw, image, objects, values, None)
         split = splits.get(image) or split_of_folder(image.relative_to(root).parent) or "train"
         records.append(Record(stems[image], split, stems[image], image, mask))
-    return Content(records, Dataset(name=root.resolve().name, classes=class_names(values)), images.rest(pairs))
+    if boxes and not polygons:
+        raise S2MNetError(root, f"has {boxes} boxes and no polygons", "Export polygons (segmentation).")
+    notes = [f"Left out: {boxes} boxes among the polygons."] if boxes else []
+    return Content(records, Dataset(name=root.resolve().name, classes=class_names(values)), images.rest(pairs), notes)
 
 
 def _read_names(source: Path) -> _Stated:
@@ -117,23 +122,27 @@ def _image(file: Path, root: Path, images: dict[tuple[Path, str], list[Path]]) -
     return held[0]
 
 
-def _objects(file: Path, names: dict[int, str]) -> list[Drawn]:
-    objects = []
-    with guarded(file, "is not a list of polygons", "Export polygons (segmentation), not boxes."):
+def _objects(file: Path, names: dict[int, str]) -> tuple[list[Drawn], int]:
+    """The polygons of an image, and the number of boxes."""
+    objects, boxes = [], 0
+    with guarded(file, "is not a list of polygons", "Export polygons (segmentation)."):
         for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), start=1):
             fields = line.split()
             if not fields:
                 continue
             label, numbers = int(fields[0]), np.array([float(field) for field in fields[1:]])
+            if len(numbers) == 4:
+                boxes += 1
+                continue
             if len(numbers) < 6 or len(numbers) % 2:
-                what = "a box" if len(numbers) == 4 else f"{len(numbers)} numbers"
-                raise ValueError(f"line {number} has {what} after the class; a polygon has three points or more")
+                many = f"{len(numbers)} numbers"
+                raise ValueError(f"line {number} has {many} after the class; a polygon has three points or more")
             if label not in names:
                 raise ValueError(f"line {number} has the class {label}, which has no name")
             if not (np.isfinite(numbers).all() and numbers.min() >= -0.01 and numbers.max() <= 1.01):
                 raise ValueError(f"line {number} has coordinates outside 0 to 1")
             objects.append(Drawn(names[label], partial(_scaled, numbers.reshape(-1, 2))))
-    return objects
+    return objects, boxes
 
 
 def _scaled(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
