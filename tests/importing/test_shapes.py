@@ -258,7 +258,7 @@ def cvat(root: Path, kind: str) -> dict[str, np.ndarray]:
 def test_cvat(tmp_path: Path, kind: str) -> None:
     truth = cvat(tmp_path / "src", kind)
     done = import_data(tmp_path / "src", tmp_path / "data")
-    assert done.layout.name == "cvat"
+    assert done.layout.name == "cvat" and done.counts == {"all": 3}
     check(tmp_path / "data", truth)
     assert described(tmp_path / "data")["classes"] == {0: "background", 1: "cell", 2: "vessel"}
 
@@ -324,6 +324,17 @@ def test_voc(tmp_path: Path) -> None:
     order = np.array([0, 2, 1])
     check(tmp_path / "data", {name: order[truth[name]] for name in ("im0", "im1")}, "train")
     check(tmp_path / "data", {"im3": order[truth["im3"]]}, "test")
+
+
+def test_voc_without_colours_has_those_of_voc(tmp_path: Path) -> None:
+    """As Datumaro writes it for classes without colours."""
+    for number in range(3):
+        save(tmp_path / f"src/JPEGImages/im{number}.png", noise(number))
+        colours = np.array([(0, 0, 0), (128, 0, 0), (0, 128, 0)], np.uint8)
+        save(tmp_path / f"src/SegmentationClass/im{number}.png", colours[painted(objects_of(number))])
+    (tmp_path / "src/labelmap.txt").write_text("# label:color_rgb:parts:actions\nbackground:::\ncell:::\nvessel:::\n")
+    import_data(tmp_path / "src", tmp_path / "data")
+    check(tmp_path / "data", {f"im{number}": painted(objects_of(number)) for number in range(3)})
 
 
 def test_a_colour_that_is_not_in_the_map_is_refused(tmp_path: Path) -> None:

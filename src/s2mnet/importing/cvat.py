@@ -37,7 +37,8 @@ def _files(root: Path) -> list[Path]:
 def read(root: Path) -> Content:
     """List the images of all XML files. Objects lie over each other by their ``z_order``, then as they are listed.
 
-    The split of an image is its ``subset``, else that of its folder. Lines, points and cuboids are left out.
+    The split of an image is its ``subset``, else that of its folder, else the name of the XML file. Lines, points and
+    cuboids are left out.
 
     Raises:
         S2MNetError: the file is not CVAT's, has a document type, or an image does not exist.
@@ -66,7 +67,9 @@ def read(root: Path) -> Content:
             shapes.sort(key=lambda shape: int(shape.get("z_order", 0)))
             objects = [_object(file, shape) for shape in shapes]
             left_out.update(shape.tag for shape in entry if shape.tag in _WITHOUT_AREA)
-        split = split_named(entry.get("subset", "")) or split_of_folder(image.relative_to(root).parent) or "train"
+        folder, inner = image.relative_to(root).parent, file.relative_to(root).with_suffix("")
+        of_files = split_of_folder(folder) or split_of_folder(inner)
+        split = split_named(entry.get("subset", "")) or of_files or "train"
         records.append(Record(stems[image], split, stems[image], image, partial(draw, image, objects, values, size)))
     notes = [f"Without an area and left out: {listed([f'{n} × {kind}' for kind, n in left_out.items()])}."]
     dataset = Dataset(name=root.resolve().name, classes=class_names(values))

@@ -68,17 +68,32 @@ def _is_truth(path: Path) -> bool:
 
 
 def _colours(file: Path) -> dict[Colour, str]:
-    """Name of each colour. A line is ``name:r,g,b:parts:actions``; background is first, or stands in for black."""
+    """Name of each colour. A line is ``name:r,g,b:parts:actions``; without a background, black is one."""
     colours: dict[Colour, str] = {}
+    place = 0
     with guarded(file, "is not a list of labels and colours", "Correct it: one line for each, such as cell:255,0,0::."):
         for line in file.read_text(encoding="utf-8-sig").split("\n"):
             if line.strip() and not line.startswith("#"):
                 name, colour, *_ = line.strip().rsplit(":", 3)
-                red, green, blue = (int(value) for value in colour.split(","))
+                red, green, blue = map(int, colour.split(",")) if colour else default_colour(place)
+                place += 1
                 if (red, green, blue) in colours:
                     raise ValueError(f"{name} has the colour of {colours[red, green, blue]}")
                 colours[red, green, blue] = name
     return colours if "background" in colours.values() else {(0, 0, 0): "background"} | colours
+
+
+def default_colour(index: int) -> Colour:
+    """VOC's own colour of a class: the bits of its index in turn, from the highest bit of each channel down.
+
+    Example:
+        >>> [default_colour(index) for index in (0, 1, 2, 15)]
+        [(0, 0, 0), (128, 0, 0), (0, 128, 0), (192, 128, 128)]
+    """
+    red, green, blue = (
+        sum((index >> 3 * place + channel & 1) << 7 - place for place in range(8)) for channel in range(3)
+    )
+    return red, green, blue
 
 
 def _splits(root: Path) -> dict[str, Split]:
