@@ -169,3 +169,20 @@ def test_an_existing_folder_is_never_written_over(tmp_path: Path) -> None:
 def test_a_folder_around_the_data_set_does_not_matter(tmp_path: Path) -> None:
     nnunet(tmp_path / "src/Dataset001_Road")
     assert import_data(tmp_path / "src", tmp_path / "data").counts == {"all": 2}
+
+
+def test_cases_that_dataset_json_lists(tmp_path: Path) -> None:
+    """Version 2 allows files anywhere, under any name."""
+    truth, listed = {}, {}
+    for number in range(3):
+        save(tmp_path / f"src/scans/{number}.png", noise(number))
+        truth[f"case{number}"] = blobs(number, 1)
+        save(tmp_path / f"src/truth/t{number}.png", truth[f"case{number}"])
+        listed[f"case{number}"] = {"images": [f"scans/{number}.png"], "label": f"truth/t{number}.png"}
+    stated = {"channel_names": {"0": "R"}, "labels": {"background": 0, "road": 1}, "file_ending": ".png"}
+    write_json(tmp_path / "src/dataset.json", stated | {"dataset": listed})
+    import_data(tmp_path / "src", tmp_path / "data")
+    held = imported(tmp_path / "data")
+    assert held.keys() == truth.keys()
+    for name, mask in truth.items():
+        np.testing.assert_array_equal(held[name][1], mask)
