@@ -93,6 +93,41 @@ def prepare(
     say(f"{done.dataset.name}: {counts} in {done.folder}")
 
 
+@app.command("import")
+def import_source(
+    source: Annotated[Path, Argument(help="Folder in the layout of another tool, such as nnU-Net, COCO or labelme.")],
+    output: Annotated[Path, Argument(help="Data folder to write.")],
+    layout: Annotated[str, Option("--as", help="Layout of SOURCE, if it is not found out: nnunet, coco, …")] = "",
+    pairs: Annotated[Path | None, Option(help="CSV table with the columns image, mask, and split, patient.")] = None,
+) -> None:
+    """Convert images and masks in the layout of another tool into a data folder."""
+    from s2mnet.importing import import_data
+
+    with progress_bar("importing") as progress:
+        done = import_data(source, output, layout, pairs, progress)
+    say(f"{source} is read as {done.layout.title} (--as {done.layout.name})")
+    for note in done.notes:
+        say(f"note: {note}")
+    say(done.labels)
+    say(f"{done.summary} in {done.folder}")
+
+
+@app.command("export-data")
+def export_data_folder(
+    data: DataFolder,
+    layout: Annotated[Literal["nnunet", "coco"], Option("--as", help="Layout to write.")],
+    output: Annotated[Path, Option("--output", "-o", help="Folder to write.")],
+) -> None:
+    """Write a data folder in the layout of another tool, to try that tool on the same images and splits."""
+    from s2mnet.dataexport import export_data
+
+    with progress_bar("exporting") as progress:
+        done = export_data(data, output, layout, progress)
+    for note in done.notes:
+        say(f"note: {note}")
+    say(f"{', '.join(f'{count} {split}' for split, count in done.counts.items())} in {done.folder}")
+
+
 @app.command()
 def inspect(
     data: DataFolder,
