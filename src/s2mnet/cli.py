@@ -2,60 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 from typer import Argument, Option
 
-from s2mnet.commandline import new_app, run, say
+from s2mnet.commandline import exit_on_interrupt, new_app, run, say
 from s2mnet.errors import S2MNetError
+from s2mnet.options import (
+    DataFolder,
+    Device,
+    Engine,
+    Epochs,
+    Labels,
+    Minutes,
+    PrecisionOption,
+    PresetOption,
+    Start,
+    Tta,
+)
 from s2mnet.progress import progress_bar
 
 app = new_app(
     "s2mnet",
     "S2M-Net for 2-D medical image segmentation: from images and masks to a trained model, masks and metrics.",
 )
-DataFolder = Annotated[
-    Path, Argument(help="DATA/{images,masks} with matching file names, or DATA/{train,val,test}/{images,masks}.")
-]
-Labels = Annotated[
-    Literal["auto", "binary", "threshold", "classes"],
-    Option(help="Meaning of masks. binary: above 0 is foreground; threshold: above 127; classes: values are classes."),
-]
-PresetOption = Annotated[
-    Literal["default", "paper"] | None,
-    Option(help="Training recipe. default: for a small time budget; paper: the authors'. Default: default."),
-]
-Minutes = Annotated[
-    float | None, Option(help="Time budget for training; the learning rate follows it. Default: 30, without --epochs.")
-]
-Epochs = Annotated[
-    int | None, Option(help="Number of epochs. Without --minutes, a run on a CPU is exactly repeatable.")
-]
-Start = Annotated[
-    str | None,
-    Option(
-        help="First weights: none (random), imagenet, a run or model folder, or a Hugging Face repository (user/model)."
-        " Default: imagenet, none for the paper preset."
-    ),
-]
-Tta = Annotated[
-    int | None, Option(help="Number of test-time transforms to average: 1, 4 or 8. Default: stored with the model.")
-]
-Engine = Annotated[
-    Literal["auto", "torch", "openvino"],
-    Option(help="Inference engine. auto: a GPU if there is one, else OpenVINO if installed, else PyTorch."),
-]
-Device = Annotated[
-    str, Option(help="Where to compute: auto, cpu, cuda, cuda:1, mps. auto: a CUDA GPU if there is one, else the CPU.")
-]
-PrecisionOption = Annotated[
-    Literal["float32", "bf16"],
-    Option("--precision", help="Arithmetic of the network. bf16 is faster on processors that support it."),
-]
 
 
 @app.command()
@@ -322,16 +294,6 @@ def demo(
     from s2mnet.demo import run_demo
 
     say(f"report: {run_demo(output, minutes).resolve()}")
-
-
-@contextlib.contextmanager
-def exit_on_interrupt(hint: str) -> Iterator[None]:
-    """On Ctrl-C, print how to continue and exit with status 130."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        say(f"stopped; {hint}", err=True)
-        raise typer.Exit(130) from None
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:

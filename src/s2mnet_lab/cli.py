@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from s2mnet.cli import exit_on_interrupt
-from s2mnet.commandline import new_app, run
+from s2mnet.commandline import exit_on_interrupt, new_app, run
 from s2mnet.progress import progress_bar
 from s2mnet_lab.probe.commands import app as probe
 from s2mnet_lab.reliability.commands import app as reliability
