@@ -237,7 +237,7 @@ def nnunet(
     from s2mnet_lab.study.study import Study
 
     places = Places(data, results, work)
-    with exit_on_interrupt("run the same command to train it anew"):
+    with exit_on_interrupt("run the same command again; a training that has not finished starts anew"):
         result = run_nnunet(Study.load(file), dataset, seed, places, python, minutes, command=command_line())
     typer.echo(f"result: {result}")
 

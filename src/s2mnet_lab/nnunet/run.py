@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -22,54 +19,13 @@ from s2mnet.device import cpu_cores
 from s2mnet.errors import S2MNetError
 from s2mnet.evaluation.results import evaluate
 from s2mnet.provenance import environment
+from s2mnet_lab.nnunet.installation import TRAINER, Installation
 from s2mnet_lab.nnunet.raw import identified, split_file, write_images, write_raw
 from s2mnet_lab.study.result import CellResult, Measured, identify, load_result, result_path, save_result
 from s2mnet_lab.study.run import Places, read_set
 from s2mnet_lab.study.study import NNUNET, Cell, Study
 
-TRAINER, CONFIGURATION = "MinutesTrainer", "2d"
-SPLIT, MEASURED = "splits_final.json", "minutes.json"
-
-
-@dataclass(frozen=True)
-class Installation:
-    """A Python environment with nnU-Net.
-
-    Attributes:
-        python: its interpreter, whose folder holds nnU-Net's commands.
-    """
-
-    python: Path
-
-    def check(self) -> None:
-        """Raise an error if nnU-Net is not installed there."""
-        if not (self.python.parent / "nnUNetv2_train").is_file():
-            fix = f"Run `{self.python} -m pip install nnunetv2`, or choose another environment with --python."
-            raise S2MNetError(self.python, "has no nnunetv2 in its environment", fix)
-
-    def call(self, command: str, *arguments: object, log: Path, **variables: object) -> None:
-        """Run a command of nnU-Net.
-
-        Args:
-            command: its name, such as ``nnUNetv2_train``.
-            *arguments: of the command.
-            log: the file that its output is appended to.
-            **variables: of its environment.
-
-        Raises:
-            S2MNetError: it failed.
-        """
-        own = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        with log.open("ab") as output:
-            done = subprocess.run(
-                [self.python.parent / command, *map(str, arguments)],
-                env=own | {name: str(value) for name, value in variables.items()},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        if done.returncode:
-            last = log.read_text(errors="replace").strip().rpartition("\n")[2]
-            raise S2MNetError(command, f"failed with exit status {done.returncode}: {last}", f"Read {log}.")
+CONFIGURATION, SPLIT, DONE = "2d", "splits_final.json", "minutes.json"
 
 
 @dataclass(frozen=True)
@@ -80,6 +36,8 @@ class Work:
         data: shared by all trainings on these images: the raw images and the preprocessed ones.
         run: of one training.
         dataset: nnU-Net's name of the data set, with its number.
+        raw, preprocessed, trained: folders in nnU-Net's own layout.
+        images, masks: what it predicts from and to.
     """
 
     data: Path
@@ -99,13 +57,20 @@ class Work:
         return self.run / "results" / self.dataset / f"{TRAINER}__nnUNetPlans__{CONFIGURATION}" / "fold_0"
 
     @property
+    def images(self) -> Path:
+        return self.run / "images"
+
+    @property
+    def masks(self) -> Path:
+        return self.run / "masks"
+
+    @property
     def variables(self) -> dict[str, object]:
         """Where nnU-Net finds them, and the processes that it may start: one for each core of this process."""
         return {
             "nnUNet_raw": self.data / "raw",
             "nnUNet_preprocessed": self.data / "preprocessed",
             "nnUNet_results": self.run / "results",
-            "nnUNet_extTrainer": Path(__file__).parent / "trainer",
             "nnUNet_def_n_proc": cpu_cores(),
             "nnUNet_n_proc_DA": cpu_cores(),
         }
@@ -122,6 +87,8 @@ def run_nnunet(
     command: str = "",
 ) -> Path:
     """Train nnU-Net for a cell of a study, and measure it on the study's split.
+
+    A call that was stopped starts its training anew, unless only the prediction was left.
 
     Not repeatable to the bit: the seed fixes the first weights, but nnU-Net's augmentation draws without one.
 
@@ -150,7 +117,7 @@ def run_nnunet(
     if load_result(places.results, study, cell):
         console.print(f"{cell} is done: {path}")
         return path
-    tool.check()
+    tool.install_trainer()
     run = places.work.absolute() / study.name / str(cell)
     run.mkdir(parents=True, exist_ok=True)
     try:
@@ -184,57 +151,78 @@ def _train_and_measure(
     console: Console,
     command: str,
 ) -> CellResult:
+    started = time.monotonic()
     folder, fingerprint = read_set(cell.dataset, study.data[cell.dataset].model_dump_json(), places)
     labels = fingerprint.label_map
     if labels is None:
         raise S2MNetError(folder.root, "has masks without a clear meaning", "Name the classes in dataset.yaml.")
-    images = identify(folder)
-    data = places.work.absolute() / "nnunet" / f"{cell.dataset}-{images.hash[:12]}"
+    data = places.work.absolute() / "nnunet" / f"{cell.dataset}-{identify(folder).hash[:12]}"
     work, log = Work(data, run, f"Dataset001_{cell.dataset}"), run / "nnunet.log"
-    log.unlink(missing_ok=True)
-    prepared = time.monotonic()
     _prepare(work, folder, labels, tool, log, console)
-    prepared = time.monotonic() - prepared
-    shutil.rmtree(work.run / "results", ignore_errors=True)
-    console.print(f"{cell}: nnU-Net trains for {minutes:g} minutes")
-    own = {"S2MNET_MINUTES": minutes, "S2MNET_SEED": cell.seed, "S2MNET_THREADS": cpu_cores()}
-    variables = work.variables | own
-    tool.call("nnUNetv2_train", 1, CONFIGURATION, 0, "-tr", TRAINER, "-device", "cpu", log=log, **variables)
-    tested = time.monotonic()
-    # No test image is opened before this point.
-    cases = identified(folder, study.split)
-    write_images(cases, labels, run / "images")
-    options = ("-d", 1, "-c", CONFIGURATION, "-f", 0, "-tr", TRAINER, "-device", "cpu", "-npp", 0, "-nps", 0)
-    tool.call("nnUNetv2_predict", "-i", run / "images", "-o", run / "masks", *options, log=log, **variables)
-    done = json.loads((work.trained / MEASURED).read_text())
-    validated = _measure(identified(folder, "val"), work.trained / "validation", labels, "val")
-    epoch = {
-        "epoch": done["epoch"],
-        "steps": done["steps"],
-        "seconds": done["seconds"],
-        "val_dice": float(np.mean(list(validated.mean("dice").values()))),
+    variables = work.variables | {
+        "S2MNET_MINUTES": minutes,
+        "S2MNET_SEED": cell.seed,
+        "S2MNET_THREADS": cpu_cores(),
     }
-    result = CellResult(
+    common = ("-tr", TRAINER, "-device", "cpu")
+    if not _is_trained(work, minutes):
+        for left in (work.trained.parents[1], work.images, work.masks):
+            shutil.rmtree(left, ignore_errors=True)
+        console.print(f"{cell}: nnU-Net trains for {minutes:g} minutes")
+        tool.call("nnUNetv2_train", 1, CONFIGURATION, 0, *common, log=log, **variables)
+    # No test image is opened before this point.
+    write_images(identified(folder, study.split), labels, work.images)
+    files = ("-i", work.images, "-o", work.masks, "-npp", 0, "-nps", 0, "--continue_prediction")
+    model = ("-d", 1, "-c", CONFIGURATION, "-f", 0, *common)
+    tool.call("nnUNetv2_predict", *files, *model, log=log, **variables)
+    result = record_of(study, cell, work, folder, labels, time.monotonic() - started, command)
+    dice = float(np.mean(list(result.dice().values())))
+    console.print(f"{cell}: Dice {dice:.4f} on {study.split}, {result.best_dice:.4f} on val")
+    return result
+
+
+def _is_trained(work: Work, minutes: float) -> bool:
+    """Whether an earlier call was stopped after the training and its validation: then only the prediction is left."""
+    validated = (work.trained / "validation" / "summary.json").is_file()
+    return validated and json.loads((work.trained / DONE).read_text())["minutes"] == minutes
+
+
+def record_of(
+    study: Study, cell: Cell, work: Work, folder: ImageFolder, labels: LabelMap, seconds: float, command: str
+) -> CellResult:
+    """The record of a finished cell, from the files that nnU-Net has written.
+
+    Its history has one epoch, the last, with the validation Dice of nnU-Net's own final validation.
+
+    Args:
+        study, cell: which cell it is.
+        work: where the files are.
+        folder, labels: the images, and what their masks mean.
+        seconds: that everything took.
+        command: what was called.
+    """
+    done = json.loads((work.trained / DONE).read_text())
+    plans = json.loads((work.trained.parent / "plans.json").read_text())
+    validated = _measure(identified(folder, "val"), work.trained / "validation", labels, "val")
+    val_dice = float(np.mean(list(validated.mean("dice").values())))
+    return CellResult(
         study=study.name,
         dataset=cell.dataset,
         variant=cell.variant,
         seed=cell.seed,
         lr=None,
         declared=study.declared(cell),
-        plan=_plan(work),
+        plan={"name": plans["plans_name"], **plans["configurations"][CONFIGURATION]},
         environment={**environment(), **done["environment"]},
         command=command,
-        split=images,
+        split=identify(folder),
         parameters=done["parameters"],
         model_sha256=hashlib.sha256((work.trained / "checkpoint_final.pth").read_bytes()).hexdigest(),
-        history=[epoch],
+        history=[{**{name: done[name] for name in ("epoch", "steps", "seconds")}, "val_dice": val_dice}],
         best_epoch=done["epoch"],
-        seconds={"preparing": prepared, "training": done["seconds"], "testing": time.monotonic() - tested},
-        test=_measure(cases, run / "masks", labels, study.split),
+        seconds={"training": done["seconds"], "testing": seconds - done["seconds"]},
+        test=_measure(identified(folder, study.split), work.masks, labels, study.split),
     )
-    dice = float(np.mean(list(result.dice().values())))
-    console.print(f"{cell}: {done['steps']} steps, Dice {dice:.4f} on {study.split}, {result.best_dice:.4f} on val")
-    return result
 
 
 def _prepare(
@@ -257,9 +245,3 @@ def _measure(cases: Mapping[str, Case], masks: Path, labels: LabelMap, split: st
     pairs = ((case.name, read_mask(masks / f"{name}.png"), load_case(case, labels)[1]) for name, case in cases.items())
     facts = {case.name: case.facts for case in cases.values()}
     return Measured.of(evaluate(pairs, labels.structures, split=split, facts=facts))
-
-
-def _plan(work: Work) -> dict[str, Any]:
-    """What nnU-Net planned, without what follows from the images alone."""
-    plans = json.loads((work.trained.parent / "plans.json").read_text())
-    return {"plans": plans["plans_name"], **plans["configurations"][CONFIGURATION]}

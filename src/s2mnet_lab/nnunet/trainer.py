@@ -1,4 +1,4 @@
-"""nnU-Net's trainer, ended by the clock. nnU-Net imports this file in its own environment, which lacks s2mnet.
+"""nnU-Net's trainer, ended by the clock. A copy of this file runs in nnU-Net's own environment, which lacks s2mnet.
 
 The environment variables ``S2MNET_MINUTES``, ``S2MNET_SEED`` and ``S2MNET_THREADS`` are its arguments: the constructor
 of a trainer takes no others.
@@ -80,6 +80,7 @@ class MinutesTrainer(nnUNetTrainer):
             "epoch": self.current_epoch + 1,
             "steps": self.steps,
             "seconds": seconds,
+            "minutes": float(os.environ["S2MNET_MINUTES"]),
             "parameters": sum(p.numel() for p in self.network.parameters()),
             "environment": {
                 "nnunetv2": version("nnunetv2"),
