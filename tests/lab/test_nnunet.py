@@ -190,3 +190,10 @@ def test_nnunet_trains_and_predicts(data: Path, tmp_path: Path) -> None:
         assert result.dice()[f"test_{number}"] == pytest.approx(dice, abs=1e-6)
     (log,) = work.trained.glob("training_log*.txt")
     assert "8 training and 2 validation cases" in log.read_text()
+    # Stopped in the prediction, it goes on there.
+    result_path(places.results, study(), CELL).unlink()
+    (work.masks / "test_00001.png").unlink()
+    run_nnunet(study(), "discs", 1, places, Path(python), console=quiet())
+    again = load_result(places.results, study(), CELL)
+    assert again is not None and (again.model_sha256, again.test) == (result.model_sha256, result.test)
+    assert list(work.trained.glob("training_log*.txt")) == [log]
