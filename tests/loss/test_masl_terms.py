@@ -261,3 +261,26 @@ def test_ignored_pixels_change_nothing_whatever_they_hold() -> None:
     assert other.item() == loss.item()
     assert torch.equal(hidden.grad[:, :, 5:15, 8:20], torch.zeros(1, 1, 10, 12))
     assert bool(hidden.grad.isfinite().all())
+
+
+@pytest.mark.parametrize("absent", [0.0, 0.3, 1.0])
+def test_an_absent_class_counts_by_its_weight(absent: float) -> None:
+    """Sample 0 holds class 1 of 2, sample 1 both, sample 2 none, and class 2 of sample 3 is ignored everywhere."""
+    rng = np.random.default_rng(5)
+    target = torch.from_numpy(blobs(rng, (4, 2, 20, 24), 0.3)).long()
+    target[0, 1] = target[2] = 0
+    target[3, 1] = 255
+    assert target[0, 0].any() and target[1, 0].any() and target[1, 1].any() and (target[3, 0] == 1).any()
+    logits = torch.from_numpy(rng.standard_normal(target.shape))
+    each = torch.tensor(
+        [[float(MASL()(logits[b : b + 1, c : c + 1], target[b, c][None])) for c in (0, 1)] for b in range(4)]
+    )
+    weights = torch.tensor([[1, absent], [1, 1], [1, 1], [1, 0]])
+    expected = ((each * weights).sum(1) / weights.sum(1)).mean()
+    assert MASL(2, multilabel=True, absent=absent)(logits, target).item() == pytest.approx(float(expected), rel=1e-6)
+
+
+@pytest.mark.parametrize("absent", [-0.1, 1.5, float("nan")])
+def test_a_weight_of_absent_classes_outside_its_range_is_refused(absent: float) -> None:
+    with pytest.raises(ValueError, match="absent is"):
+        MASL(absent=absent)

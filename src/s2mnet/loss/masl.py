@@ -26,7 +26,8 @@ class MASL(nn.Module):
     """L(y, p) = Σ w_i α_i(y) L_i(y, p) / (Σ w_i α_i(y) + ε), i ∈ {core, bnd, str, sca, tex} (SPEC 2).
 
     Each sample and foreground class is a binary problem. The loss of a sample is the mean over the classes present in
-    it, or over all foreground classes if none is present (so that false positives cost something). The loss of a batch
+    it, or over all foreground classes if none is present (so that false positives cost something); `absent` lets the
+    other classes count where some are present. The loss of a batch
     is the mean over its samples; a sample whose pixels are all ignored counts as 0. All arithmetic is float32 (float64
     for float64 logits), also under autocast.
 
@@ -41,10 +42,13 @@ class MASL(nn.Module):
         pull_limit: upper limit for the pull of a term on the prediction of one sample and class, as a fraction of the
             pull of L_core or, without L_core, of the first term in use (see `pulls`). Where a term exceeds it, its
             weight is lowered for that step (**ours**). None: the equation as written.
+        absent: weight of a class that a sample lacks, relative to one that it holds, in 0 … 1. 0 is SPEC 2.5: a false
+            positive of a class that is not in the image then costs nothing if another class is (**ours** above 0).
         ignore_index: pixels with this label count in no term or descriptor; with `multilabel`, per channel.
 
     Raises:
-        ValueError: unknown term or weighting, no terms, num_classes below 1, or pull_limit not above 0.
+        ValueError: unknown term or weighting, no terms, num_classes below 1, pull_limit not above 0, or absent not in
+            0 … 1.
 
     Attributes:
         log: figures of the latest call, 0-d tensors without gradient: "loss", "term/core" …, "alpha/core" …,
@@ -70,6 +74,7 @@ class MASL(nn.Module):
         modulation: bool = True,
         pull_limit: float | None = DEFAULT_PULL_LIMIT,
         ignore_index: int = 255,
+        absent: float = 0.0,
     ) -> None:
         super().__init__()
         if num_classes < 1:
@@ -79,8 +84,10 @@ class MASL(nn.Module):
             raise ValueError(f"terms is {terms!r}. List some of {', '.join(map(repr, TERMS))}, each once.")
         if pull_limit is not None and not pull_limit > 0:
             raise ValueError(f"pull_limit is {pull_limit}. Use a number above 0, or None for no limit.")
+        if not 0 <= absent <= 1:
+            raise ValueError(f"absent is {absent}. Use a weight from 0 to 1.")
         self.num_classes, self.multilabel, self.ignore_index = num_classes, multilabel, ignore_index
-        self.modulation, self.pull_limit = modulation, pull_limit
+        self.modulation, self.pull_limit, self.absent = modulation, pull_limit, absent
         self.term_weights = TermWeights([term for term in TERMS if term in terms], weighting)
         self.log: dict[str, Tensor] = {}
 
@@ -168,7 +175,7 @@ class MASL(nn.Module):
                 values, slopes = self._slopes(maps, shapes)
                 losses = _WithSlopes.apply(maps.logits, values, slopes)
                 limits = _limits(self._pulls(slopes, alphas), self.pull_limit)
-            share = _share(truth, valid, losses.dtype)
+            share = _share(truth, valid, losses.dtype, self.absent)
             loss = (share * self.term_weights(losses, limits * alphas)).sum()
             self.log = self._figures(loss, losses, alphas, limits, shapes, share)
         return loss
@@ -177,7 +184,7 @@ class MASL(nn.Module):
         return (
             f"num_classes={self.num_classes}, multilabel={self.multilabel}, weighting={self.term_weights.weighting!r}, "
             f"terms={self.terms}, modulation={self.modulation}, pull_limit={self.pull_limit}, "
-            f"ignore_index={self.ignore_index}"
+            f"ignore_index={self.ignore_index}, absent={self.absent}"
         )
 
     def _truth(self, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -255,8 +262,8 @@ class _WithSlopes(torch.autograd.Function):
         return torch.einsum("nbf,nbfhw->bfhw", gradient, slopes), None, None
 
 
-def _share(truth: Tensor, valid: Tensor, dtype: torch.dtype) -> Tensor:
-    """Share of each sample and class in the batch's loss, (B, F) (SPEC 2.5; without foreground **ours**)."""
-    present, usable = truth.flatten(2).any(2), valid.flatten(2).any(2)
-    counted = torch.where(present.any(1, keepdim=True), present, usable).to(dtype)
+def _share(truth: Tensor, valid: Tensor, dtype: torch.dtype, absent: float) -> Tensor:
+    """Share of each sample and class in the batch's loss, (B, F) (SPEC 2.5; without foreground, and `absent`, ours)."""
+    present, usable = truth.flatten(2).any(2), valid.flatten(2).any(2).to(dtype)
+    counted = torch.where(present, 1, torch.where(present.any(1, keepdim=True), absent * usable, usable))
     return counted / counted.sum(1, keepdim=True).clamp(min=1) / len(counted)
