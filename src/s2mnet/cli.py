@@ -279,6 +279,24 @@ def evaluate(
 
 
 @app.command()
+def export(
+    run: Annotated[Path, Argument(help="Run folder of `s2mnet train`.")],
+    output: Annotated[Path, Option("--output", "-o", help="Folder to write; it must not exist.")],
+    to: Annotated[Literal["onnx"], Option(help="onnx: one file from the image to its mask, for ONNX Runtime.")],
+    images: Annotated[
+        Path | None,
+        Option(help="onnx: images on which to compare it with the model. Default: those of the run's test."),
+    ] = None,
+) -> None:
+    """Write a trained model for other programs, with its preprocessing."""
+    from s2mnet.exporting.run import export_run
+
+    for line in export_run(run, to, output, images):
+        say(line)
+    say(f"{to}: {output}")
+
+
+@app.command()
 def demo(
     output: Annotated[Path, Option("--output", "-o", help="Folder for the data and the run.")],
     minutes: Annotated[float, Option(help="Time budget for training.")] = 6.0,

@@ -1,4 +1,4 @@
-"""One ONNX graph from an image as it is to its mask: preparation, network, and what follows, as ``s2mnet.inference``."""
+"""One ONNX graph from an image as it is to its mask: the steps of ``s2mnet.inference`` around the network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from s2mnet.data.labels import LabelMap
 from s2mnet.data.resize import resizes_in_torch
 from s2mnet.errors import S2MNetError
 from s2mnet.exporting.network import NAME, Exported, export_network
-from s2mnet.exporting.operations import DOMAIN, FUNCTIONS, OPSET
+from s2mnet.exporting.operations import FUNCTIONS, OPSET
 from s2mnet.inference import OVERLAP, Inference, margin_of
 from s2mnet.modelfolder import ModelConfig
 from s2mnet.plan import Preprocessing
@@ -100,8 +100,14 @@ def _averaged(call: str, preprocessing: Preprocessing, views: int) -> str:
         "Identity ({before}) }}>"
     )
     turns = views > 4
-    before = turn.format(after="upright", before="inputs", flag="view_transposed") if turns else "upright = Identity (inputs)"
-    after = turn.format(after="map", before="unflipped", flag="view_transposed") if turns else "map = Identity (unflipped)"
+    before = (
+        turn.format(after="upright", before="inputs", flag="view_transposed")
+        if turns
+        else "upright = Identity (inputs)"
+    )
+    after = (
+        turn.format(after="map", before="unflipped", flag="view_transposed") if turns else "map = Identity (unflipped)"
+    )
     return f"""
     size = Shape <start = 2> (inputs)
     map_shape = Concat <axis = 0> (map_head, size)
@@ -168,7 +174,8 @@ def _own_size(preprocessing: Preprocessing) -> str:
     else:
         lines += [
             "own_shape = Concat <axis = 0> (map_head, own_size)",
-            'own = Resize <mode = "linear", coordinate_transformation_mode = "half_pixel"> (maps, none, none, own_shape)',
+            'own = Resize <mode = "linear", coordinate_transformation_mode = "half_pixel">',
+            "(maps, none, none, own_shape)",
         ]
     return "\n".join([*lines, "probabilities = Squeeze (own, axis_0)"])
 
@@ -215,10 +222,10 @@ def _constants(config: ModelConfig, views: int) -> list[onnx.TensorProto]:
         "views": views,
         "flips": flips[:views],
     }
-    arrays = {name: np.array(value, np.int64) for name, value in integers.items()}
     reals = {"room": TORCH_ROOM if in_torch else PILLOW_ROOM, "white": 255, "zero": 0, "view_count": views, "none": []}
-    arrays |= {name: np.array(value, np.float32) for name, value in reals.items()}
-    arrays |= {
+    arrays: dict[str, np.ndarray] = {
+        **{name: np.array(value, np.int64) for name, value in integers.items()},
+        **{name: np.array(value, np.float32) for name, value in reals.items()},
         "threshold": np.array(config.threshold, np.float32),
         "yes": np.array(True),
         "transposes": np.arange(views) >= 4,

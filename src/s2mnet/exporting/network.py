@@ -12,11 +12,11 @@ import onnx.inliner
 import torch
 from torch import Tensor, nn
 
-from s2mnet.engines import build
 from s2mnet.errors import S2MNetError
 from s2mnet.exporting.operations import DOMAIN, OPSET
 from s2mnet.inference import Inference
 from s2mnet.modelfolder import ModelConfig
+from s2mnet.network.fast import accelerate
 
 NAME = "Network"
 
@@ -56,7 +56,7 @@ def export_network(network: nn.Module, config: ModelConfig) -> Exported:
         S2MNetError: PyTorch cannot write this network as ONNX.
     """
     example = torch.rand(1, len(config.preprocessing.channels), *config.preprocessing.size)
-    module = _Probabilities(build(network, "torch").network, config).eval()
+    module = _Probabilities(accelerate(network, "predict").network, config).eval()
     try:
         with torch.no_grad(), _quiet():
             program: Any = torch.onnx.export(module, (example,), dynamo=True, verbose=False, opset_version=OPSET)

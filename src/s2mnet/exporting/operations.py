@@ -1,6 +1,7 @@
 """What happens around the network in an exported graph, as ONNX functions: the same sums as ``s2mnet.inference``.
 
-The names begin with a capital, as those of ONNX operators do. Python calls of these functions run them eagerly.
+The names begin with a capital, as those of ONNX operators do. In functions that loops call, numbers are constants with
+a type of their own: ONNX Runtime warns about literals there.
 """
 
 # mypy: disable-error-code="no-untyped-def, call-overload, operator, index, arg-type"
@@ -10,8 +11,8 @@ import math
 
 import onnx
 from onnx import TensorProto
+from onnxscript import OnnxFunction, script, values
 from onnxscript import opset18 as op
-from onnxscript import script, values
 
 from s2mnet.inference import SIGMA
 
@@ -62,9 +63,9 @@ def Lanczos(planes, height, width, room):
 @script(DOMAIN, default_opset=op)
 def Luma(planes):
     """Grey (1, H, W) of red, green and blue (3, H, W), as Pillow rounds it (ITU-R 601)."""
-    factors = op.Constant(value_ints=[19595, 38470, 7471])
-    total = op.ReduceSum(op.Cast(planes, to=TensorProto.INT64) * op.Unsqueeze(factors, [1, 2]), [0], keepdims=1)
-    return op.Cast((total + 32768) / 65536, to=TensorProto.FLOAT)
+    factors = op.Constant(value_floats=[19595.0, 38470.0, 7471.0])  # all sums are whole numbers below 2²⁴
+    total = op.ReduceSum(planes * op.Unsqueeze(factors, [1, 2]), [0], keepdims=1)
+    return op.Floor((total + 32768.0) / 65536.0)
 
 
 @script(DOMAIN, default_opset=op)
@@ -88,18 +89,22 @@ def Mirrored(planes, height, width, margin):
 @script(DOMAIN, default_opset=op)
 def Flipped(maps, flips):
     """Maps (…, H, W) with rows and columns reversed where the two flags are 1."""
+    zero = op.Constant(value_int=0)
+    one = op.Constant(value_int=1)
     n_rows = op.Squeeze(op.Shape(maps, start=2, end=3), [0])
     n_columns = op.Squeeze(op.Shape(maps, start=3, end=4), [0])
-    rows = op.Abs(op.Gather(flips, 0) * (n_rows - 1) - op.Range(0, n_rows, 1))
-    columns = op.Abs(op.Gather(flips, 1) * (n_columns - 1) - op.Range(0, n_columns, 1))
+    rows = op.Abs(op.Gather(flips, zero) * (n_rows - one) - op.Range(zero, n_rows, one))
+    columns = op.Abs(op.Gather(flips, one) * (n_columns - one) - op.Range(zero, n_columns, one))
     return op.Gather(op.Gather(maps, rows, axis=2), columns, axis=3)
 
 
 @script(DOMAIN, default_opset=op)
 def WindowStarts(side, window, step):
     """Where the windows along an axis begin; the last one ends with the axis."""
-    count = (side - window + step - 1) / step + 1
-    return op.Min(op.Range(0, count, 1) * step, side - window)
+    zero = op.Constant(value_int=0)
+    one = op.Constant(value_int=1)
+    count = (side - window + step - one) / step + one
+    return op.Min(op.Range(zero, count, one) * step, side - window)
 
 
 @script(DOMAIN, default_opset=op)
@@ -110,27 +115,34 @@ def Covering(side, window, step, back):
         The indices into all pixels of all windows in order, int64 (side); their Gaussian weights, 0 where there is no
         such window.
     """
+    zero = op.Constant(value_int=0)
+    one = op.Constant(value_int=1)
     starts = WindowStarts(side, window, step)
     count = op.Squeeze(op.Shape(starts), [0])
-    pixels = op.Range(0, side, 1)
-    last = op.Where(pixels >= side - window, count - 1, pixels / step)
+    pixels = op.Range(zero, side, one)
+    last = op.Where(pixels >= side - window, count - one, pixels / step)
     chosen = last - back
-    number = op.Max(chosen, 0)
+    number = op.Max(chosen, zero)
     offset = pixels - op.Gather(starts, number)
-    exists = op.And(chosen >= 0, offset < window)
-    place = op.Min(offset, window - 1)
-    extent = op.Cast(window, to=TensorProto.FLOAT)
-    distance = (op.Cast(place, to=TensorProto.FLOAT) - (extent - 1.0) / 2.0) / (extent * SIGMA)
-    weights = op.Where(exists, op.Exp(distance * distance * -0.5), 0.0)
+    exists = op.And(chosen >= zero, offset < window)
+    place = op.Min(offset, window - one)
+    centre = op.Cast(window - one, to=TensorProto.FLOAT) * op.Constant(value_float=0.5)
+    sigma = op.Cast(window, to=TensorProto.FLOAT) * op.Constant(value_float=SIGMA)
+    distance = (op.Cast(place, to=TensorProto.FLOAT) - centre) / sigma
+    gaussian = op.Exp(distance * distance * op.Constant(value_float=-0.5))
+    weights = op.Where(exists, gaussian, op.Constant(value_float=0.0))
     return number * window + place, weights
 
 
 @script(DOMAIN, default_opset=op)
 def Blended(tiles, side, window, step):
     """The weighted mean of windows along the first axis: (windows · window, …) → (side, …). At most three overlap."""
-    place_0, weight_0 = Covering(side, window, step, 0)
-    place_1, weight_1 = Covering(side, window, step, 1)
-    place_2, weight_2 = Covering(side, window, step, 2)
+    zero = op.Constant(value_int=0)
+    one = op.Constant(value_int=1)
+    two = op.Constant(value_int=2)
+    place_0, weight_0 = Covering(side, window, step, zero)
+    place_1, weight_1 = Covering(side, window, step, one)
+    place_2, weight_2 = Covering(side, window, step, two)
     total = weight_0 + weight_1 + weight_2
     share_0 = op.Unsqueeze(weight_0 / total, [1, 2])
     share_1 = op.Unsqueeze(weight_1 / total, [1, 2])
@@ -142,13 +154,14 @@ def Blended(tiles, side, window, step):
 @script(DOMAIN, default_opset=op)
 def Joined(tiles, n_rows, n_columns, height, width, step_rows, step_columns):
     """Windows (rows · columns, K, height, width), row by row, joined to maps (1, K, n_rows, n_columns)."""
+    rest = op.Constant(value_ints=[-1])
     down = op.Shape(WindowStarts(n_rows, height, step_rows))
     outputs = op.Shape(tiles, start=1, end=2)
     rows = op.Unsqueeze(height, [0])
     columns = op.Unsqueeze(width, [0])
-    grid = op.Reshape(tiles, op.Concat(down, [-1], outputs, rows, columns, axis=0))
+    grid = op.Reshape(tiles, op.Concat(down, rest, outputs, rows, columns, axis=0))
     by_rows = op.Transpose(grid, perm=[0, 3, 1, 4, 2])  # window row, row in it, window column, column in it, K
-    tall = op.Reshape(by_rows, op.Concat(down * rows, [-1], outputs, axis=0))
+    tall = op.Reshape(by_rows, op.Concat(down * rows, rest, outputs, axis=0))
     joined_rows = Blended(tall, n_rows, height, step_rows)
     wide = op.Transpose(joined_rows, perm=[1, 0, 2])
     joined = Blended(wide, n_columns, width, step_columns)
@@ -164,7 +177,7 @@ def RegionScores(probabilities, membership):
     return op.Reshape(flat, op.Concat([-1], op.Shape(odds, start=1, end=3), axis=0))
 
 
-FUNCTIONS = [
+FUNCTIONS: list[OnnxFunction] = [
     LanczosWeights, Rounded, Lanczos, Luma, MirroredPlaces, Mirrored, Flipped, WindowStarts, Covering, Blended, Joined,
     RegionScores,
 ]  # fmt: skip

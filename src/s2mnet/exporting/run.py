@@ -1,0 +1,49 @@
+"""``s2mnet export``: a trained model for other programs, in a new folder that is whole or absent."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Literal
+
+from s2mnet.errors import S2MNetError
+from s2mnet.files import partial_folder, replace_folder
+
+Target = Literal["onnx"]
+_NEEDED = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
+
+
+def export_run(run: Path, target: Target, output: Path, images: Path | None = None) -> list[str]:
+    """Write a model in the form of other programs.
+
+    Args:
+        run: folder that ``s2mnet train`` wrote, or any with its ``config.json`` and ``model.safetensors``.
+        target: "onnx": one file from an image to its mask, see :func:`s2mnet.exporting.graph.build_graph`, compared
+            with the model on real images.
+        output: folder to write; it must not exist, or be empty.
+        images: for "onnx", images to compare on; None: those that the run was tested on.
+
+    Returns:
+        Lines for the screen.
+
+    Raises:
+        S2MNetError: the output exists, a package is missing, or the model cannot be exported. Nothing is written.
+    """
+    if output.is_file() or (output.is_dir() and any(output.iterdir())):
+        raise S2MNetError(output, "already exists", "Choose another folder with -o.")
+    _check_packages(target)
+    with partial_folder(output) as folder:
+        from s2mnet.exporting.onnx_file import write_onnx
+
+        lines = write_onnx(run, folder, output, images)
+        replace_folder(folder, output)
+    return lines
+
+
+def _check_packages(target: Target) -> None:
+    for package in _NEEDED[target]:
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            problem = f"needs a package that cannot be imported ({error})"
+            raise S2MNetError(f"--to {target}", problem, 'Install it: pip install "s2mnet[onnx]"') from None
