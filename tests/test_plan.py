@@ -37,14 +37,14 @@ from s2mnet.plan.machine import bytes_per_pixel
 
 
 def fingerprint(
-    height: int = 500, width: int = 600, thickness: float = 100.0, train: int = 40,
+    height: int | Spread = 500, width: int | Spread = 600, thickness: float = 100.0, train: int = 40,
     mean: tuple[float, ...] = (0.4, 0.3, 0.2), std: tuple[float, ...] = (0.2, 0.2, 0.1), **other: Any,
 ) -> Fingerprint:  # fmt: skip
     facts: dict[str, Any] = dict(
         name="polyps",
         counts={"train": train, "val": 5, "test": 5},
-        height=Spread.of([height]),
-        width=Spread.of([width]),
+        height=height if isinstance(height, Spread) else Spread.of([height]),
+        width=width if isinstance(width, Spread) else Spread.of([width]),
         channels=3,
         intensity=[Channel(mean=m, std=s, percentiles={}) for m, s in zip(mean, std, strict=True)],
         label_map=LabelMap(kind="classes", values=[0, 255]),
@@ -54,6 +54,38 @@ def fingerprint(
         split_rule="as given",
     )
     return Fingerprint(**facts | other)
+
+
+def side_for(minutes: float, megapixels: float, train: int = 700, **other: Any) -> int:
+    machine = Machine(speed=megapixels * 1e6, **other)
+    return make_plan(fingerprint(train=train), minutes=minutes, machine=machine).preprocessing.size[0]
+
+
+def test_a_larger_budget_trains_on_larger_images() -> None:
+    sides = [side_for(minutes, 0.5) for minutes in range(1, 120)]
+    assert sides == sorted(sides) and set(sides) == {128, 192, 256}
+    assert side_for(60, 0.05) < side_for(60, 0.5)  # a slower machine
+    assert side_for(60, 0.5, train=50_000) == 128  # too many images to visit
+    assert make_plan(fingerprint(), epochs=50, machine=Machine(speed=1e9)).preprocessing.size == (128, 128)
+    assert make_plan(fingerprint(), minutes=60, size=160, machine=Machine(speed=5e5)).preprocessing.size == (160, 160)
+    assert side_for(1000, 0.5, gpu=True) == 256
+
+
+@pytest.mark.parametrize(("height", "width"), [(150, 120), (200, 250)])
+def test_images_are_not_enlarged_for_a_large_budget(height: int, width: int) -> None:
+    machine = Machine(speed=1e7)
+    assert make_plan(fingerprint(height, width), minutes=60, machine=machine).preprocessing.size[0] <= max(
+        height, width
+    )
+
+
+def test_structures_of_one_size_in_images_of_all_sizes_are_seen_at_their_own_resolution() -> None:
+    spread = Spread(minimum=40, median=60, maximum=1000)
+    plan = make_plan(fingerprint(height=spread, width=spread, thickness=20, growth=(-0.1, 0.2)))
+    assert plan.preprocessing.extent == "patches" and "from 40 to 1000 px" in plan.reasons["extent"]
+    for growth in ((0.8, 1.2), (-2.0, 2.0), None):
+        plan = make_plan(fingerprint(height=spread, width=spread, thickness=20, growth=growth))
+        assert plan.preprocessing.extent == "whole"
 
 
 def test_thin_foreground_is_seen_at_its_own_resolution() -> None:

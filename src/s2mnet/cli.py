@@ -2,60 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 from typer import Argument, Option
 
-from s2mnet.commandline import new_app, run, say
+from s2mnet.commandline import exit_on_interrupt, new_app, run, say
 from s2mnet.errors import S2MNetError
+from s2mnet.options import (
+    DataFolder,
+    Device,
+    Engine,
+    Epochs,
+    Labels,
+    Minutes,
+    PrecisionOption,
+    PresetOption,
+    Start,
+    Tta,
+)
 from s2mnet.progress import progress_bar
 
 app = new_app(
     "s2mnet",
     "S2M-Net for 2-D medical image segmentation: from images and masks to a trained model, masks and metrics.",
 )
-DataFolder = Annotated[
-    Path, Argument(help="DATA/{images,masks} with matching file names, or DATA/{train,val,test}/{images,masks}.")
-]
-Labels = Annotated[
-    Literal["auto", "binary", "threshold", "classes"],
-    Option(help="Meaning of masks. binary: above 0 is foreground; threshold: above 127; classes: values are classes."),
-]
-PresetOption = Annotated[
-    Literal["default", "paper"] | None,
-    Option(help="Training recipe. default: for a small time budget; paper: the authors'. Default: default."),
-]
-Minutes = Annotated[
-    float | None, Option(help="Time budget for training; the learning rate follows it. Default: 30, without --epochs.")
-]
-Epochs = Annotated[
-    int | None, Option(help="Number of epochs. Without --minutes, a run on a CPU is exactly repeatable.")
-]
-Start = Annotated[
-    str | None,
-    Option(
-        help="First weights: none (random), imagenet, a run or model folder, or a Hugging Face repository (user/model)."
-        " Default: imagenet, none for the paper preset."
-    ),
-]
-Tta = Annotated[
-    int | None, Option(help="Number of test-time transforms to average: 1, 4 or 8. Default: stored with the model.")
-]
-Engine = Annotated[
-    Literal["auto", "torch", "openvino"],
-    Option(help="Inference engine. auto: a GPU if there is one, else OpenVINO if installed, else PyTorch."),
-]
-Device = Annotated[
-    str, Option(help="Where to compute: auto, cpu, cuda, cuda:1, mps. auto: a CUDA GPU if there is one, else the CPU.")
-]
-PrecisionOption = Annotated[
-    Literal["float32", "bf16"],
-    Option("--precision", help="Arithmetic of the network. bf16 is faster on processors that support it."),
-]
 
 
 @app.command()
@@ -91,6 +63,41 @@ def prepare(
         say(f"note: {note}")
     counts = ", ".join(f"{count} {split}" for split, count in done.counts.items())
     say(f"{done.dataset.name}: {counts} in {done.folder}")
+
+
+@app.command("import")
+def import_source(
+    source: Annotated[Path, Argument(help="Folder in the layout of another tool, such as nnU-Net, COCO or labelme.")],
+    output: Annotated[Path, Argument(help="Data folder to write.")],
+    layout: Annotated[str, Option("--as", help="Layout of SOURCE, if it is not found out: nnunet, coco, …")] = "",
+    pairs: Annotated[Path | None, Option(help="CSV table with the columns image, mask, and split, patient.")] = None,
+) -> None:
+    """Convert images and masks in the layout of another tool into a data folder."""
+    from s2mnet.importing import import_data
+
+    with progress_bar("importing") as progress:
+        done = import_data(source, output, layout, pairs, progress)
+    say(f"{source} is read as {done.layout.title} (--as {done.layout.name})")
+    for note in done.notes:
+        say(f"note: {note}")
+    say(done.labels)
+    say(f"{done.summary} in {done.folder}")
+
+
+@app.command("export-data")
+def export_data_folder(
+    data: DataFolder,
+    layout: Annotated[Literal["nnunet", "coco"], Option("--as", help="Layout to write.")],
+    output: Annotated[Path, Option("--output", "-o", help="Folder to write.")],
+) -> None:
+    """Write a data folder in the layout of another tool, to try that tool on the same images and splits."""
+    from s2mnet.dataexport import export_data
+
+    with progress_bar("exporting") as progress:
+        done = export_data(data, output, layout, progress)
+    for note in done.notes:
+        say(f"note: {note}")
+    say(f"{', '.join(f'{count} {split}' for split, count in done.counts.items())} in {done.folder}")
 
 
 @app.command()
@@ -305,16 +312,6 @@ def demo(
     from s2mnet.demo import run_demo
 
     say(f"report: {run_demo(output, minutes).resolve()}")
-
-
-@contextlib.contextmanager
-def exit_on_interrupt(hint: str) -> Iterator[None]:
-    """On Ctrl-C, print how to continue and exit with status 130."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        say(f"stopped; {hint}", err=True)
-        raise typer.Exit(130) from None
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:

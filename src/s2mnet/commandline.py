@@ -5,6 +5,7 @@ import io
 import os
 import sys
 import warnings
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -60,6 +61,16 @@ def run(commands: typer.Typer) -> None:
 def say(text: str, err: bool = False) -> None:
     """Print a line, with control characters escaped: names may hold anything."""
     typer.echo(shown(text), err=err)
+
+
+@contextlib.contextmanager
+def exit_on_interrupt(hint: str) -> Iterator[None]:
+    """On Ctrl-C, print how to continue and exit with status 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"stopped; {hint}", err=True)
+        raise typer.Exit(130) from None
 
 
 def _refuse(error: S2MNetError) -> None:

@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     import torch
 
 Precision = Literal["float32", "bf16"]
+PLAIN = "S2MNET_PLAIN"
+
+
+def plain_forms() -> bool:
+    """Whether the environment variable ``S2MNET_PLAIN`` is 1, which turns the fast forms of network and loss off."""
+    return os.environ.get(PLAIN) == "1"
 
 
 def choose_device(asked: str = "auto") -> torch.device:

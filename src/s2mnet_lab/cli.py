@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from s2mnet.cli import exit_on_interrupt
-from s2mnet.commandline import new_app, run
+from s2mnet.commandline import exit_on_interrupt, new_app, run
 from s2mnet.progress import progress_bar
 from s2mnet_lab.probe.commands import app as probe
 from s2mnet_lab.reliability.commands import app as reliability
@@ -213,6 +212,33 @@ def study(
     with exit_on_interrupt("run the same command to continue from the last finished epoch"):
         finished = run_study(Study.load(file), Places(data, results, work), selection, minutes, command=command_line())
     typer.echo(f"{len(finished)} cells finished")
+
+
+@app.command()
+def nnunet(
+    dataset: Annotated[str, typer.Argument(metavar="SET", help="A data set of the study, such as DRIVE.")],
+    python: Annotated[Path, typer.Option(help="Interpreter of an environment with nnunetv2.")],
+    file: Annotated[Path, typer.Option("--study", help="A study with a variant of nnunetv2.")] = Path(
+        "studies/start-30.yaml"
+    ),
+    data: Annotated[Path, typer.Option(help="Folder with a folder for each public data set, as downloaded.")] = Path(
+        "data"
+    ),
+    minutes: Annotated[float | None, typer.Option(help="Minutes of training. Default: those of the study.")] = None,
+    seed: Annotated[int, typer.Option(help="A seed of the study.")] = 42,
+    results: Annotated[Path, typer.Option(help="Folder of result files.")] = Path("results"),
+    work: Annotated[Path, typer.Option(help="Folder for prepared data and models.")] = Path("runs/studies"),
+) -> None:
+    """Run a cell of a study by nnU-Net v2 on the CPU: its own plan, trainer and predictor."""
+    from s2mnet.workflow import command_line
+    from s2mnet_lab.nnunet.run import run_nnunet
+    from s2mnet_lab.study.run import Places
+    from s2mnet_lab.study.study import Study
+
+    places = Places(data, results, work)
+    with exit_on_interrupt("run the same command again; a training that has not finished starts anew"):
+        result = run_nnunet(Study.load(file), dataset, seed, places, python, minutes, command=command_line())
+    typer.echo(f"result: {result}")
 
 
 def main() -> None:

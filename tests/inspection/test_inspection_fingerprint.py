@@ -12,11 +12,13 @@ from PIL import Image
 from planted import COUNTS, blob, cases, clean_folder, put, texture
 from rich.console import Console
 
+from s2mnet.data import find_cases
 from s2mnet.data.images import read_image
 from s2mnet.errors import S2MNetError
-from s2mnet.fingerprint import Fingerprint, inspect_folder
+from s2mnet.fingerprint import Fingerprint, inspect_folder, read_folder
 from s2mnet.fingerprint.storedform import stored_form
 from s2mnet.inspection import print_fingerprint, write_page
+from s2mnet.plan import make_plan
 
 
 @pytest.fixture(scope="module")
@@ -187,3 +189,27 @@ def test_the_screen_shows_numbers_and_problems(tmp_path: Path) -> None:
     assert lines[0].startswith("data      [bold]data: 9 images with masks (5 train, 2 val, 2 test)")
     assert any(line.startswith("error     val/masks/val1.png has 50 × 64 px") for line in lines)
     assert "problems  1 error" in lines
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_how_structures_grow_with_the_image(tmp_path: Path, cut: bool) -> None:
+    """Discs of one size in cuts of all sizes do not; the same picture at all sizes does."""
+    rng = np.random.default_rng(1)
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    for number, side in enumerate(np.geomspace(60, 400, 24).astype(int)):
+        radius = 12 if cut else side / 5
+        y, x = np.mgrid[:side, :side] - side / 2
+        mask = np.hypot(y, x) < radius * rng.uniform(0.9, 1.1)
+        Image.fromarray(mask.astype(np.uint8) * 255).save(tmp_path / "masks" / f"{number}.png")
+        image = rng.integers(0, 80, (side, side)) + 150 * mask
+        Image.fromarray(image.astype(np.uint8)).save(tmp_path / "images" / f"{number}.png")
+    found = read_folder(find_cases(tmp_path))
+    assert found.growth is not None
+    low, high = found.growth
+    assert low <= (0 if cut else 1) <= high and high - low < 0.3
+    assert make_plan(found).preprocessing.extent == ("patches" if cut else "whole")
+
+
+def test_growth_is_not_measured_on_images_of_one_size(found: Fingerprint) -> None:
+    assert found.growth is None

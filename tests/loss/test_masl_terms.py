@@ -198,7 +198,9 @@ def test_no_term_outweighs_core(limit: float, weighting: str, ignoring: bool, se
     slopes, pulls = [], []
     for i, term in enumerate(TERMS):
         per_map = [
-            MASL(terms=[term])(logits[b : b + 1, c : c + 1], target[b : b + 1, c]) for b in range(2) for c in range(2)
+            MASL(terms=[term], pull_limit=None)(logits[b : b + 1, c : c + 1], target[b : b + 1, c])
+            for b in range(2)
+            for c in range(2)
         ]
         slopes.append(torch.autograd.grad(sum(per_map), logits)[0])
         pulls.append(weights[i] * alphas[i] * slopes[-1].abs().sum((-2, -1)))

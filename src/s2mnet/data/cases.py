@@ -21,7 +21,8 @@ Result = TypeVar("Result")
 FIELDS = "fields"  # of view: a folder beside images/ and masks/
 VOLUMES = (".nii", ".nii.gz", ".dcm")
 _ARRANGE = (
-    "Arrange the files as DATA/images and DATA/masks, or as DATA/train/images and DATA/train/masks (and val/, test/)."
+    "Arrange the files as DATA/images and DATA/masks, or as DATA/train/images and DATA/train/masks (and val/, test/);"
+    " `s2mnet import SOURCE DATA` does it for the layouts of other tools."
 )
 
 
@@ -202,13 +203,13 @@ def _pair(root: Path) -> list[Case]:
             volumes = [file.name for file in sorted((root / name).iterdir()) if file.name.lower().endswith(VOLUMES)]
             if volumes:
                 problem = f"contains volumes ({volumes[0]}); training reads slices, as images, not NIfTI or DICOM"
-                raise S2MNetError(root / name, problem, "Save the slices of images and masks as PNG of equal names.")
+                raise S2MNetError(root / name, problem, "Use `s2mnet import SOURCE DATA`, which slices volumes.")
             raise S2MNetError(root / name, "contains no png, jpg, tif, bmp or gif file", "Put the files there.")
     common = sorted(images.keys() & masks.keys())
     if not common:
         names = f"{min(images.values()).name} and {min(masks.values()).name}"
         problem = f"has no image and mask with the same name ({names}, for example)"
-        raise S2MNetError(root, problem, "Rename the masks like the images: a.jpg and a.png.")
+        raise S2MNetError(root, problem, "Rename the masks like the images, or use `s2mnet import SOURCE DATA`.")
     for what, other, files in (("image", "mask", images), ("mask", "image", masks)):
         alone = [files[stem] for stem in sorted(files.keys() - set(common))]
         if alone:

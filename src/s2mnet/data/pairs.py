@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from s2mnet.data.cases import Case
-from s2mnet.data.images import read_image, read_mask
-from s2mnet.data.labels import IGNORE_INDEX, LabelMap
+from s2mnet.data.cases import Case, ImageFolder
+from s2mnet.data.images import check_palettes, read_image, read_mask
+from s2mnet.data.label_rules import histogram
+from s2mnet.data.labels import IGNORE_INDEX, LabelMap, infer_labels
 from s2mnet.errors import S2MNetError
 
 
@@ -41,6 +42,20 @@ def class_indices(mask: np.ndarray, field: np.ndarray | None, labels: LabelMap, 
     if field is not None:
         indices[~field] = IGNORE_INDEX
     return indices
+
+
+def labels_of(folder: ImageFolder) -> LabelMap:
+    """The label map of a data folder: of its ``dataset.yaml``, else inferred from all masks.
+
+    Raises:
+        S2MNetError: a mask cannot be read, or the values of the masks have no known meaning.
+    """
+    stated = folder.dataset.label_map()
+    if stated is not None:
+        return stated
+    masks = {case.mask: histogram(read_mask(case.mask)) for case in folder.cases_of("all") if case.mask}
+    check_palettes(masks)
+    return infer_labels(masks, read=read_mask)
 
 
 def load_case(case: Case, labels: LabelMap) -> tuple[np.ndarray, np.ndarray]:

@@ -31,14 +31,15 @@ class Record:
         split: train, val or test.
         group: what a split must not separate (patient, sequence); the name itself where no group is known.
         image: the file to copy; or a function that returns the pixels, (H, W) or (H, W, C), or the slices of a volume.
-        mask: returns class indices, uint8 (H, W) or (slices, H, W), 255 where the truth is unknown.
+        mask: the file to copy; or a function that returns class indices, uint8 (H, W) or (slices, H, W), 255 where the
+            truth is unknown.
     """
 
     name: str
     split: Split
     group: str
     image: Path | Callable[[], np.ndarray | Slices]
-    mask: Callable[[], np.ndarray]
+    mask: Path | Callable[[], np.ndarray]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", safe_stem(self.name, _LONGEST_END))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from s2mnet.data import read_image, write_mask
+from s2mnet.data import read_image, read_mask, write_mask
 from s2mnet.data.casetable import CaseFacts
 from s2mnet.datasets.record import Record
 from s2mnet.datasets.volumes import Slices
@@ -19,8 +19,8 @@ from s2mnet.volumes.slices import with_neighbours
 def write_record(record: Record, folder: Path, neighbours: int = 0) -> tuple[dict[str, CaseFacts], str]:
     """Write ``folder/images`` and ``folder/masks`` of a record.
 
-    An image that is a file is copied unchanged. Slices of a volume that are all zero and have no foreground are left
-    out, but still serve as neighbours.
+    An image or a mask that is a file is copied unchanged. Slices of a volume that are all zero and have no foreground
+    are left out, but still serve as neighbours.
 
     Args:
         record: the image or volume.
@@ -33,22 +33,28 @@ def write_record(record: Record, folder: Path, neighbours: int = 0) -> tuple[dic
     Raises:
         S2MNetError: a file cannot be read or written, or an image and its mask differ in size.
     """
-    mask = record.mask()
+    mask = read_mask(record.mask) if isinstance(record.mask, Path) else record.mask()
     image = read_image(record.image) if isinstance(record.image, Path) else record.image()
     pixels = image.pixels if isinstance(image, Slices) else image
     if pixels.shape[: mask.ndim] != mask.shape:
         sizes = [" × ".join(map(str, shape)) for shape in (pixels.shape[: mask.ndim], mask.shape)]
         problem = f"has an image of {sizes[0]} and a mask of {sizes[1]} pixels"
-        raise S2MNetError(record.name, problem, "Check that the download is complete and unchanged.")
+        raise S2MNetError(record.name, problem, "Check that the source is complete and unchanged.")
     if isinstance(image, Slices):
         return _write_slices(record, folder, image, mask, neighbours), image.orientation
     if isinstance(record.image, Path):
-        copy = folder / "images" / f"{record.name}{record.image.suffix.lower()}"
-        write_atomically(copy, record.image.read_bytes())
+        _copy(record.image, folder / "images", record.name)
     else:
         _write_image(folder, record.name, pixels)
-    write_mask(folder / "masks" / f"{record.name}.png", mask)
+    if isinstance(record.mask, Path):
+        _copy(record.mask, folder / "masks", record.name)
+    else:
+        write_mask(folder / "masks" / f"{record.name}.png", mask)
     return {record.name: CaseFacts(patient=record.group if record.group != record.name else None)}, ""
+
+
+def _copy(file: Path, folder: Path, name: str) -> None:
+    write_atomically(folder / f"{name}{file.suffix.lower()}", file.read_bytes())
 
 
 def _write_slices(

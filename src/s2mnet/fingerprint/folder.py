@@ -30,6 +30,7 @@ from s2mnet.fingerprint.shapes import Shape, measure_shapes
 from s2mnet.fingerprint.sides import Silhouette, brightness, equally_bright, find_sides, one_sided, silhouettes
 from s2mnet.progress import Progress
 
+EXTREMES = 10  # images of a set of widely varying sizes, on each side
 MAX_PLANNED = 50  # train masks whose thickness and contrast the plan is decided from
 MAX_INSPECTED = 200
 MAX_LOOKED_AT = 12  # train images that are read again where classes may differ in their side only
@@ -97,7 +98,8 @@ def _fingerprint(
     inspected = [pair for pair, _ in readings.inspected]
     duplicates, duplicate_counts = find_duplicates(inspected, readings.images(inspected))
     shapes = _measure_shapes(readings)
-    thickness, thinnest = summary.thinnest(shapes.planned, label_map)
+    longer = [max(pair.height, pair.width) for pair in shapes.pairs]
+    thickness, thinnest, growth = summary.thinnest(shapes.planned, longer, label_map)
     contrasts = [contrast for contrast in shapes.contrasts if len(contrast) == channels]
     values = summary.label_values(pairs)
     spectra = [pair.energy for pair in inspected if pair.energy is not None]
@@ -126,6 +128,7 @@ def _fingerprint(
         foreground_share=float(np.median([foreground_share(share) for _, share in readings.marked] or [0])),
         thickness_px=thickness,
         thinnest=thinnest,
+        growth=growth,
         sides=sides,
         contrast=np.median(contrasts, axis=0).tolist() if contrasts else [],
         morphology_masks=len(shapes.inspected),
@@ -272,7 +275,7 @@ def _measure_shapes(readings: Readings) -> _Shapes:
     labels, shapes = readings.labels, _Shapes()
     if labels is None:
         return shapes
-    planned = {id(pair) for pair, _ in _evenly(readings.marked, MAX_PLANNED)}
+    planned = {id(pair) for pair, _ in [*_evenly(readings.marked, MAX_PLANNED), *_extremes(readings.marked)]}
     inspected = {id(pair) for pair, _ in readings.known if isinstance(pair, InspectedPair) and pair.energy is not None}
 
     def measured(pair: Pair) -> tuple[dict[int, Shape], list[float], dict[int, Silhouette]]:
@@ -293,6 +296,15 @@ def _measure_shapes(readings: Readings) -> _Shapes:
             if id(pair) in inspected:
                 shapes.inspected.append(shape)
     return shapes
+
+
+def _extremes(marked: Sequence[tuple[Pair, Shares]]) -> list[tuple[Pair, Shares]]:
+    """The smallest and the largest images, if they differ so much that the growth of the structures is measured."""
+    by_size = sorted(marked, key=lambda item: max(item[0].height, item[0].width))
+    sides = [max(pair.height, pair.width) for pair, _ in by_size]
+    if not sides or sides[-1] < summary.VARIED * sides[0]:
+        return []
+    return by_size[:EXTREMES] + by_size[-EXTREMES:]
 
 
 def _image(pair: InspectedPair, root: Path, share: Shares | None) -> ImageFacts:

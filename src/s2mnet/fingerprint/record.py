@@ -216,6 +216,8 @@ class Fingerprint(_Facts):
         thickness_px: mean thickness (:func:`~s2mnet.fingerprint.shapes.mean_thickness`) of the thinnest class: the
             smallest of the medians over those of at most 50 train masks that hold the class.
         thinnest: name of that class.
+        growth: of that thickness with the size of the images, see :func:`~s2mnet.fingerprint.summary.growth`; None if
+            the sizes hardly differ.
         sides: pairs of classes that mirroring would swap, in the same masks.
         contrast: of the whole foreground to its surroundings in each channel
             (:func:`~s2mnet.fingerprint.shapes.contrast`), median over those masks.
@@ -249,6 +251,7 @@ class Fingerprint(_Facts):
     foreground_share: float = 0.0
     thickness_px: float = 0.0
     thinnest: str = ""
+    growth: tuple[float, float] | None = None
     sides: list[Sides] = []
     contrast: list[float] = []
     morphology_masks: int = 0

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import theilslopes
 
 from s2mnet.data.cases import SPLITS, Split
 from s2mnet.data.labels import IGNORE_INDEX, LabelMap
@@ -16,6 +17,7 @@ from s2mnet.fingerprint.record import Channel, ClassFacts, Distribution, LabelVa
 from s2mnet.fingerprint.shapes import Shape, summarise
 from s2mnet.fingerprint.spectrum import KS
 
+VARIED = 3  # times the smallest: sides of images that differ enough to see how structures grow with them
 PERCENTILES = ("0.5", "5", "25", "50", "75", "95", "99.5")
 
 
@@ -68,16 +70,47 @@ def classes(readings: Readings, shapes: Sequence[Mapping[int, Shape]]) -> list[C
     ]
 
 
-def thinnest(shapes: Iterable[Mapping[int, Shape]], labels: LabelMap | None) -> tuple[float, str]:
-    """Median thickness of the thinnest class, and its name."""
-    by_class: defaultdict[int, list[float]] = defaultdict(list)
-    for held in shapes:
+def thinnest(
+    shapes: Sequence[Mapping[int, Shape]], sides: Sequence[int], labels: LabelMap | None
+) -> tuple[float, str, tuple[float, float] | None]:
+    """Median thickness of the thinnest class, its name, and its :func:`growth`.
+
+    Args:
+        shapes: of the classes in each measured mask.
+        sides: the longer side of each of these masks in pixels.
+        labels: None if the masks were not understood.
+    """
+    by_class: defaultdict[int, list[tuple[int, float]]] = defaultdict(list)
+    for side, held in zip(sides, shapes, strict=True):
         for index, shape in held.items():
-            by_class[index].append(shape["thickness_px"])
+            by_class[index].append((side, shape["thickness_px"]))
     if not by_class or labels is None:
-        return 0.0, ""
-    thickness, index = min((float(np.median(values)), index) for index, values in by_class.items())
-    return thickness, labels.names[index]
+        return 0.0, "", None
+    medians = {index: float(np.median([thickness for _, thickness in held])) for index, held in by_class.items()}
+    index = min(medians, key=lambda index: (medians[index], index))
+    return medians[index], labels.names[index], growth(*zip(*by_class[index], strict=True))
+
+
+def growth(sides: Sequence[int], thickness: Sequence[float]) -> tuple[float, float] | None:
+    """How the thickness of a class grows with the size of the image: the 95 % interval of a in thickness ∝ side^a.
+
+    1: photographs of one scene at several resolutions. 0: structures of one size in smaller and larger cuts.
+
+    Args:
+        sides: the longer side of each image in pixels.
+        thickness: of the class in its mask, in pixels, above 0.
+
+    Returns:
+        The interval, by Theil and Sen; None if the sides differ by less than a factor of three.
+
+    Example:
+        >>> growth([50, 100, 200, 400], [5.0, 10.0, 20.0, 40.0])
+        (1.0, 1.0)
+    """
+    if len(sides) < 3 or max(sides) < VARIED * min(sides):
+        return None
+    fit = theilslopes(np.log(thickness), np.log(sides))
+    return round(float(fit.low_slope), 6), round(float(fit.high_slope), 6)
 
 
 def spectrum(spectra: Sequence[NDArray[np.float64]]) -> list[SpectralEnergy]:

@@ -121,14 +121,18 @@ def binary_maps(logits: Tensor, truth: Tensor, valid: Tensor, num_classes: int, 
 
 
 def _others(logits: Tensor) -> Tensor:
-    """logsumexp over the other channels, in memory linear in their number: log Σ + log(1 − p), (B, C, H, W).
+    """logsumexp over the other channels, in memory linear in their number and with one exponential, (B, C, H, W).
 
-    That loses no digits where p ≤ 1/2; the largest channel, the only one with more, is summed without itself.
+    The largest channel sees the sum r of the others. Each of the others sees the largest and r without itself, as
+    log(1 + (r − e) / largest), which loses no digits: the term in brackets is at least 0.
     """
-    largest, total = logits.argmax(1, keepdim=True), logits.logsumexp(1, keepdim=True)
-    without = logits.scatter(1, largest, -torch.inf).logsumexp(1, keepdim=True)
-    smaller = (logits - total).exp().scatter(1, largest, 0)
-    return (total + torch.log1p(-smaller)).scatter(1, largest, without)
+    largest, index = logits.max(1, keepdim=True)
+    rest = logits.scatter(1, index, -torch.inf)
+    second = rest.detach().amax(1, keepdim=True)  # cancels out
+    e = (rest - second).exp()
+    total = e.sum(1, keepdim=True)
+    others = largest + torch.log1p((total - e) * (second - largest).exp())
+    return others.scatter(1, index, second + total.log())
 
 
 def _error(where: str, problem: str, fix: str) -> ValueError:

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from s2mnet.device import plain_forms
 from s2mnet.loss import terms as term_functions
 from s2mnet.loss.descriptors import Descriptors, describe
 from s2mnet.loss.maps import BinaryMaps, binary_maps, binary_truth
 from s2mnet.loss.modulation import modulation
+from s2mnet.loss.slopes import closed_slopes
 from s2mnet.loss.weights import DEFAULT_WEIGHTING, TERMS, TermWeights
 
 # As a fraction of the pull of L_core (**ours**): L_core then has at least half of the total pull of the five terms.
@@ -197,6 +199,9 @@ class MASL(nn.Module):
 
     def _slopes(self, maps: BinaryMaps, shapes: Descriptors) -> tuple[Tensor, Tensor]:
         """The terms L_i, (n, B, F), and their gradients ∂L_i/∂z, (n, B, F, H, W); both detached."""
+        if not plain_forms():
+            compactness, size = (value.to(maps.logits.dtype) for value in (shapes.compactness, shapes.size))
+            return closed_slopes(maps, compactness, size, self.terms)
         with torch.enable_grad():
             z = maps.logits.detach().requires_grad_()
             terms = self._terms(BinaryMaps.of(z, maps.truth, maps.valid), shapes)

@@ -139,11 +139,21 @@ def scale(maps: BinaryMaps, size: Tensor) -> Tensor:
         >>> round(scale(BinaryMaps(z, z.sigmoid(), z, None), torch.zeros(1, 1)).item(), 4)  # 0.5³ · ln 2
         0.0866
     """
-    (small, steepest), (medium, steep), (_, gentle) = FOCAL
-    gamma = torch.where(size < small, steepest, torch.where(size < medium, steep, gentle))[..., None, None]
+    gamma = focal_exponent(size)[..., None, None]
     towards_truth = maps.logits * (2 * maps.truth - 1)
     surprise = F.softplus(-towards_truth)  # −log p_t; −log(1 − p_t) is this plus towards_truth
     return _mean(surprise * torch.exp(-gamma * (surprise + towards_truth)), maps.valid)
+
+
+def focal_exponent(size: Tensor) -> Tensor:
+    """γ of L_sca for masks of a relative size (SPEC 2.3).
+
+    Example:
+        >>> focal_exponent(torch.tensor([0.01, 0.1, 0.5])).tolist()
+        [3.0, 2.0, 1.5]
+    """
+    (small, steepest), (medium, steep), (_, gentle) = FOCAL
+    return torch.where(size < small, steepest, torch.where(size < medium, steep, gentle))
 
 
 def _mean(x: Tensor, valid: Tensor | None) -> Tensor:

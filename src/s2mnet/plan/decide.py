@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from s2mnet.data.channels import COLOURS, GREY
 from s2mnet.errors import S2MNetError
 from s2mnet.fingerprint import Fingerprint
-from s2mnet.fingerprint.problems import MIN_SIDE
 from s2mnet.fingerprint.record import AXES
 from s2mnet.loss import DEFAULT_PULL_LIMIT, DEFAULT_WEIGHTING
 from s2mnet.plan.machine import Machine, bytes_per_pixel
+from s2mnet.plan.resolution import extent_and_size
 from s2mnet.plan.schema import (
     IMAGENET,
     IMAGENET_NETWORK,
-    MAX_SIDE,
     NO_START,
     PAPER_ENCODER,
     Augmentation,
@@ -39,7 +39,6 @@ PAPER_AUGMENTATION = Augmentation(
 # A pretrained encoder has less to learn than the rest, whose random weights need a high rate: studies/recipe.yaml.
 FINE_TUNING = dict(lr=3e-3, encoder_lr=0.3)
 SAMPLES_PER_EPOCH = 800  # so that validation does not dominate the training of a small set
-THIN_PX = 2.5  # thinner structures are hardly more than the 2 px that a grid can represent
 MILD_VISITS = 100  # of each image; with fewer, the mild augmentation is enough
 GREEN_GAIN = 1.1  # factor by which green must show thin structures better than red and blue to be used alone
 DEFAULT_MINUTES = 30.0
@@ -76,7 +75,7 @@ def make_plan(
         raise S2MNetError(fingerprint.name, "has no images with masks", "Inspect a folder with images and masks.")
     reasons = {"labels": fingerprint.label_rule} if fingerprint.label_rule else {}
     start = _start(preset, start, reasons)
-    extent, size = _extent_and_size(fingerprint, preset, size, extent, machine, reasons)
+    extent, size = extent_and_size(fingerprint, preset, size, extent, machine, _pixels(training, machine), reasons)
     preprocessing = _preprocessing(fingerprint, preset, extent, size, reasons)
     schedule = _schedule(fingerprint, preset, preprocessing, machine, start, training, reasons)
     visits = _expected_visits(fingerprint, schedule, preprocessing, machine, reasons)
@@ -131,34 +130,12 @@ def _start(preset: Preset, asked: str | None, reasons: dict[str, str]) -> str:
     return start
 
 
-def _extent_and_size(
-    fingerprint: Fingerprint, preset: Preset, size: int | None, extent: Extent | None, machine: Machine,
-    reasons: dict[str, str],
-) -> tuple[Extent, int]:  # fmt: skip
-    whole_size = size or (352 if preset == "paper" else 256 if machine.gpu else 128)
-    height, width = (side.median if side else 0.0 for side in (fingerprint.height, fingerprint.width))
-    left = fingerprint.thickness_px * whole_size / max(height, width)
-    measured = (
-        f"{fingerprint.thinnest} is {fingerprint.thickness_px:.1f} px thick in images of {height:.0f}×{width:.0f} px, "
-        f"and {left:.1f} px thick after resizing to {whole_size}×{whole_size}"
-    )
-    if extent is not None:
-        reasons["extent"] = f"{extent}: requested"
-    elif left >= THIN_PX:
-        extent, reasons["extent"] = "whole", f"whole: {measured}, which is enough"
-    elif min(height, width) > whole_size:
-        extent, reasons["extent"] = "patches", f"patches: {measured}; below {THIN_PX:g} px it is lost"
-    else:
-        extent, reasons["extent"] = "whole", f"whole: {measured}, but the images are no larger than that"
-    if size is None:
-        size = whole_size if extent == "whole" else 256 if preset == "paper" or machine.gpu else 128
-        reasons["size"] = f"{size}×{size}: the {preset} preset, {extent}, on {'a GPU' if machine.gpu else 'a CPU'}"
-    else:
-        reasons["size"] = f"{size}×{size}: requested"
-    if not MIN_SIDE <= size <= MAX_SIDE:
-        problem = f"is {size}; the network takes {MIN_SIDE} to {MAX_SIDE} pixels"
-        raise S2MNetError("--size", problem, "Choose a size in between.")
-    return extent, size
+def _pixels(asked: Mapping[str, Any], machine: Machine) -> float | None:
+    """Pixels that a budget of minutes is enough for; None where the budget or the speed is none of time."""
+    counted = asked.get("epochs") or asked.get("steps")
+    if counted or machine.speed is None:
+        return None
+    return float(asked.get("minutes") or DEFAULT_MINUTES) * 60 * machine.speed
 
 
 def _preprocessing(

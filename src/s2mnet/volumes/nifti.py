@@ -64,30 +64,65 @@ def read_nifti(path: Path, orientation: str = "") -> Volume:
         S2MNetError: the file is damaged, has several volumes, is too large, complex, or holds NaN; its affine and its
             voxel sizes, or its two affines, contradict each other.
     """
-    import nibabel
-
     with guarded(path, "is damaged", "Export or download it again."):
-        image = _load(path)
-        header = image.header
-        if not isinstance(header, nibabel.Nifti1Header) or isinstance(image, nibabel.Cifti2Image):
-            cifti = isinstance(image, nibabel.Cifti2Image)
-            problem = "CIFTI, values on a surface" if cifti else f"a {type(image).__name__}"
-            raise S2MNetError(path, f"is {problem}, and not a volume", "Give a NIfTI volume.")
-        shape = tuple(map(int, image.shape))
-        colour = len(shape) == 5 and shape[3:] == (1, 3) and header.get_data_dtype() == np.uint8
+        image, shape, colour = _voxels(path)
         if not colour and (len(shape) < 2 or math.prod(shape[3:]) != 1 or 0 in shape):
             problem = f"has {len(shape)} axes, {' × '.join(map(str, shape))}; a volume has three"
             first = "[..., 0]" if len(shape) == 4 else f"[:, :, :{', 0' * (len(shape) - 3)}]"
             fix = f"Save one volume per file, e.g. nibabel.Nifti1Image(np.asarray(image.dataobj){first}, image.affine)."
             raise S2MNetError(path, problem, fix)
-        check_size(path, math.prod(shape))
-        stored = np.asanyarray(image.dataobj)
-        affine, sizes = _geometry(path, header, image.affine)
-        shape = shape[:3] if colour else shape
-        grid = stored.reshape(*(*shape, 1)[:3], *(3,) * colour)
+        grid = np.asanyarray(image.dataobj).reshape(*(*shape[:3], 1)[:3], *(3,) * colour)
         values = grid if colour else _values(path, grid)
-        coded = affine if _has_affine(header) else None
-        return replace(orient(path, values, sizes, coded, orientation, header=header, shape=shape), affine=affine)
+        return _placed(path, image, values, orientation, shape[:3] if colour else shape)
+
+
+def read_nifti_channels(path: Path, orientation: str = "") -> list[Volume]:
+    """Read the channels of a NIfTI file: the volumes along its fourth axis, or the one volume of a file with three.
+
+    Raises:
+        S2MNetError: as :func:`read_nifti`.
+    """
+    with guarded(path, "is damaged", "Export or download it again."):
+        image, shape, _ = _voxels(path)
+        if len(shape) != 4 or 0 in shape:
+            return [read_nifti(path, orientation)]
+        stored = np.asanyarray(image.dataobj)
+        channels = (_values(path, stored[..., number]) for number in range(shape[3]))
+        return [_placed(path, image, values, orientation, shape[:3]) for values in channels]
+
+
+def read_nifti_grid(path: Path, orientation: str = "") -> Volume:
+    """Read the grid of a NIfTI file without its values: all are False. A fourth axis is left out.
+
+    Raises:
+        S2MNetError: as :func:`read_nifti`.
+    """
+    with guarded(path, "is damaged", "Export or download it again."):
+        image, shape, _ = _voxels(path)
+        shape = (*shape, 1)[:3]
+        return _placed(path, image, np.zeros(shape, bool), orientation, shape)
+
+
+def _voxels(path: Path) -> tuple[Any, tuple[int, ...], bool]:
+    """The image whose values are not read yet, its shape, and whether it is in colour."""
+    import nibabel
+
+    image = _load(path)
+    header = image.header
+    if not isinstance(header, nibabel.Nifti1Header) or isinstance(image, nibabel.Cifti2Image):
+        cifti = isinstance(image, nibabel.Cifti2Image)
+        problem = "CIFTI, values on a surface" if cifti else f"a {type(image).__name__}"
+        raise S2MNetError(path, f"is {problem}, and not a volume", "Give a NIfTI volume.")
+    shape = tuple(map(int, image.shape))
+    check_size(path, math.prod(shape))
+    return image, shape, len(shape) == 5 and shape[3:] == (1, 3) and header.get_data_dtype() == np.uint8
+
+
+def _placed(path: Path, image: Any, values: np.ndarray, orientation: str, shape: tuple[int, ...]) -> Volume:
+    affine, sizes = _geometry(path, image.header, image.affine)
+    coded = affine if _has_affine(image.header) else None
+    volume = orient(path, values, sizes, coded, orientation, header=image.header, shape=shape)
+    return replace(volume, affine=affine)
 
 
 def _load(path: Path) -> Any:

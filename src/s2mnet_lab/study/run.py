@@ -35,7 +35,7 @@ from s2mnet_lab.study.spectrum.charts import draw_reconstructions
 from s2mnet_lab.study.spectrum.folder import measure_folder
 from s2mnet_lab.study.spectrum.page import REPORTED_KS
 from s2mnet_lab.study.spectrum.result import SpectrumResult
-from s2mnet_lab.study.study import Cell, DataChoice, Study
+from s2mnet_lab.study.study import OWN_COMMANDS, Cell, DataChoice, Study
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ def _run_cell(
     study: Study, cell: Cell, places: Places, run: Path, end: _End, console: Console, command: str
 ) -> CellResult:
     choice = study.data[cell.dataset]
-    folder, fingerprint = _read(cell.dataset, choice.model_dump_json(), places)
+    folder, fingerprint = read_set(cell.dataset, choice.model_dump_json(), places)
     best_trial = max(_trials(study, cell, places), key=lambda trial: trial.best_dice, default=None)
     plan = make_cell_plan(study, cell, fingerprint, best_trial.lr if best_trial else None)
     if (run / PLAN).is_file() and Plan.load(run / PLAN) != plan:
@@ -275,13 +275,21 @@ def _waits_for(study: Study, cell: Cell, places: Places) -> str:
     if study.measure == "spectrum":
         network = study.networks.get(cell.dataset)
         return network if network and not (places.results / f"{network}.json").is_file() else ""
+    if command := OWN_COMMANDS.get(study.variants[cell.variant].architecture):
+        return f"its own command, {command}"
     left = len(_rates(study, cell)) - len(_trials(study, cell, places))
     return f"{left} trials of its learning rate" if left else ""
 
 
 @lru_cache(maxsize=4)
-def _read(name: str, choice: str, places: Places) -> tuple[ImageFolder, Fingerprint]:
-    """The cases, and their fingerprint without the test images."""
+def read_set(name: str, choice: str, places: Places) -> tuple[ImageFolder, Fingerprint]:
+    """The cases of a data set of a study, and their fingerprint without the test images.
+
+    Args:
+        name: of the data set.
+        choice: its :class:`DataChoice`, as JSON.
+        places: where downloaded and prepared data are.
+    """
     folder = prepared_folder(name, DataChoice.model_validate_json(choice), places)
     with progress_bar(f"reading {name}") as progress:
         return folder, read_folder(_without_test(folder), progress=progress)

@@ -13,6 +13,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from s2mnet.yamlfile import read_yaml
 
 SEEDS = (42, 123, 456, 789, 2024)  # SPEC 3
+NNUNET = "nnunetv2"
+OWN_COMMANDS = {NNUNET: "s2mnet-lab nnunet"}
+"""Architectures that another program trains, and the command that runs it and writes the result of a cell."""
 
 
 def _canonical(options: dict[str, Any]) -> dict[str, Any]:
@@ -47,7 +50,7 @@ class Variant(_Section):
 
     Attributes:
         title: for tables and charts.
-        architecture: s2mnet, or the short name of a network to compare with.
+        architecture: s2mnet, the short name of a network to compare with, or a key of :data:`OWN_COMMANDS`.
         network: arguments of :class:`s2mnet.S2MNet`.
         loss, loss_options: masl or dice_ce, and its arguments.
         plan: options of the plan.

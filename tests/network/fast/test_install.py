@@ -13,8 +13,9 @@ from compiling import compiler, fast
 from torch import Tensor, nn
 
 from s2mnet.architecture import PeerNetwork
+from s2mnet.device import PLAIN
 from s2mnet.network import S2MNet, TruncatedSpectralFilter
-from s2mnet.network.fast import PLAIN, accelerate, mrf_training, spectral_training
+from s2mnet.network.fast import accelerate, mrf_training, spectral_training
 from s2mnet.network.fast.fused import compiler_found
 
 SMALL = {"channels": (4, 4, 6, 6, 8), "stem_channels": 4, "num_frequencies": 4, "dropout": 0.0}

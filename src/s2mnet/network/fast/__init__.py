@@ -3,6 +3,6 @@
 :func:`accelerate` installs them; ``S2MNET_PLAIN=1`` turns all of them off.
 """
 
-from s2mnet.network.fast.install import PLAIN, Accelerated, Purpose, accelerate
+from s2mnet.network.fast.install import Accelerated, Purpose, accelerate
 
-__all__ = ["PLAIN", "Accelerated", "Purpose", "accelerate"]
+__all__ = ["Accelerated", "Purpose", "accelerate"]

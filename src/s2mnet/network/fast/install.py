@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar, cast, get_args
@@ -12,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from s2mnet.device import plain_forms
 from s2mnet.network.decoder import BoundaryFocusedDecoderStage, PlainDecoderStage, UpsampleAndConcat
 from s2mnet.network.efficientnet import HalvingConv2d, InvertedResidual
 from s2mnet.network.fast.depthwise import FastDepthwiseConv2d
@@ -25,7 +25,6 @@ from s2mnet.network.mixer import SpectralSelectiveTokenMixer
 from s2mnet.network.mrf import MultiReceptiveFieldSE
 from s2mnet.network.spectral import TruncatedSpectralFilter
 
-PLAIN = "S2MNET_PLAIN"
 Purpose = Literal["train", "predict"]
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -75,7 +74,7 @@ def accelerate(network: Network, purpose: Purpose, device: torch.device | str | 
     """
     if purpose not in get_args(Purpose):
         raise ValueError(f"unknown purpose {purpose!r}; choose one of {', '.join(map(repr, get_args(Purpose)))}")
-    plain = os.environ.get(PLAIN) == "1"
+    plain = plain_forms()
     if purpose == "predict":
         frozen = copy.deepcopy(network).eval().requires_grad_(False)
         return Accelerated(frozen, [] if plain else _prepare_prediction(frozen))
