@@ -290,8 +290,11 @@ def export(
     run: Annotated[Path, Argument(help="Run folder of `s2mnet train`.")],
     output: Annotated[Path, Option("--output", "-o", help="Folder to write; it must not exist.")],
     to: Annotated[
-        Literal["onnx", "hub"],
-        Option(help="onnx: one file from the image to its mask. hub: a folder for the Hugging Face Hub."),
+        Literal["onnx", "hub", "bundle"],
+        Option(
+            help="onnx: one file from the image to its mask. hub: a folder for the Hugging Face Hub. "
+            "bundle: a MONAI bundle."
+        ),
     ],
     images: Annotated[
         Path | None,

@@ -247,11 +247,6 @@ def _properties(config: ModelConfig) -> dict[str, str]:
     return {
         "s2mnet.version": json.dumps(__version__),
         "s2mnet.labels": json.dumps(dict(zip(map(str, labels.values), labels.names, strict=True)), ensure_ascii=False),
-        "s2mnet.outputs": json.dumps(_outputs(labels), ensure_ascii=False),
+        "s2mnet.outputs": json.dumps(labels.outputs, ensure_ascii=False),
         "s2mnet.channels": json.dumps(config.preprocessing.stored or list(COLOURS), ensure_ascii=False),
     }
-
-
-def _outputs(labels: LabelMap) -> list[str]:
-    """What each channel of the probabilities is."""
-    return labels.names if labels.exclusive else list(labels.structures)

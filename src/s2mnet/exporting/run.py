@@ -10,7 +10,7 @@ from s2mnet.errors import S2MNetError
 from s2mnet.exporting import hub
 from s2mnet.files import partial_folder, replace_folder
 
-Target = Literal["onnx", "hub"]
+Target = Literal["onnx", "hub", "bundle"]
 _NEEDED: dict[Target, tuple[str, ...]] = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
 
 
@@ -28,6 +28,7 @@ def export_run(
         run: folder that ``s2mnet train`` wrote, or any with its ``config.json`` and ``model.safetensors``.
         target: "onnx": one file from an image to its mask, see :func:`s2mnet.exporting.graph.build_graph`, compared
             with the model on real images. "hub": a folder for the Hugging Face Hub, with a model card.
+            "bundle": a MONAI bundle.
         output: folder to write; it must not exist, or be empty.
         images: for "onnx", images to compare on; None: those that the run was tested on.
         pictures: for "hub", whether the card shows test images.
@@ -51,6 +52,10 @@ def export_run(
             from s2mnet.exporting.onnx_file import write_onnx
 
             lines = write_onnx(run, folder, output, images)
+        elif target == "bundle":
+            from s2mnet.exporting.bundle import write_bundle
+
+            lines = write_bundle(run, folder)
         else:
             lines = hub.write_hub(run, folder, pictures)
         replace_folder(folder, output)
