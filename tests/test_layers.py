@@ -41,3 +41,10 @@ def test_nothing_in_the_product_imports_the_laboratory() -> None:
     assert len(files) > 50
     guilty = [str(file) for file in files if any("s2mnet_lab" in name for name in imported(file.read_text()))]
     assert not guilty
+
+
+def test_only_the_command_line_knows_the_export() -> None:
+    package = Path(s2mnet.__file__).parent
+    files = [file for file in sorted(package.rglob("*.py")) if file.parent.name != "exporting"]
+    users = [file.name for file in files if any("s2mnet.exporting" in name for name in imported(file.read_text()))]
+    assert users == ["cli.py"]

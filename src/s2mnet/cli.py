@@ -286,6 +286,32 @@ def evaluate(
 
 
 @app.command()
+def export(
+    run: Annotated[Path, Argument(help="Run folder of `s2mnet train`.")],
+    output: Annotated[Path, Option("--output", "-o", help="Folder to write; it must not exist.")],
+    to: Annotated[
+        Literal["onnx", "hub", "bundle"],
+        Option(
+            help="onnx: one file from the image to its mask. hub: a folder for the Hugging Face Hub. "
+            "bundle: a MONAI bundle."
+        ),
+    ],
+    images: Annotated[
+        Path | None,
+        Option(help="onnx: images on which to compare it with the model. Default: those of the run's test."),
+    ] = None,
+    pictures: Annotated[bool, Option(help="hub: show the best, median and worst test image in the model card.")] = True,
+    push: Annotated[str | None, Option(help="hub: also upload the folder to this repository (user/model).")] = None,
+) -> None:
+    """Write a trained model for other programs, with its preprocessing."""
+    from s2mnet.exporting.run import export_run
+
+    for line in export_run(run, to, output, images, pictures, push):
+        say(line)
+    say(f"{to}: {output}")
+
+
+@app.command()
 def demo(
     output: Annotated[Path, Option("--output", "-o", help="Folder for the data and the run.")],
     minutes: Annotated[float, Option(help="Time budget for training.")] = 6.0,

@@ -81,7 +81,7 @@ class Inference:
         preprocessing, transforms = self.config.preprocessing, self.transforms(tta)
 
         def probabilities(x: Tensor) -> Tensor:
-            return self._probabilities(x, boundary)
+            return self.probabilities(x, boundary)
 
         device = next(self._network.parameters()).device
         x = torch.from_numpy(_with_margin(batch, preprocessing)).to(device, torch.float32) / 255
@@ -113,7 +113,8 @@ class Inference:
         square = preprocessing.size[0] == preprocessing.size[1]
         return dihedral(tta if square else min(tta, 4))
 
-    def _probabilities(self, x: Tensor, boundary: bool) -> Tensor:
+    def probabilities(self, x: Tensor, boundary: bool = False) -> Tensor:
+        """Probabilities, and β behind them, of inputs (B, channels, h, w) in 0..1 that have the size of the network."""
         x = normalise(x, self.config.preprocessing).contiguous(memory_format=torch.channels_last)
         logits, boundaries = self._network(x, return_boundaries=True) if boundary else (self._network(x), [])
         logits = logits.float()
@@ -124,7 +125,7 @@ class Inference:
     def at_own_size(self, maps: Tensor, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
         """Probabilities (outputs, H, W) and β (H, W) or None, float32, of one image of :meth:`run`'s batch."""
         if self.config.preprocessing.extent == "patches":
-            margin = _margin(self.config.preprocessing)
+            margin = margin_of(self.config.preprocessing)
             maps = maps[:, margin : margin + size[0], margin : margin + size[1]]
         elif tuple(maps.shape[1:]) != tuple(size):
             maps = F.interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0]
@@ -190,7 +191,8 @@ def normalise(planes: Tensor, preprocessing: Preprocessing) -> Tensor:
     return centred / std.clamp_min(1e-3)
 
 
-def _margin(preprocessing: Preprocessing) -> int:
+def margin_of(preprocessing: Preprocessing) -> int:
+    """Pixels mirrored on each side of an image before it is cut into windows; 0 for whole images."""
     return int(min(preprocessing.size) * MARGIN) if preprocessing.extent == "patches" else 0
 
 
@@ -198,7 +200,7 @@ def _with_margin(batch: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     """Mirror images (B, C, h, w) at their edges, as in training, by the margin and until they fill a window."""
     if preprocessing.extent == "whole":
         return batch
-    margin = _margin(preprocessing)
+    margin = margin_of(preprocessing)
     sides = [
         (margin, margin + max(0, window - side - 2 * margin))
         for window, side in zip(preprocessing.size, batch.shape[2:], strict=True)

@@ -85,7 +85,7 @@ def test_a_pytorch_without_lanczos_leaves_it_to_pillow(monkeypatch: pytest.Monke
 
     image = noise(90, 70, 3)
     monkeypatch.setattr(resize.F, "interpolate", unknown)
-    resize._in_torch.cache_clear()
+    resize.resizes_in_torch.cache_clear()
     found = resized(image, (40, 50))
-    resize._in_torch.cache_clear()
+    resize.resizes_in_torch.cache_clear()
     assert np.array_equal(found, by_pillow(image, (40, 50)))

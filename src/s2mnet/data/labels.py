@@ -95,6 +95,11 @@ class LabelMap(BaseModel):
         return len(self.regions) or (1 if self.num_classes == 2 else self.num_classes)
 
     @property
+    def outputs(self) -> list[str]:
+        """What each channel of the probabilities is."""
+        return list(self.names) if self.exclusive else list(self.structures)
+
+    @property
     def exclusive(self) -> bool:
         """Whether the outputs exclude each other (a softmax with the background); else each is a sigmoid."""
         return self.num_outputs > 1 and not self.regions
