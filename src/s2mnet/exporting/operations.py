@@ -42,7 +42,7 @@ def LanczosWeights(n, m, room):
     free = op.Log(op.Cast(room, to=TensorProto.DOUBLE) / op.ReduceMax(weights, keepdims=0)) / op.Constant(value=LOG_2)
     bits = op.Min(op.Ceil(free) - 1.0, 22.0)
     scale = op.Pow(op.CastLike(2.0, x), bits)
-    return op.Cast(op.Round(weights * scale) / scale, to=TensorProto.FLOAT)
+    return op.Round(weights * scale) / scale
 
 
 @script(DOMAIN, default_opset=op)
@@ -53,11 +53,16 @@ def Rounded(x):
 
 @script(DOMAIN, default_opset=op)
 def Lanczos(planes, height, width, room):
-    """Resize (C, H, W), levels 0..255, to (C, height, width): along rows first, and rounded after each axis."""
+    """Resize (C, H, W), levels 0..255, to (C, height, width): along rows first, and rounded after each axis.
+
+    In float64 the sums are exact; in float32 some halves were rounded the other way.
+    """
     n_rows = op.Squeeze(op.Shape(planes, start=1, end=2), [0])
     n_columns = op.Squeeze(op.Shape(planes, start=2, end=3), [0])
-    across = op.MatMul(planes, op.Transpose(LanczosWeights(n_columns, width, room), perm=[1, 0]))
-    return Rounded(op.MatMul(LanczosWeights(n_rows, height, room), Rounded(across)))
+    exact = op.Cast(planes, to=TensorProto.DOUBLE)
+    across = op.MatMul(exact, op.Transpose(LanczosWeights(n_columns, width, room), perm=[1, 0]))
+    resized = Rounded(op.MatMul(LanczosWeights(n_rows, height, room), Rounded(across)))
+    return op.Cast(resized, to=TensorProto.FLOAT)
 
 
 @script(DOMAIN, default_opset=op)
