@@ -158,7 +158,8 @@ def test_a_short_budget_for_whole_images_gets_mild_changes() -> None:
 
 
 def test_the_steps_follow_from_time_and_speed() -> None:
-    plan = make_plan(fingerprint(), minutes=10, machine=Machine(speed=8 * 128 * 128 * 2.0))  # two steps a second
+    machine = Machine(speed=8 * 128 * 128 * 2.0)  # two steps a second
+    plan = make_plan(fingerprint(), minutes=10, size=128, machine=machine)
     assert plan.reasons["steps"].startswith("about 1,200 of 8, 240 visits")
     assert "steps" not in make_plan(fingerprint(), minutes=10).reasons
 

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     import torch
 
 # Peak memory (VmHWM) of a training step of the default network with MASL, float32, on a CPU, beyond what a step of two
-# images of 32² leaves: 5700 bytes per pixel for a batch of 8 at 352² and one output; at 128² for 1, 3, 5, 10, 20, 40
-# and 100 outputs 5231, 5508, 5866, 6650, 8908, 13536 and 28691. With few outputs the peak is in the backward pass of
-# the network, with many in the loss, which holds some sixty maps of each. bf16 takes less, but no plan relies on it.
-NETWORK_BYTES, LOSS_BYTES, OUTPUT_BYTES = 5700, 4500, 245
+# images of 32² leaves: 5700 bytes per pixel for a batch of 8 at 352² and one output; at 128² for 1, 5, 10, 20, 40, 60
+# and 100 outputs 5584, 5767, 6259, 6442, 9079, 11182 and 18899. With few outputs the peak is in the backward pass of
+# the network, with many in the loss. bf16 takes less, but no plan relies on it.
+NETWORK_BYTES, LOSS_BYTES, OUTPUT_BYTES = 5700, 3000, 165
 
 
 def bytes_per_pixel(outputs: int) -> int:
@@ -25,7 +25,7 @@ def bytes_per_pixel(outputs: int) -> int:
 
     Example:
         >>> bytes_per_pixel(1), bytes_per_pixel(100)
-        (5700, 29000)
+        (5700, 19500)
     """
     return max(NETWORK_BYTES, LOSS_BYTES + OUTPUT_BYTES * outputs)
 
