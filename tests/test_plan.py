@@ -177,7 +177,7 @@ def test_the_batch_gets_smaller_with_many_classes() -> None:
     plan = make_plan(fingerprint(label_map=labels), machine=machine)
     assert make_plan(fingerprint(), machine=machine).training.batch_size == 8 and plan.training.batch_size == 8
     plan = make_plan(fingerprint(label_map=labels), size=256, machine=machine)
-    assert plan.training.batch_size == 2 and "a step needs about 3.6 of 8 GiB" in plan.reasons["batch_size"]
+    assert plan.training.batch_size == 3 and "a step needs about 3.6 of 8 GiB" in plan.reasons["batch_size"]
 
 
 STEP = """
