@@ -23,22 +23,24 @@ LOG_2 = onnx.helper.make_tensor("log_2", TensorProto.DOUBLE, [], [math.log(2)])
 
 
 @script(DOMAIN, default_opset=op)
-def LanczosWeights(n, m, room):
-    """The matrix (m, n) that resizes n pixels to m, with weights in fixed point as Pillow's and PyTorch's.
+def LanczosWeights(n, m, room, before, after):
+    """The matrix that resizes n pixels to m, with weights in fixed point as Pillow's and PyTorch's.
 
+    ``before`` and ``after`` are the axes of the pixels before and after: [1] and [0] give (m, n), [0] and [1] (n, m).
+    ONNX Runtime would fuse a transposition into the product, and its build for browsers has no such operator.
     The scale of the fixed point is 2^bits, with the most bits, up to 22, that keep the largest weight below ``room``.
     """
     step = op.Cast(n, to=TensorProto.DOUBLE) / op.Cast(m, to=TensorProto.DOUBLE)
     centres = (op.Cast(op.Range(0, m, 1), to=TensorProto.DOUBLE) + 0.5) * step
     places = op.Cast(op.Range(0, n, 1), to=TensorProto.DOUBLE) + 0.5
-    x = (places - op.Unsqueeze(centres, [1])) / op.Max(step, 1.0)
+    x = (op.Unsqueeze(places, after) - op.Unsqueeze(centres, before)) / op.Max(step, 1.0)
     angle = x * op.Constant(value=PI)
     lobe = angle / 3.0
     at_centre = op.Abs(x) < 1e-9
     square = op.Where(at_centre, op.CastLike(1.0, x), angle * lobe)
     sinc = op.Where(at_centre, op.CastLike(1.0, x), op.Sin(angle) * op.Sin(lobe) / square)
     raw = op.Where(op.Abs(x) < 3.0, sinc, op.CastLike(0.0, x))
-    weights = raw / op.ReduceSum(raw, [1], keepdims=1)
+    weights = raw / op.ReduceSum(raw, before, keepdims=1)
     free = op.Log(op.Cast(room, to=TensorProto.DOUBLE) / op.ReduceMax(weights, keepdims=0)) / op.Constant(value=LOG_2)
     bits = op.Min(op.Ceil(free) - 1.0, 22.0)
     scale = op.Pow(op.CastLike(2.0, x), bits)
@@ -60,8 +62,8 @@ def Lanczos(planes, height, width, room):
     n_rows = op.Squeeze(op.Shape(planes, start=1, end=2), [0])
     n_columns = op.Squeeze(op.Shape(planes, start=2, end=3), [0])
     exact = op.Cast(planes, to=TensorProto.DOUBLE)
-    across = op.MatMul(exact, op.Transpose(LanczosWeights(n_columns, width, room), perm=[1, 0]))
-    resized = Rounded(op.MatMul(LanczosWeights(n_rows, height, room), Rounded(across)))
+    across = op.MatMul(exact, LanczosWeights(n_columns, width, room, [0], [1]))
+    resized = Rounded(op.MatMul(LanczosWeights(n_rows, height, room, [1], [0]), Rounded(across)))
     return op.Cast(resized, to=TensorProto.FLOAT)
 
 
