@@ -15,7 +15,7 @@ FIXED_SIZE = 0.5  # growth of a structure, at most, whose size does not depend o
 LARGER = (256, 192)  # sides of whole images where the budget allows more than SMALL, largest first
 SMALL = 128
 # What a larger input must leave of the budget: visits of each image, and steps. See docs/decisions.md.
-LEAST_VISITS, LEAST_STEPS, BATCH = 6, 500, 8
+LEAST_VISITS, LEAST_STEPS, BATCH = 10, 900, 8
 
 
 def extent_and_size(
