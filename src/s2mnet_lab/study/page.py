@@ -109,7 +109,7 @@ def _compared(collected: Collected, name: str) -> str:
 def _headline(collected: Collected, folder: Path, page: Path) -> str:
     name, own = collected.study.name, relative(folder / f"{collected.study.name}.md", page)
     return _section(
-        "In one minute",
+        f"In one minute: {collected.study.title}",
         answers(collected),
         tables.overview(collected),
         charts.write_chart(charts.leads(collected), f"{name}-ahead", folder, page),

@@ -19,7 +19,7 @@ from s2mnet_lab.study.study import Cell, Study
 
 DIGITS = 6
 """Significant digits of every number in a file, unless :data:`FEWER_DIGITS` says otherwise."""
-FEWER_DIGITS = {"history": 4, "figures": 4, "val_dice": DIGITS, "dice": DIGITS}
+FEWER_DIGITS = {"history": 4, "figures": 3, "val_dice": DIGITS, "dice": DIGITS}
 """Significant digits below a key. The pages are drawn from Dice; the other figures are for readers of the file."""
 
 Columns = Annotated[
