@@ -152,7 +152,7 @@ def locked(file: Path, work: Path) -> Iterator[None]:
     made = [folder for folder in file.parents if not folder.exists()]
     lock = FileLock(file, timeout=0)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(file.parent)
         lock.acquire()
     except Timeout:
         fix = "Wait until it ends, or choose another folder."
