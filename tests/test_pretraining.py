@@ -93,18 +93,24 @@ def test_the_average_is_that_of_its_definition(corpus: Path, tmp_path: Path) -> 
     torch.testing.assert_close(average.module.state_dict()[name].double(), expected, rtol=0, atol=1e-6)
 
 
+def ends_as_the_whole(corpus: Path, folder: Path, budget: Budget, every: int) -> Pretraining:
+    """Resume ``parts`` after its third step: it ends with the model of ``whole``."""
+    again = pretraining(corpus, folder / "parts")
+    again.resume()
+    assert again.steps == 3
+    again.run(budget, every=every, report=lambda record: None)
+    models = [(folder / name / "model.safetensors").read_bytes() for name in ("whole", "parts")]
+    assert models[0] == models[1]
+    return again
+
+
 def test_interrupted_and_resumed_it_gives_the_same_weights(corpus: Path, tmp_path: Path) -> None:
     whole = pretraining(corpus, tmp_path / "whole")
     whole.run(Budget(steps=6), every=3, report=lambda record: None)
     parts = pretraining(corpus, tmp_path / "parts")
     with pytest.raises(_Stop):
         parts.run(Budget(steps=6), every=3, report=_stop_at(3))
-    again = pretraining(corpus, tmp_path / "parts")
-    again.resume()
-    assert again.steps == 3
-    again.run(Budget(steps=6), every=3, report=lambda record: None)
-    models = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "parts")]
-    assert models[0] == models[1]
+    again = ends_as_the_whole(corpus, tmp_path, Budget(steps=6), every=3)
     untimed = [[{**record, "seconds": 0} for record in one.records] for one in (whole, again)]
     assert untimed[0] == untimed[1]
 
@@ -148,12 +154,7 @@ def test_ctrl_c_keeps_the_last_step(corpus: Path, tmp_path: Path, monkeypatch: p
         with pytest.raises(KeyboardInterrupt):
             training.run(Budget(steps=5), every=5, report=lambda record: None)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    again = pretraining(corpus, tmp_path / "parts")
-    again.resume()
-    assert again.steps == 3
-    again.run(Budget(steps=5), every=5, report=lambda record: None)
-    models = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "parts")]
-    assert models[0] == models[1]
+    ends_as_the_whole(corpus, tmp_path, Budget(steps=5), every=5)
 
 
 def test_the_model_is_that_of_the_best_measurement(

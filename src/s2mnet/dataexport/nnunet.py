@@ -13,7 +13,7 @@ from s2mnet.errors import S2MNetError
 from s2mnet.files import write_atomically, write_png
 from s2mnet.progress import Progress
 
-_ENDING = ".png"
+ENDING = ".png"
 
 
 def write(folder: ImageFolder, labels: LabelMap, output: Path, progress: Progress) -> list[str]:
@@ -27,34 +27,57 @@ def write(folder: ImageFolder, labels: LabelMap, output: Path, progress: Progres
     Raises:
         S2MNetError: an image or mask cannot be read, images differ in channels, or the regions are not nested.
     """
-    ignore = labels.num_classes
     total, done, channels = len(folder.cases_of("all")), 0, 0
     for split, cases in folder.splits.items():
         part = "Ts" if split == "test" else "Tr"
         for case in cases:
             image, mask = load_case(case, labels)
-            files = [image] if image.ndim == 2 or image.shape[2] == 3 else list(np.moveaxis(image, 2, 0))
-            depth = 3 if image.ndim == 3 and image.shape[2] == 3 else len(files)
+            depth = write_image(image, output / f"images{part}", case.name)
             if channels and depth != channels:
                 problem = f"has {depth} channels; other images have {channels}"
                 raise S2MNetError(case.image, problem, "Save all images with the same channels.")
             channels = depth
-            for number, pixels in enumerate(files):
-                write_png(output / f"images{part}" / f"{case.name}_{number:04d}{_ENDING}", np.ascontiguousarray(pixels))
-            mask = np.where(mask == IGNORE_INDEX, ignore, mask).astype(np.uint8)
-            write_mask(output / f"labels{part}" / f"{case.name}{_ENDING}", mask)
+            write_truth(mask, labels, output / f"labels{part}", case.name)
             done += 1
             progress(done, total)
-    _save(output / "dataset.json", _description(folder, labels, channels, ignore))
+    _save(output / "dataset.json", _description(folder, labels, channels))
     fold = {split: [case.name for case in folder.splits[split]] for split in ("train", "val")}
     _save(output / "splits_final.json", [fold])
     return ["Copy splits_final.json into the folder of nnUNet_preprocessed to train on the same split (fold 0)."]
 
 
-def _description(folder: ImageFolder, labels: LabelMap, channels: int, ignore: int) -> dict[str, Any]:
+def write_image(image: np.ndarray, folder: Path, name: str) -> int:
+    """Write an image as nnU-Net's NaturalImage2DIO reads it: a colour PNG, or a grey PNG for each channel.
+
+    Args:
+        image: uint8 (H, W) or (H, W, C).
+        folder: created if missing.
+        name: of the case.
+
+    Returns:
+        The number of channels.
+    """
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    files = [image] if channels == 3 else np.moveaxis(np.atleast_3d(image), 2, 0)
+    for number, pixels in enumerate(files):
+        write_png(folder / f"{name}_{number:04d}{ENDING}", np.ascontiguousarray(pixels))
+    return channels
+
+
+def write_truth(mask: np.ndarray, labels: LabelMap, folder: Path, name: str) -> None:
+    """Write class indices; pixels without a truth get the label "ignore", which nnU-Net wants to be the highest."""
+    write_mask(folder / f"{name}{ENDING}", np.where(mask == IGNORE_INDEX, labels.num_classes, mask).astype(np.uint8))
+
+
+def channel_names(channels: int) -> list[str]:
+    """The names of channels that the data do not name."""
+    return ["R", "G", "B"] if channels == 3 else [f"channel {number}" for number in range(channels)]
+
+
+def _description(folder: ImageFolder, labels: LabelMap, channels: int) -> dict[str, Any]:
     names = folder.dataset.channels
     if len(names) != channels:
-        names = ["R", "G", "B"] if channels == 3 else [f"channel {number}" for number in range(channels)]
+        names = channel_names(channels)
     stated: dict[str, Any] = {"background": 0}
     order: list[int] = []
     if labels.regions:
@@ -70,14 +93,14 @@ def _description(folder: ImageFolder, labels: LabelMap, channels: int, ignore: i
     else:
         stated |= {name: index for index, name in enumerate(labels.names) if index}
     if labels.ignore_value is not None or any(case.field for case in folder.cases_of("all")):
-        stated["ignore"] = ignore
+        stated["ignore"] = labels.num_classes
     return {
         "name": folder.name,
         "channel_names": {str(number): name for number, name in enumerate(names)},
         "labels": stated,
         **({"regions_class_order": order} if order else {}),
         "numTraining": len(folder.splits["train"]) + len(folder.splits["val"]),
-        "file_ending": _ENDING,
+        "file_ending": ENDING,
     }
 
 

@@ -73,6 +73,16 @@ def visible(root: Path) -> list[Path]:
     return sorted(shown, key=lambda file: natural(file.relative_to(root).as_posix()))
 
 
+def files_holding(root: Path, suffix: str, *parts: bytes) -> list[Path]:
+    """The visible files with this suffix that hold all of these bytes; each is read once."""
+
+    def holds(file: Path) -> bool:
+        content = file.read_bytes()
+        return all(part in content for part in parts)
+
+    return [file for file in visible(root) if file.suffix.lower() == suffix and holds(file)]
+
+
 def _hidden(path: Path) -> bool:
     return any(part.startswith((".", "__MACOSX")) for part in path.parts)
 

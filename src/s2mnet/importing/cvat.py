@@ -13,7 +13,7 @@ from s2mnet.data import Dataset
 from s2mnet.datasets.record import Record
 from s2mnet.guard import guarded
 from s2mnet.importing.affixes import split_of_folder
-from s2mnet.importing.content import Content, no_pairs, split_named, unique_names, visible
+from s2mnet.importing.content import Content, files_holding, no_pairs, split_named, unique_names
 from s2mnet.importing.imagefiles import Images
 from s2mnet.importing.safexml import read_xml
 from s2mnet.importing.shapes import Drawn, class_names, class_values, draw, ellipse, polygon
@@ -30,8 +30,7 @@ def fits(root: Path) -> bool:
 
 
 def _files(root: Path) -> list[Path]:
-    files = [file for file in visible(root) if file.suffix.lower() == ".xml"]
-    return [file for file in files if all(part in file.read_bytes() for part in (b"<annotations", b"<image "))]
+    return files_holding(root, ".xml", b"<annotations", b"<image ")
 
 
 def read(root: Path) -> Content:

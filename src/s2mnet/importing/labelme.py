@@ -19,7 +19,7 @@ from s2mnet.datasets.record import Record
 from s2mnet.errors import S2MNetError
 from s2mnet.guard import guarded
 from s2mnet.importing.affixes import split_of_folder
-from s2mnet.importing.content import Content, no_pairs, unique_names, visible
+from s2mnet.importing.content import Content, files_holding, no_pairs, unique_names
 from s2mnet.importing.imagefiles import Images
 from s2mnet.importing.shapes import Drawn, class_names, class_values, draw, drawn_polygon, ignored_value
 from s2mnet.jsonfile import read_json
@@ -36,8 +36,7 @@ def fits(root: Path) -> bool:
 
 
 def _files(root: Path) -> list[Path]:
-    files = [file for file in visible(root) if file.suffix.lower() == ".json"]
-    return [file for file in files if all(part in file.read_bytes() for part in (b'"shapes"', b'"imagePath"'))]
+    return files_holding(root, ".json", b'"shapes"', b'"imagePath"')
 
 
 def read(root: Path) -> Content:

@@ -164,7 +164,7 @@ class _Writer:
         tta = predictor.config.tta if tta is None else tta
         self.made_by = f"s2mnet {__version__}, model {predictor.checksum}, tta {tta}, {predictor.precision}"
         labels = predictor.config.labels
-        self.maps = list(labels.regions) or (labels.names if labels.exclusive else [])
+        self.maps = labels.outputs if labels.regions or labels.exclusive else []
 
     def mask_of(self, image: Path) -> Path:
         return self.out / "masks" / f"{image.stem}.png"

@@ -6,13 +6,10 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from s2mnet.data import Case, ImageFolder, LabelMap, load_case
 from s2mnet.data.cases import Split
-from s2mnet.data.images import write_mask
 from s2mnet.data.labels import IGNORE_INDEX
+from s2mnet.dataexport.nnunet import ENDING, channel_names, write_image, write_truth
 
 Identified = dict[str, Case]
 """Cases by nnU-Net's identifier, which is the file name without channel and suffix."""
@@ -43,19 +40,17 @@ def write_raw(folder: ImageFolder, labels: LabelMap, raw: Path) -> None:
     """
     cases = identified(folder, "train") | identified(folder, "val")
     channels, ignored = 0, False
-    (raw / "labelsTr").mkdir(parents=True, exist_ok=True)
     for name, case in cases.items():
         image, truth = load_case(case, labels)
         channels = write_image(image, raw / "imagesTr", name)
-        unknown = truth == IGNORE_INDEX
-        ignored = ignored or bool(unknown.any())
-        write_mask(raw / "labelsTr" / f"{name}.png", np.where(unknown, labels.num_classes, truth))
+        ignored = ignored or bool((truth == IGNORE_INDEX).any())
+        write_truth(truth, labels, raw / "labelsTr", name)
     classes = {name: index for index, name in enumerate(labels.names) if index}
     content = {
-        "channel_names": _channel_names(channels),
+        "channel_names": dict(zip(map(str, range(channels)), channel_names(channels), strict=True)),
         "labels": {"background": 0, **classes, **({"ignore": labels.num_classes} if ignored else {})},
         "numTraining": len(cases),
-        "file_ending": ".png",
+        "file_ending": ENDING,
         "overwrite_image_reader_writer": "NaturalImage2DIO",
     }
     (raw / "dataset.json").write_text(json.dumps(content, indent=1))
@@ -73,31 +68,7 @@ def write_images(cases: Mapping[str, Case], labels: LabelMap, folder: Path) -> N
         write_image(load_case(case, labels)[0], folder, name)
 
 
-def write_image(image: np.ndarray, folder: Path, name: str) -> int:
-    """Write an image as NaturalImage2DIO reads it, without loss: a colour PNG, or a grey PNG for each channel.
-
-    Args:
-        image: uint8 (H, W) or (H, W, C).
-        folder: created if missing.
-        name: identifier.
-
-    Returns:
-        The number of channels.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    channels = 1 if image.ndim == 2 else image.shape[2]
-    files = [image] if channels == 3 else np.moveaxis(np.atleast_3d(image), 2, 0)
-    for number, pixels in enumerate(files):
-        Image.fromarray(pixels).save(folder / f"{name}_{number:04d}.png")
-    return channels
-
-
 def split_file(folder: ImageFolder) -> str:
     """The content of nnU-Net's ``splits_final.json``: one fold with our training and validation images."""
     parts: Iterable[Split] = ("train", "val")
     return json.dumps([{split: list(identified(folder, split)) for split in parts}])
-
-
-def _channel_names(channels: int) -> dict[str, str]:
-    names = list("RGB") if channels == 3 else [f"channel {number}" for number in range(channels)]
-    return {str(number): name for number, name in enumerate(names)}
